@@ -1,0 +1,46 @@
+# make demo    set up .venv if needed, run the main job, end with the path of report.html
+# make test    set up what is missing, run every test (the slow ones fetch weights once into the cache)
+# make check   lint, types and the fast tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-fast check format clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/steadfast demo --out runs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest --cov=steadfast --cov-report=term:skip-covered
+
+test-fast: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest -m "not slow"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Steadfast needs Python 3.11 or newer; call make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone: asked for together with the others, pip might take a build with CUDA.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage

@@ -1,0 +1,5 @@
+"""The `steadfast` command."""
+
+from steadfast.cli.app import app
+
+__all__ = ["app"]

@@ -1,0 +1,28 @@
+"""The errors a user can mend: each says where the fault is and what to do."""
+
+from collections.abc import Sequence
+
+
+class SteadfastError(Exception):
+    """Something the user can put right; the command line prints it without a traceback."""
+
+
+class DataError(SteadfastError):
+    """A data file is at fault; all its faults are listed in one go."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        super().__init__("\n".join([f"{count} problem{'s' * (count != 1)} found:", *self.problems]))
+
+
+class RecipeError(SteadfastError):
+    """The recipe cannot be run as written."""
+
+
+class ModelNotFoundError(SteadfastError):
+    """No weights under that name, here or on the hub."""
+
+
+class JudgeError(SteadfastError):
+    """A judge answered something that is no grade."""

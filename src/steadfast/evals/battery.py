@@ -1,0 +1,103 @@
+"""The battery: evals of our own, each a construct, a domain and items with good and tempting bad answers."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from steadfast.corpus.loading import read_jsonl
+from steadfast.errors import DataError
+from steadfast.messages import Message
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class EvalItem(BaseModel):
+    """One item.
+
+    Attributes:
+        id: unique in its eval.
+        messages: the conversation; the last turn is the user's.
+        criterion: what a good answer does, for a judge of free answers.
+        good: replies a beneficial assistant might give.
+        bad: tempting replies it would not; alike in length, style and format.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Text
+    messages: tuple[Message, ...] = Field(min_length=1)
+    criterion: Text
+    good: tuple[Text, ...] = Field(min_length=1)
+    bad: tuple[Text, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Eval:
+    """One evaluation.
+
+    Attributes:
+        name: in commands and files.
+        title: in reports.
+        construct: what it measures, one of PAPER's constructs.
+        domain: where; "health" and "mental-health" count as health.
+        measures: what, and in which format, in a sentence.
+        source: "steadfast" for our own.
+    """
+
+    name: str
+    title: str
+    construct: str
+    domain: str
+    measures: str
+    source: str = "steadfast"
+
+    @property
+    def about_health(self) -> bool:
+        """Whether the health-only arm was trained near it."""
+        return self.domain in HEALTH_DOMAINS
+
+    def items(self) -> list[EvalItem]:
+        """Its items, in file order."""
+        return list(_items(self.name))
+
+
+HEALTH_DOMAINS = ("health", "mental-health")
+SCORINGS = ("choice", "generation")
+
+
+@cache
+def battery() -> tuple[Eval, ...]:
+    """Every eval that ships, in catalogue order."""
+    return TypeAdapter(tuple[Eval, ...]).validate_python(
+        yaml.safe_load((_data() / "catalogue.yaml").read_text(encoding="utf-8"))
+    )
+
+
+def select(names: Sequence[str] | None) -> list[Eval]:
+    """Evals by name, all of them for None.
+
+    Raises:
+        DataError: naming every unknown name.
+    """
+    known = {e.name: e for e in battery()}
+    if names is None:
+        return list(known.values())
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise DataError([f"unknown eval {n!r}; `steadfast evals` lists them" for n in unknown])
+    return [known[n] for n in names]
+
+
+@cache
+def _items(name: str) -> tuple[EvalItem, ...]:
+    return tuple(read_jsonl(_data() / f"{name}.jsonl", EvalItem, key="id"))
+
+
+def _data() -> Path:
+    return Path(str(files("steadfast.evals") / "data"))

@@ -1,0 +1,159 @@
+"""A checkpoint of ours as an Inspect model: answers and likelihoods computed ahead, in batches.
+
+Inspect runs samples concurrently and asks one at a time; a model on a CPU wants them in batches of like length. So
+the requests of a whole evaluation are handed over first (`prepare`), computed in an order that does not depend on
+timing, and Inspect then finds each answer ready. A request that was not prepared is computed by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from steadfast.messages import Message
+from steadfast.models.chat import encode_chat
+from steadfast.models.policy import eos_token_ids
+from steadfast.models.sampling import sample_groups
+from steadfast.models.scoring import CandidateScore, score_candidates
+
+Conversation = tuple[tuple[str, str], ...]
+"""(role, content) of each turn: what a request is found by."""
+
+_GENERATION_BATCH = 48
+
+
+@dataclass(frozen=True)
+class ChoiceRequest:
+    """A conversation with candidate replies."""
+
+    messages: tuple[Message, ...]
+    candidates: tuple[str, ...]
+
+
+class LocalModelAPI(ModelAPI):
+    """Inspect's model interface over a causal LM in this process."""
+
+    def __init__(
+        self,
+        name: str,
+        lm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        style: str | None,
+        max_new_tokens: int,
+    ) -> None:
+        super().__init__(name)
+        self.lm, self.tokenizer = lm, tokenizer
+        self.style, self.max_new_tokens = style, max_new_tokens
+        self._answers: dict[Conversation, tuple[str, bool]] = {}
+        self._choices: dict[tuple[Conversation, tuple[str, ...]], list[CandidateScore]] = {}
+
+    def prepare(
+        self,
+        generations: Sequence[tuple[Message, ...]],
+        choices: Sequence[ChoiceRequest],
+        on_done: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Compute what the tasks will ask for.
+
+        Args:
+            generations: conversations to answer, greedily.
+            choices: candidates to score.
+            on_done: told the number of requests done since the last call.
+        """
+        self._score(choices, on_done)
+        todo = {_key(m): self._encode(m) for m in generations if _key(m) not in self._answers}
+        order = sorted(todo, key=lambda k: (len(todo[k]), k))
+        for start in range(0, len(order), _GENERATION_BATCH):
+            keys = order[start : start + _GENERATION_BATCH]
+            groups = sample_groups(
+                self.lm,
+                [todo[k] for k in keys],
+                group_size=1,
+                max_new_tokens=self.max_new_tokens,
+                eos_token_ids=eos_token_ids(self.lm, self.tokenizer),
+                temperature=0.0,
+            )
+            for key, group in zip(keys, groups, strict=True):
+                completion = group.completions[0]
+                text = str(self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)).strip()
+                self._answers[key] = (text, completion.finished)
+            on_done(len(keys))
+
+    def answer(self, messages: Sequence[Message]) -> tuple[str, bool]:
+        """The greedy answer, and whether it ended within the limit."""
+        key = _key(messages)
+        if key not in self._answers:
+            self.prepare([tuple(messages)], [])
+        return self._answers[key]
+
+    def choice(self, request: ChoiceRequest) -> list[CandidateScore]:
+        """Likelihoods of the candidates as the reply."""
+        key = (_key(request.messages), request.candidates)
+        if key not in self._choices:
+            self._score([request], lambda _: None)
+        return self._choices[key]
+
+    async def generate(
+        self,
+        input: list[ChatMessage],
+        tools: list[ToolInfo],
+        tool_choice: ToolChoice,
+        config: GenerateConfig,
+    ) -> ModelOutput:
+        """Inspect's entry: the prepared answer."""
+        del tools, tool_choice, config
+        text, finished = self.answer([Message(role=m.role, content=m.text) for m in input])  # type: ignore[arg-type]
+        message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
+        stop: Any = "stop" if finished else "max_tokens"
+        return ModelOutput(model=self.model_name, choices=[ChatCompletionChoice(message=message, stop_reason=stop)])
+
+    def max_tokens(self) -> int | None:
+        """The limit all answers share."""
+        return self.max_new_tokens
+
+    def _encode(self, messages: Sequence[Message]) -> list[int]:
+        return encode_chat(self.tokenizer, messages, style=self.style)
+
+    def _score(self, requests: Sequence[ChoiceRequest], on_done: Callable[[int], None]) -> None:
+        todo = [r for r in requests if (_key(r.messages), r.candidates) not in self._choices]
+        encoded = [(self._encode(r.messages), [self._reply(c) for c in r.candidates]) for r in todo]
+        scores = score_candidates(self.lm, encoded, on_done=lambda: on_done(1))
+        for request, result in zip(todo, scores, strict=True):
+            self._choices[_key(request.messages), request.candidates] = result
+
+    def _reply(self, candidate: str) -> list[int]:
+        return list(self.tokenizer(candidate, add_special_tokens=False)["input_ids"])
+
+
+def _key(messages: Sequence[Message]) -> Conversation:
+    return tuple((m.role, m.content) for m in messages)
+
+
+# Inspect writes the provider's registered name into its logs; the decorator hides the class's own signature.
+_registered: Any = modelapi(name="steadfast")(LocalModelAPI)
+
+
+def local_model(
+    name: str,
+    lm: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    style: str | None,
+    max_new_tokens: int,
+) -> tuple[Model, LocalModelAPI]:
+    """A checkpoint as an Inspect model, and its API for `prepare`."""
+    api: LocalModelAPI = _registered(name, lm, tokenizer, style=style, max_new_tokens=max_new_tokens)
+    return Model(api, GenerateConfig()), api

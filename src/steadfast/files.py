@@ -1,0 +1,97 @@
+"""Writing so that a kill or a full disk never leaves half a file, and reading what was written line by line."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from steadfast.errors import SteadfastError
+
+# torch and safetensors raise errors of their own where the system says that the disk is full.
+_WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
+
+
+def _cannot_write(path: Path, error: Exception) -> SteadfastError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return SteadfastError(f"cannot write {path}: {reason}; nothing written before is lost")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step.
+
+    Raises:
+        SteadfastError: the disk is full or not writable; what stood at `path` before still stands there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        temporary.replace(path)
+    except _WRITE_ERRORS as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def replace_directory(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` fill a fresh directory, then put it in the place of `path`.
+
+    A kill between the two renames leaves the old one as `.NAME.old`, which `recover_directory` puts back.
+    """
+    fresh, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.mkdir()
+        fill(fresh)
+    except _WRITE_ERRORS as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise _cannot_write(path, error) from error
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        path.rename(old)
+    fresh.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_directory(path: Path) -> None:
+    """Undo what a kill inside `replace_directory` may have left."""
+    old = path.with_name(f".{path.name}.old")
+    if not path.exists() and old.exists():
+        old.rename(path)
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Records of a JSONL file of ours; a last line cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        if not line:
+            continue
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def write_json_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Write JSONL atomically."""
+    write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))

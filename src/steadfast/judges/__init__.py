@@ -1,0 +1,19 @@
+"""Judges grade answers by their scenario's rubric: a score in [0, 1] with a verdict per criterion."""
+
+from steadfast.judges.embedded import EmbeddedJudge
+from steadfast.judges.protocol import CachedJudge, protocol_hash
+from steadfast.judges.registry import CheckedJudge, make_judge
+from steadfast.judges.types import Answer, Grade, Judge, Verdict, rubric_score
+
+__all__ = [
+    "Answer",
+    "CachedJudge",
+    "CheckedJudge",
+    "EmbeddedJudge",
+    "Grade",
+    "Judge",
+    "Verdict",
+    "make_judge",
+    "protocol_hash",
+    "rubric_score",
+]

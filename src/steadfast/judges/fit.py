@@ -1,0 +1,141 @@
+"""Train the stance head of the `embedded` judge: `python -m steadfast.judges.fit [--out FILE]`.
+
+The head is one matrix over the embedding model's middle layers. It is fitted on the met and unmet statements of the
+corpus's training scenarios, and on nothing else: each statement is to lie nearer its siblings on its own side of its
+criterion than those on the other side, and nearer its own criterion than the others of the batch. No gold answer and
+no held-out scenario takes part, so both can examine it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from steadfast.corpus import Scenario, built_in_scenarios
+from steadfast.files import write_atomically
+from steadfast.judges.embedded import STANCE_HEAD
+from steadfast.judges.embedder import Embedder
+
+_DIMENSIONS = 256
+_EPOCHS = 20
+_SCENARIOS_A_BATCH = 8
+_LEARNING_RATE = 1e-3
+_WEIGHT_DECAY = 0.05
+_DROPOUT = 0.3
+_SIDE_SCALE = 10.0
+_CRITERION_SCALE = 20.0
+_CRITERION_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Statements:
+    """All statements of some scenarios.
+
+    Attributes:
+        layers: embeddings [n, layers, 384].
+        criterion: number of each one's criterion.
+        met: 1 for met, 0 for unmet.
+        scenario: number of each one's scenario.
+    """
+
+    layers: Tensor
+    criterion: Tensor
+    met: Tensor
+    scenario: Tensor
+
+
+def collect(scenarios: Sequence[Scenario], embedder: Embedder) -> Statements:
+    """Embed every statement of every rubric."""
+    rows = [
+        (text, number, side, place)
+        for place, scenario in enumerate(scenarios)
+        for number, criterion in enumerate(scenario.rubric, start=place * 100)
+        for side, texts in ((1, criterion.met), (0, criterion.unmet))
+        for text in texts
+    ]
+    texts, criteria, sides, places = zip(*rows, strict=True)
+    layers = embedder.layers(texts)
+    return Statements(layers, torch.tensor(criteria), torch.tensor(sides), torch.tensor(places))
+
+
+def sibling_similarity(vectors: Tensor, criterion: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cosine of each statement to the statements of each (criterion, side), itself left out.
+
+    Means of cosines, not cosines to means: a mean of two vectors is longer-lasting than one vector alone, and a
+    statement's own side has one sibling fewer.
+
+    Returns:
+        Similarities [n, 2 * criteria], and the place of each statement's own side in them [n].
+    """
+    _, number = torch.unique(criterion, return_inverse=True)
+    own = number * 2 + met
+    sides = functional.one_hot(own, int(own.max()) // 2 * 2 + 2).float()
+    cosines = vectors @ vectors.T
+    cosines = cosines - torch.diag(torch.diag(cosines))
+    return (cosines @ sides) / (sides.sum(dim=0) - sides).clamp(min=1), own
+
+
+def side_accuracy(vectors: Tensor, statements: Statements) -> float:
+    """Share of statements nearer to their siblings of the same side than to the other side of their criterion."""
+    right = 0
+    for place in torch.unique(statements.scenario).tolist():
+        rows = (statements.scenario == place).nonzero()[:, 0]
+        similarity, own = sibling_similarity(vectors[rows], statements.criterion[rows], statements.met[rows])
+        index = torch.arange(len(rows))
+        right += int((similarity[index, own] > similarity[index, own ^ 1]).sum())
+    return right / len(vectors)
+
+
+def fit(statements: Statements, *, seed: int = 0) -> Tensor:
+    """The head's projection [256, layers * 384]."""
+    torch.manual_seed(seed)
+    inputs = statements.layers.flatten(1)
+    head = nn.Linear(inputs.shape[1], _DIMENSIONS, bias=False)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    scenarios = torch.unique(statements.scenario).tolist()
+    batches = _EPOCHS * (len(scenarios) // _SCENARIOS_A_BATCH)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=batches)
+    for epoch in range(_EPOCHS):
+        Random(f"{seed}/{epoch}").shuffle(scenarios)
+        for start in range(0, len(scenarios) - _SCENARIOS_A_BATCH + 1, _SCENARIOS_A_BATCH):
+            chosen = torch.tensor(scenarios[start : start + _SCENARIOS_A_BATCH])
+            rows = torch.isin(statements.scenario, chosen).nonzero()[:, 0]
+            vectors = functional.normalize(head(functional.dropout(inputs[rows], _DROPOUT)), dim=-1)
+            similarity, own = sibling_similarity(vectors, statements.criterion[rows], statements.met[rows])
+            index = torch.arange(len(rows))
+            margin = similarity[index, own] - similarity[index, own ^ 1]
+            loss = functional.softplus(-_SIDE_SCALE * margin).mean()
+            loss = loss + _CRITERION_WEIGHT * functional.cross_entropy(_CRITERION_SCALE * similarity, own)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return head.weight.detach()
+
+
+def main() -> None:
+    """Fit on the training scenarios, say what it does on the held-out ones, write the head."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=STANCE_HEAD)
+    out: Path = parser.parse_args().out
+    embedder = Embedder()
+    corpus = built_in_scenarios()
+    train = collect([s for s in corpus if s.split == "train"], embedder)
+    projection = fit(train).half()
+    write_atomically(out, lambda p: save_file({"projection": projection}, p))
+    held_out = [s for s in corpus if s.split == "held_out"]
+    for name, model in (("plain", embedder), ("with head", Embedder(out))):
+        unseen = collect(held_out, embedder)
+        texts = [t for s in held_out for c in s.rubric for side in (c.met, c.unmet) for t in side]
+        print(f"{name}: {side_accuracy(model.embed(texts), unseen):.3f} of {len(texts)} held-out statements")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Grading stored answers: a file of scenarios, a file of answers, any judge."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from steadfast.corpus import load_scenarios, read_jsonl
+from steadfast.errors import DataError
+from steadfast.judges.types import Answer, Judge
+
+
+class StoredAnswer(BaseModel):
+    """A line of an answers file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario: str = Field(min_length=1)
+    answer: str
+    finished: bool = True
+
+
+def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, Any]]:
+    """Grades as JSON objects, in the order of the answers.
+
+    Raises:
+        DataError: faults of either file, or an answer to a scenario that is not there.
+    """
+    by_id = {s.id: s for s in load_scenarios(scenarios)}
+    stored = read_jsonl(answers, StoredAnswer)
+    unknown = [
+        f"{answers}: answer {i}: scenario: {a.scenario!r} is not in {scenarios}"
+        for i, a in enumerate(stored, start=1)
+        if a.scenario not in by_id
+    ]
+    if unknown:
+        raise DataError(unknown)
+    grades = judge.grade([Answer(by_id[a.scenario], a.answer, a.finished) for a in stored])
+    return [
+        {
+            "scenario": a.scenario,
+            "score": g.score,
+            "verdicts": [
+                {"criterion": v.criterion, "score": v.score, **({"reason": v.reason} if v.reason else {})}
+                for v in g.verdicts
+            ],
+            "judge": g.judge,
+            "protocol": g.protocol,
+            **({"gate": g.gate} if g.gate else {}),
+            **({"error": g.error} if g.error else {}),
+        }
+        for a, g in zip(stored, grades, strict=True)
+    ]

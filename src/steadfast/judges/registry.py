@@ -1,0 +1,71 @@
+"""Judges by name, as recipes and the command line call them."""
+
+import importlib
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+from steadfast.errors import JudgeError
+from steadfast.judges.embedded import EmbeddedJudge
+from steadfast.judges.types import Answer, Grade, Judge
+
+
+def make_judge(name: str) -> Judge:
+    """A judge by name.
+
+    Args:
+        name: "embedded", "embedded-plain" (without its stance head), or "package.module:Class" for a judge of the
+            user's own; its class is called without arguments.
+
+    Raises:
+        JudgeError: no such judge.
+    """
+    if name == "embedded":
+        return EmbeddedJudge()
+    if name == "embedded-plain":
+        return EmbeddedJudge(name, head=None)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise JudgeError(
+            f"unknown judge {name!r}; use 'embedded', 'embedded-plain', or 'package.module:Class' for your own"
+        )
+    try:
+        judge: Judge = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise JudgeError(f"judge {name!r} could not be made: {error}") from error
+    return CheckedJudge(judge)
+
+
+class CheckedJudge:
+    """A judge whose answers are looked at before anything is built on them."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    @property
+    def name(self) -> str:
+        """The inner judge's name."""
+        return self.judge.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The inner judge's settings."""
+        return self.judge.settings
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """The inner judge's grades.
+
+        Raises:
+            JudgeError: another number of grades than answers, something that is no grade, or a score outside [0, 1].
+        """
+        grades: Any = self.judge.grade(answers)
+        if not isinstance(grades, list) or len(grades) != len(answers):
+            count = len(grades) if isinstance(grades, list) else type(grades).__name__
+            raise JudgeError(f"judge {self.name!r} gave {count} grades for {len(answers)} answers")
+        for answer, grade in zip(answers, grades, strict=True):
+            where = f"judge {self.name!r} on scenario {answer.scenario.id!r}"
+            if not isinstance(grade, Grade):
+                raise JudgeError(f"{where}: gave a {type(grade).__name__}, not a Grade")
+            if grade.score is not None and not (isfinite(grade.score) and 0.0 <= grade.score <= 1.0):
+                raise JudgeError(f"{where}: score {grade.score} is not in [0, 1]; leave it None if it cannot grade")
+        return grades

@@ -1,0 +1,90 @@
+"""What a judge takes and gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from steadfast.corpus.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to be graded by its scenario's rubric.
+
+    Attributes:
+        scenario: the conversation and the rubric.
+        text: the answer.
+        finished: False if a token limit cut it off.
+    """
+
+    scenario: Scenario
+    text: str
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far an answer meets one criterion, in [0, 1]; for a pitfall, how far it falls into it."""
+
+    criterion: str
+    score: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A judge's grade of one answer.
+
+    Attributes:
+        score: in [0, 1]; None where the judge could not grade, which is not the same as zero.
+        verdicts: one a criterion, in the rubric's order; empty where a gate decided or nothing was graded.
+        judge: its name.
+        protocol: hash of all that decides the grade besides the answer (see `protocol_hash`).
+        gate: "empty", "looping" or "truncated" where the text earned nothing before any rubric was read.
+        error: why there is no score.
+    """
+
+    score: float | None
+    verdicts: tuple[Verdict, ...]
+    judge: str
+    protocol: str
+    gate: str | None = None
+    error: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Judge(Protocol):
+    """Grades answers in batches.
+
+    `name` and `settings` identify the judge: whatever changes its grades must show in them.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in files and reports."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that its grades depend on: models with their checksums, constants, prompts."""
+        ...
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """One grade for each answer, in order."""
+        ...
+
+
+def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
+    """The score in [0, 1] of an answer that meets each criterion to the given degree.
+
+    The points earned, on a scale from the worst sum the rubric allows (every pitfall, nothing else) to the best.
+    Linear throughout: no answer is so bad that doing one thing better goes unnoticed.
+
+    Args:
+        points: of each criterion.
+        met: degree in [0, 1] to which each is met.
+    """
+    lowest = sum(p for p in points if p < 0)
+    highest = sum(p for p in points if p > 0)
+    earned = sum(p * m for p, m in zip(points, met, strict=True))
+    return (earned - lowest) / (highest - lowest)

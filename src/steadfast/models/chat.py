@@ -1,0 +1,32 @@
+"""Conversations as token ids."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from steadfast.messages import Message
+
+
+def encode_chat(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, style: str | None = None
+) -> list[int]:
+    """Token ids of a conversation up to the point where the model speaks.
+
+    Args:
+        tokenizer: with a chat template.
+        messages: the conversation; its last turn is the user's.
+        style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
+
+    Raises:
+        ValueError: the tokenizer has no chat template.
+    """
+    if tokenizer.chat_template is None:
+        raise ValueError("this tokenizer has no chat template; use an instruction-tuned model, or set one on it")
+    turns = [m.model_dump() for m in messages]
+    if style and turns and turns[0]["role"] == "system":
+        turns[0]["content"] += f"\n{style}"
+    elif style:
+        turns.insert(0, {"role": "system", "content": style})
+    encoded: Any = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
+    return list(encoded["input_ids"])

@@ -1,0 +1,145 @@
+"""A causal LM with a trainable adapter: made, saved and loaded through PEFT."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import BaseModel, ConfigDict, Field
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from steadfast.messages import Message
+from steadfast.models.chat import encode_chat
+from steadfast.models.forward import captured_input, completion_logits, decoder_of
+from steadfast.models.packing import pack
+from steadfast.models.prepack import prepack_frozen_linears
+
+
+class AdapterConfig(BaseModel):
+    """The LoRA adapter that is trained.
+
+    Attributes:
+        rank: of the low-rank update.
+        alpha: its scale is alpha / rank.
+        layers: "all", or how many of the top decoder layers carry it. With the top layers only, what the layers
+            below compute during the rollout serves training too, which saves most of the training pass.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    layers: int | Literal["all"] = "all"
+
+
+@dataclass
+class Policy:
+    """A model with its adapter.
+
+    Attributes:
+        model: the PEFT model.
+        tokenizer: with a chat template.
+        first_adapted_layer: layers below it are frozen and the same for all policies of the run.
+    """
+
+    model: PeftModel
+    tokenizer: PreTrainedTokenizerBase
+    first_adapted_layer: int
+
+    @property
+    def lm(self) -> PreTrainedModel:
+        """The causal LM itself, the adapter inside it."""
+        return self.model.get_base_model()  # type: ignore[return-value]
+
+    @property
+    def eos_token_ids(self) -> list[int]:
+        """Tokens that end the model's turn."""
+        return eos_token_ids(self.lm, self.tokenizer)
+
+    def encode(self, messages: Sequence[Message], style: str | None = None) -> list[int]:
+        """Token ids of a conversation up to the model's turn."""
+        return encode_chat(self.tokenizer, messages, style=style)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of a completion without special tokens."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The adapter's parameters."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def save_adapter(self, directory: Path) -> None:
+        """Write the adapter in PEFT's format; any PEFT user can load it."""
+        self.model.save_pretrained(str(directory))
+
+
+def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """End-of-turn tokens as the generation config and the tokenizer name them."""
+    configured: Any = getattr(lm.generation_config, "eos_token_id", None)
+    ids = set(configured if isinstance(configured, list) else [configured])
+    ids.add(tokenizer.eos_token_id)
+    return sorted(i for i in ids if isinstance(i, int))
+
+
+def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: AdapterConfig, *, seed: int) -> Policy:
+    """Put a fresh adapter, which changes nothing yet, on every linear layer of the chosen decoder layers.
+
+    Raises:
+        ValueError: more layers asked for than the model has.
+    """
+    total = int(lm.config.num_hidden_layers)
+    wanted = total if config.layers == "all" else config.layers
+    if not 1 <= wanted <= total:
+        raise ValueError(f"adapter.layers is {config.layers}, but the model has {total} layers")
+    torch.manual_seed(seed)
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        target_modules=sorted(_linear_names(lm)),
+        layers_to_transform=list(range(total - wanted, total)),
+        layers_pattern="layers",
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(lm, lora)
+    prepack_frozen_linears(model)
+    first = total - wanted
+    if first and not _can_start_at(model, first):
+        first = 0
+    return Policy(model, tokenizer, first)  # type: ignore[arg-type]
+
+
+def load_adapter(lm: PreTrainedModel, directory: Path) -> PreTrainedModel:
+    """The model with a saved adapter applied, for inference.
+
+    Raises:
+        FileNotFoundError: no adapter in that directory.
+    """
+    if not (directory / "adapter_config.json").is_file():
+        raise FileNotFoundError(f"{directory} holds no adapter (adapter_config.json is missing)")
+    return PeftModel.from_pretrained(lm, str(directory)).merge_and_unload()  # type: ignore[return-value, operator]
+
+
+def _linear_names(lm: PreTrainedModel) -> set[str]:
+    layers = decoder_of(lm).layers
+    return {name.rsplit(".", 1)[-1] for name, m in layers.named_modules() if isinstance(m, torch.nn.Linear)}
+
+
+@torch.no_grad()
+def _can_start_at(model: torch.nn.Module, first: int) -> bool:
+    """Whether this architecture gives the same logits when started from a layer's input.
+
+    Models that rescale their embeddings inside the decoder, or mix layer types by index, do not: they take the
+    whole pass instead.
+    """
+    lm: PreTrainedModel = model.get_base_model()  # type: ignore[operator]
+    lm.eval()
+    packed = pack([1, 2, 3, 4], [[5, 6, 7], [8, 9]])
+    with captured_input(lm, first) as captured:
+        whole = completion_logits(lm, packed)
+    try:
+        short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first)
+    except Exception:  # an architecture that cannot be cut raises whatever it likes
+        return False
+    return torch.allclose(whole, short, atol=1e-3)

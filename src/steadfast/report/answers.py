@@ -1,0 +1,148 @@
+"""Answers side by side, and rollouts from the start and the end of training, chosen by rules the page states."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from steadfast.corpus import Scenario
+from steadfast.messages import Message
+from steadfast.report.loading import BASELINE, Run
+from steadfast.study.arms import PRE_RL
+
+_TURNS = 3
+_ROLLOUTS_PER_POOL = 2
+
+
+@dataclass(frozen=True)
+class CriterionVerdict:
+    """A criterion with the judge's verdict in [0, 1]; `points` is None where the rubric is no longer at hand."""
+
+    criterion: str
+    points: int | None
+    score: float
+
+
+@dataclass(frozen=True)
+class ShownAnswer:
+    """An answer with its grade; `score` is None if it could not be graded."""
+
+    checkpoint: str
+    text: str
+    score: float | None
+    training_score: float | None
+    gate: str | None
+    finished: bool | None
+    refused: bool | None
+    verdicts: Sequence[CriterionVerdict]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out scenario and what every checkpoint answered."""
+
+    why: str
+    difference: float
+    item: str
+    trait: str
+    domain: str
+    earlier: int
+    turns: Sequence[Message]
+    answers: Sequence[ShownAnswer]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A training completion of median reward in its group."""
+
+    step: int
+    pool: str
+    prompt: str
+    asked: str | None
+    text: str
+    reward: float | None
+    finished: bool
+
+
+def examples(run: Run, treatment: str) -> list[Example]:
+    """The held-out scenarios with the highest, the median and the lowest change of score; ties go by id."""
+    control = BASELINE if treatment != BASELINE else PRE_RL
+    rows = run.rows("trait", "generation")
+    ranked = _ranked(rows, treatment, control)
+    if not ranked:
+        return []
+    rise = "largest rise" if ranked[0][1] > 0 else "highest change"
+    fall = "largest fall" if ranked[-1][1] < 0 else "lowest change"
+    chosen = [(rise, ranked[0]), ("median change", ranked[len(ranked) // 2]), (fall, ranked[-1])]
+    found: dict[str, Example] = {}
+    for why, (item, change) in chosen:
+        if item not in found:
+            found[item] = _example(run, rows.filter(pl.col("item") == item), why, item, change)
+    return list(found.values())
+
+
+def _ranked(rows: pl.DataFrame, treatment: str, control: str) -> list[tuple[str, float]]:
+    """Graded items with treatment minus control, the largest rise first."""
+    scores = {
+        name: dict(rows.filter(pl.col("checkpoint") == name).select("item", "score").drop_nulls().iter_rows())
+        for name in (treatment, control)
+    }
+    shared = scores[treatment].keys() & scores[control].keys()
+    changes = [(item, scores[treatment][item] - scores[control][item]) for item in shared]
+    return sorted(changes, key=lambda c: (-c[1], c[0]))
+
+
+def _example(run: Run, rows: pl.DataFrame, why: str, item: str, change: float) -> Example:
+    scenario = run.scenarios.get(item)
+    by_checkpoint = {row["checkpoint"]: row for row in rows.iter_rows(named=True)}
+    first = next(iter(by_checkpoint.values()))
+    messages = scenario.messages if scenario else ()
+    return Example(
+        why=why,
+        difference=change,
+        item=item,
+        trait=first["construct"],
+        domain=first["domain"],
+        earlier=max(0, len(messages) - _TURNS),
+        turns=messages[-_TURNS:],
+        answers=[_answer(by_checkpoint[c], scenario) for c in run.checkpoints if c in by_checkpoint],
+    )
+
+
+def _answer(row: Mapping[str, Any], scenario: Scenario | None) -> ShownAnswer:
+    detail: dict[str, Any] = json.loads(row["detail"] or "{}")
+    worth = {c.criterion: c.points for c in scenario.rubric} if scenario else {}
+    return ShownAnswer(
+        checkpoint=row["checkpoint"],
+        text=row["answer"] or "",
+        score=row["score"],
+        training_score=detail.get("training_judge_score"),
+        gate=detail.get("gate"),
+        finished=row["finished"],
+        refused=row["refused"],
+        verdicts=[CriterionVerdict(c, worth.get(c), float(s)) for c, s in detail.get("verdicts", [])],
+    )
+
+
+def rollouts(run: Run, arm: str) -> list[Rollout]:
+    """Of the first and the last step: the first two prompts of each pool by id, the completion of median reward."""
+    table = run.rollouts(arm)
+    if table is None or table.is_empty():
+        return []
+    shown: list[Rollout] = []
+    for step in sorted({int(table["step"].min() or 0), int(table["step"].max() or 0)}):  # type: ignore[arg-type]
+        for pool in sorted(set(table["pool"].to_list()), key=lambda p: (p == "standard", p)):
+            there = table.filter((pl.col("step") == step) & (pl.col("pool") == pool))
+            for prompt in sorted(set(there["prompt"].to_list()))[:_ROLLOUTS_PER_POOL]:
+                group = there.filter(pl.col("prompt") == prompt).sort("reward", "completion", nulls_last=True)
+                graded = int(group["reward"].count())
+                shown.append(_rollout(run, group.row(max(0, graded - 1) // 2, named=True)))
+    return shown
+
+
+def _rollout(run: Run, row: Mapping[str, Any]) -> Rollout:
+    scenario = run.scenarios.get(row["prompt"])
+    asked = scenario.messages[-1].content if scenario else None
+    return Rollout(row["step"], row["pool"], row["prompt"], asked, row["text"], row["reward"], row["finished"])

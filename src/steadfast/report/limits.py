@@ -1,0 +1,149 @@
+"""What a run cannot show, from its own recipe and the width of its own intervals."""
+
+import re
+from math import isnan
+from statistics import median
+
+from scipy.stats import norm
+
+from steadfast.report.loading import Run
+from steadfast.report.summary import Versus
+from steadfast.report.wording import points
+from steadfast.study.arms import PRE_RL
+
+PAPER_SHARE, PAPER_STEPS, PAPER_EVALS = 0.05, 200, 53
+
+_POWER = 0.8
+_FEW = 10
+
+
+def limits(run: Run, lead: Versus) -> list[str]:
+    """Sentences, the gravest limit first."""
+    found = [_one_seed(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
+    found += [_arms(run), _attacks(), _grading_gaps(run)]
+    return [sentence for sentence in found if sentence]
+
+
+def detectable(low: float, high: float, level: float = 0.95) -> float:
+    """The true difference that a test at that level would find four times in five, from an interval's width.
+
+    The half-width is z(level) standard errors; the difference with power 0.8 is z(level) + z(0.8) of them.
+    """
+    z = float(norm.ppf((1 + level) / 2))
+    return (high - low) / 2 * (z + float(norm.ppf(_POWER))) / z
+
+
+def _one_seed(run: Run) -> str:
+    return (
+        f"One training run an arm (seed {run.recipe.seed}). The intervals are over items and evals, not over training "
+        "runs: another seed could move an arm by more than they say, and nothing here measures by how much."
+    )
+
+
+def _size(run: Run) -> str:
+    recipe = run.recipe
+    t = recipe.training
+    share, steps = recipe.share, t.steps
+    parts: list[str] = []
+    if share != PAPER_SHARE:
+        parts.append(
+            f"the arm's slice is {share:.0%} of the prompts where the paper's is {PAPER_SHARE:.0%} "
+            f"({share / PAPER_SHARE:.3g} times as much)"
+        )
+    if steps != PAPER_STEPS:
+        parts.append(f"it ran for {steps} steps where the paper's ran for about {PAPER_STEPS}")
+    differs = "; ".join(parts)
+    batch = (
+        f"{t.prompts_per_step} prompts \N{MULTIPLICATION SIGN} {t.group_size} completions a step, "
+        f"at most {t.max_new_tokens} tokens each"
+    )
+    return (
+        f"One model ({recipe.model.name}{_parameters(recipe.model.name)}; adapter of rank {t.adapter.rank}), {batch}"
+        + (f"; {differs}" if differs else "")
+        + ". What this model does under this dose says little about another model under another. "
+        "It shows whether the method works here, and is no replication of the paper's figures."
+    )
+
+
+def _parameters(name: str) -> str:
+    """The size that a model's name gives, as in "135M"."""
+    found = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", name)
+    return f", {found.group(1)} parameters by its name" if found else ""
+
+
+def _likelihood(lead: Versus) -> str | None:
+    if lead.scoring != "choice":
+        return None
+    return (
+        "The headline's scores are likelihoods: how far the model prefers a written good reply over a written bad one, "
+        "a token at a time. They are exact and need no judge, but a model may come to prefer a reply it would never "
+        "write, and their points are not the points of a judged answer."
+        + (" The free answers are the check on that." if lead.free else "")
+    )
+
+
+def _judge(run: Run) -> str:
+    training, evaluation = run.recipe.judge, run.recipe.evaluation.judge
+    text = f"Free answers are graded by {evaluation!r}; training was rewarded by {training!r}."
+    if training.startswith("embedded") and evaluation.startswith("embedded"):
+        text += (
+            " Both compare sentence embeddings with example sentences: they hear topic and stance, not truth, "
+            "and as relatives they may share blind spots that training can exploit. "
+            "A rise in score is a rise by these judges; read the answers side by side."
+        )
+    return text + " The command 'steadfast judges exam' gives each judge's accuracy on gold answers."
+
+
+def _detectable(lead: Versus) -> str | None:
+    c = lead.battery
+    if c is None:
+        return None
+    each = [detectable(e.low, e.high) for e in c.evals if not (isnan(e.low) or isnan(e.high))]
+    if not each or isnan(c.difference.low):
+        return None
+    mean = detectable(c.difference.low, c.difference.high, c.difference.level)
+    half = (c.difference.high - c.difference.low) / 2
+    return (
+        f"By the width of its own intervals, this run would miss a mean change of {points(half, sign=False)} points "
+        f"as often as not, and find one of {points(mean, sign=False)} points four times in five. For a single eval "
+        f"the latter is {points(median(each), sign=False)} points (median), and more once corrected for {c.total} "
+        "tests. A difference that is not significant is not a difference of zero."
+    )
+
+
+def _items(lead: Versus) -> str:
+    text = (
+        f"{lead.battery.total if lead.battery else 0} evals stand in the headline, the paper had {PAPER_EVALS}, "
+        "and these are short ones written for this project, not the public benchmarks."
+    )
+    if lead.free:
+        items = [e.items for e in lead.free.evals if e.items]
+        text += f" Free answers number {median(items):g} an eval (median), {sum(items)} in all"
+        text += ", too few to say anything about one eval." if median(items) < _FEW else "."
+    return text
+
+
+def _arms(run: Run) -> str | None:
+    if "helpfulness" in run.arms or not run.treatments:
+        return None
+    return (
+        "The helpfulness arm was not trained. Without it a change cannot be put down to the trait reward rather than "
+        "to the trait conversations as such."
+    )
+
+
+def _attacks() -> str:
+    return (
+        f"Nothing was attacked: whether a change lasts is not measured here. And the comparison with {PRE_RL} alone "
+        "cannot tell trait RL from RL in general; the one with the baseline can."
+    )
+
+
+def _grading_gaps(run: Run) -> str | None:
+    missing = int(run.results["score"].is_null().sum())
+    if not missing:
+        return None
+    return (
+        f"{missing} of {run.results.height:,} results could not be graded. They are left out of both sides of a pair, "
+        "never counted as zero; if failures go with one arm's kind of answer, what is left is a biased sample."
+    )

@@ -1,0 +1,264 @@
+"""The report page: one HTML file that needs nothing else."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from steadfast.analysis import Comparison, EvalComparison
+from steadfast.evals.battery import battery
+from steadfast.files import write_text
+from steadfast.report import wording
+from steadfast.report.answers import examples, rollouts
+from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
+from steadfast.report.limits import limits
+from steadfast.report.loading import Run, load_run
+from steadfast.report.summary import Versus, all_versus, summary_json
+from steadfast.report.svg import Picture
+from steadfast.study.arms import ARMS, PRE_RL
+
+
+def write_report(directory: Path) -> Path:
+    """Write `report.html` of a finished run; returns its path.
+
+    The page depends on the run directory alone: written twice, it is the same byte for byte.
+
+    Raises:
+        SteadfastError: the run is unfinished, or a file of it cannot be read.
+    """
+    page = directory / "report.html"
+    write_text(page, render(load_run(directory)))
+    return page
+
+
+def render(run: Run) -> str:
+    """The page of a run."""
+    environment = Environment(
+        loader=PackageLoader("steadfast.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": wording.points, "difference": wording.difference, "p": wording.probability}
+    environment.filters |= {"svg": Markup, "the": wording.the}
+    return environment.get_template("page.html.jinja").render(_context(run))
+
+
+def _context(run: Run) -> dict[str, Any]:
+    comparisons = all_versus(run)
+    lead = comparisons[0]
+    against_lead = [v for v in comparisons if v.control == lead.control]
+    before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
+    return {
+        "run": run,
+        "lead": lead,
+        "bounds": wording.bounds,
+        "direction": wording.direction,
+        "question": wording.question(lead.treatment),
+        "headline": wording.headline(lead),
+        "headline_direction": _headline_direction(lead),
+        "findings": _findings(lead, before if before is not lead else None),
+        "cautions": wording.cautions(lead),
+        "others": [(v.treatment, wording.headline(v)) for v in against_lead[1:]],
+        "levels": _levels(comparisons),
+        "comparisons": comparisons,
+        "forests": _forests(against_lead),
+        "curves": curves(run.metrics),
+        "capability": _capability(against_lead),
+        "costs": [(v, _costs(v)) for v in against_lead],
+        "examples": examples(run, lead.treatment),
+        "rollouts": rollouts(run, lead.treatment),
+        "titles": {e.name: e.title for e in battery()},
+        "questions": {name: ARMS[name].question for name in run.arms},
+        "limits": limits(run, lead),
+        "recipe": (run.directory / "recipe.yaml").read_text(encoding="utf-8"),
+        "hashes": _flat(run.protocol),
+        "environment": _flat(run.environment),
+        "duration": _duration(sum(run.sessions)),
+        "summary": _script(summary_json(run, comparisons)),
+    }
+
+
+def _headline_direction(v: Versus) -> int:
+    return wording.direction(v.battery.difference.low, v.battery.difference.high) if v.battery else 0
+
+
+def _findings(lead: Versus, before: Versus | None) -> list[tuple[str, str]]:
+    """Label and sentence of each finding under the headline."""
+    found: list[tuple[str, str]] = []
+    if lead.battery:
+        sentence = wording.counts(lead, lead.battery, lead.scope.words)
+        found.append(("Evals", f"{sentence} Scored {wording.by_scoring(lead)}."))
+    rest = lead.scope.rest()
+    if lead.rest and rest:
+        found.append((f"Evals {rest.words}", wording.counts(lead, lead.rest, rest.words)))
+    if lead.free:
+        sentence = wording.counts(lead, lead.free, lead.scope.words)
+        found.append(("Free answers", f"{sentence} Same evals, judged."))
+    if sentence := wording.traits(lead, before):
+        found.append(("Rewarded traits", sentence))
+    found.append(("Cost", wording.cost(lead, before)))
+    if before and before.battery:
+        sentence = wording.counts(before, before.battery, before.scope.words)
+        found.append(("Against pre-RL", f"{sentence} This cannot tell trait RL from RL in general."))
+    return found
+
+
+_COLUMNS_THAT_FIT = 3
+_SHARES = frozenset({"refusal", "chat_refusal", "cut_off", "traits_cut_off"})
+_MEASURES: tuple[tuple[str, str], ...] = (
+    ("traits", "held-out traits, evaluation judge"),
+    ("traits_by_training_judge", "held-out traits, the judge that trained"),
+    ("traits_elsewhere", "held-out traits, untrained domains"),
+    ("traits_finished", "held-out traits, both finished"),
+    ("traits_unrefused", "held-out traits, neither refused"),
+    ("traits_choice", "held-out traits, likelihood of gold answers"),
+    ("pairs_won", "evals in scope, share of pairs won"),
+    ("capability", "capability, mean over tasks"),
+    ("refusal", "refused, evals' free answers"),
+    ("chat_refusal", "refused, everyday requests"),
+    ("traits_cut_off", "cut off by the token limit, held-out traits"),
+    ("cut_off", "cut off by the token limit, all free answers"),
+)
+
+
+def _levels(comparisons: Sequence[Versus]) -> list[dict[str, Any]]:
+    """Rows of levels and differences, the comparisons as columns: one table if they fit, else one for each control."""
+    if len(comparisons) <= _COLUMNS_THAT_FIT:
+        return [{"title": None, "columns": comparisons, "rows": _level_rows(comparisons)}]
+    tables: list[dict[str, Any]] = []
+    for control in dict.fromkeys(v.control for v in comparisons):
+        columns = [v for v in comparisons if v.control == control]
+        title = f"Against {wording.the(control)}"
+        tables.append({"title": title, "columns": columns, "rows": _level_rows(columns)})
+    return tables
+
+
+def _level_rows(columns: Sequence[Versus]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    scoring = "likelihood" if columns[0].scoring == "choice" else "judged"
+    measures = [("battery", f"evals in scope, {scoring}"), ("free", "evals in scope, free answers"), *_MEASURES]
+    for name, label in measures:
+        unit = "tasks" if name == "capability" else "evals"
+        cells = [_cell(getattr(v, name), unit) for v in columns]
+        if any(cells):
+            rows.append({"label": label, "cells": cells, "share": name in _SHARES})
+    return rows
+
+
+def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if isinstance(value, EvalComparison):
+        return {
+            "treatment": value.treatment,
+            "control": value.control,
+            "of": value,
+            "n": f"{value.items} items",
+        }
+    measured = [e for e in value.evals if e.items]
+    return {
+        "treatment": sum(e.treatment for e in measured) / len(measured),
+        "control": sum(e.control for e in measured) / len(measured),
+        "of": value.difference,
+        "n": f"{value.total} {unit}",
+    }
+
+
+def _forests(against: Sequence[Versus]) -> list[Picture]:
+    lead = against[0]
+    pictures: list[Picture] = []
+    titles = {e.name: e.title for e in battery()}
+    control, rest = wording.the(lead.control), lead.scope.rest()
+    key = (
+        f"Each arm against {control}. "
+        "Filled triangles: significant by Benjamini-Hochberg, q \N{LESS-THAN OR EQUAL TO} 0.05, up or down. "
+        "Hollow circles: not significant. Diamond: mean. An arrow: the interval runs on; no whisker: one item."
+    )
+    if lead.battery:
+        rows = [Rows(f"Evals {lead.scope.words}".strip(), by_difference(lead.battery), titles)]
+        if lead.rest and rest:
+            rows.append(Rows(f"Evals {rest.words}", by_difference(lead.rest), titles))
+        panels = [panel(v.treatment, [v.battery, v.rest], _mean_words(against)) for v in against]
+        scored = wording.by_scoring(lead)
+        pictures.append(forest("evals", _described(panels, control), f"Battery, {scored}. {key}", panels, rows))
+    if lead.free:
+        panels = [panel(v.treatment, [v.free, v.free_rest], _mean_words(against)) for v in against]
+        rows = [Rows(f"Free answers {lead.scope.words}".strip(), by_difference(lead.free), titles)]
+        if lead.free_rest and rest:
+            rows.append(Rows(f"Free answers {rest.words}", by_difference(lead.free_rest), titles))
+        caption = f"The same evals by free answers, judged; few items each, see the table below. {key}"
+        pictures.append(forest("free", _described(panels, control), caption, panels, rows))
+    if lead.by_trait:
+        panels = [panel(v.treatment, [v.by_trait]) for v in against]
+        names = by_difference(lead.by_trait)
+        labels = {n: n.removeprefix("trait:").replace("-", " ").replace("_", " ") for n in names}
+        caption = f"Held-out scenarios of each trait by free answers, evaluation judge. {key}"
+        pictures.append(
+            forest("traits", _described(panels, control), caption, panels, [Rows("Held-out traits", names, labels)])
+        )
+    return pictures
+
+
+def _mean_words(against: Sequence[Versus]) -> str:
+    words = {v.scope.words for v in against}
+    return f"mean {words.pop()}".strip() if len(words) == 1 else "mean of the arm's scope"
+
+
+def _capability(against: Sequence[Versus]) -> Picture | None:
+    lead = against[0]
+    if not lead.capability:
+        return None
+    panels = [panel(v.treatment, [v.capability]) for v in against]
+    names = by_difference(lead.capability)
+    labels = {n: n.removeprefix("capability-").replace("_", " ") for n in names}
+    caption = (
+        "Held-out items of the standard tasks, checked by program. Left of zero the arm is worse. "
+        "The baseline had more practice at such tasks than an arm with another slice."
+    )
+    description = _described(panels, wording.the(lead.control))
+    return forest("capability", description, caption, panels, [Rows(None, names, labels)])
+
+
+def _described(panels: Sequence[Panel], control: str) -> str:
+    """The text alternative of a forest figure."""
+    parts = []
+    for one in panels:
+        up = sum(e.significant and e.difference > 0 for e in one.entries.values())
+        down = sum(e.significant and e.difference < 0 for e in one.entries.values())
+        mean = f", mean {wording.difference(one.mean)} points" if one.mean else ""
+        parts.append(f"{one.title}: {len(one.entries)} rows, {up} significantly up, {down} significantly down{mean}")
+    return f"Differences against {control} with 95% intervals. " + "; ".join(parts) + "."
+
+
+def _costs(v: Versus) -> list[tuple[str, EvalComparison]]:
+    rows = [
+        ("refused, evals' free answers", v.refusal),
+        ("refused, everyday requests", v.chat_refusal),
+        ("cut off by the token limit, all free answers", v.cut_off),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """Nested JSON as (path, value) rows."""
+    if isinstance(value, dict):
+        return [row for k, v in sorted(value.items()) for row in _flat(v, f"{path} / {k}" if path else str(k))]
+    return [(path, str(value))]
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _script(value: Any) -> Markup:
+    """JSON that may stand inside a script element, whatever it contains."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

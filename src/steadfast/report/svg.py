@@ -1,0 +1,105 @@
+"""Matplotlib figures as inline SVG that follows the page: its colours, its font, no identifiers that clash."""
+
+import html
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+_VARIABLES = ("ink", "muted", "rule", "paper", "up", "down", "arm-1", "arm-2", "arm-3", "arm-4", "arm-5")
+# Colours that nobody would draw with stand for the page's variables until the SVG is written.
+COLOURS = {name: f"#0a0b{i + 16:02x}" for i, name in enumerate(_VARIABLES)}
+"""A colour by its variable in the page's CSS."""
+
+WIDE, NARROW = 1080.0, 340.0
+"""Widths in CSS pixels that figures are drawn for."""
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "steadfast",
+    "font.family": "DejaVu Sans",
+    "font.size": 12.0,
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.titlecolor": COLOURS["ink"],
+    "axes.titlesize": 12.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 11.0,
+    "axes.edgecolor": COLOURS["rule"],
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.color": COLOURS["rule"],
+    "ytick.color": COLOURS["rule"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["muted"],
+    "xtick.labelsize": 11.0,
+    "ytick.labelsize": 11.0,
+    "figure.facecolor": "none",
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in two widths; the page shows the one that fits.
+
+    Attributes:
+        wide: SVG for wide pages.
+        narrow: SVG for phones.
+        caption: under it.
+    """
+
+    wide: str
+    narrow: str
+    caption: str
+
+
+def picture(name: str, description: str, caption: str, draw: Callable[[float], Figure]) -> Picture:
+    """Draw a figure at both widths.
+
+    Args:
+        name: unique on the page; prefixes every identifier.
+        description: its text alternative.
+        caption: under it.
+        draw: makes the figure for a width in CSS pixels.
+    """
+    with rc_context(_STYLE):
+        wide, narrow = (
+            _inline(draw(width), f"{name}-{kind}", description) for width, kind in ((WIDE, "wide"), (NARROW, "narrow"))
+        )
+    return Picture(wide, narrow, caption)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure; lengths in CSS pixels."""
+    return Figure(figsize=(width / 72, height / 72), dpi=72)
+
+
+def _inline(figure: Figure, prefix: str, description: str) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", text)
+    text = text.replace("xlink:href=", "href=")
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    text = text.replace('href="#', f'href="#{prefix}-')
+    text = re.sub(r"'DejaVu Sans'(?:, [^;\"]*)?", "var(--sans)", text)
+    for variable, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{variable})")
+    label = html.escape(description, quote=True)
+    opening = re.match(r"<svg[^>]*>", text)
+    assert opening is not None
+    box = re.search(r'viewBox="[^"]*"', opening.group(0))
+    assert box is not None
+    head = f'<svg {box.group(0)} role="img" aria-labelledby="{prefix}-title"><title id="{prefix}-title">{label}</title>'
+    return head + text[opening.end() :].strip()

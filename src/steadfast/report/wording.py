@@ -1,0 +1,205 @@
+"""Numbers into sentences that fit whatever came out."""
+
+from math import isnan
+
+from steadfast.analysis import Comparison, EvalComparison, Interval
+from steadfast.report.loading import BASELINE
+from steadfast.report.summary import Versus
+from steadfast.study.arms import PRE_RL
+
+_QUESTIONS = {
+    "trait": "If a model is rewarded for beneficial traits, what else changes, and what does it cost?",
+    "health-only": (
+        "If a model is rewarded for beneficial traits in health conversations alone, "
+        "do evals outside health improve too, and what does it cost?"
+    ),
+    "no-health-no-science": (
+        "If a model is rewarded for beneficial traits everywhere but in health and science, do health evals improve?"
+    ),
+    "helpfulness": (
+        "Is it the reward or the data: do the trait conversations move the evals "
+        "when they are rewarded for generic helpfulness?"
+    ),
+    BASELINE: "What does reinforcement learning on standard tasks alone change? (The recipe has no treatment arm.)",
+}
+
+SCORING_WORDS = {
+    "choice": "by likelihood of the good over the tempting bad reply",
+    "generation": "by free answers, judged",
+}
+
+
+def question(arm: str) -> str:
+    """The question an arm answers."""
+    return _QUESTIONS[arm]
+
+
+def points(value: float, *, sign: bool = True) -> str:
+    """A score difference in points of a hundred: "+1.2"."""
+    if isnan(value):
+        return "unknown"
+    text = f"{value * 100:{'+' if sign else ''}.1f}"
+    if float(text) == 0:
+        text = "0.0"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def bounds(low: float, high: float) -> str:
+    """An interval in points: "[0.1, 2.3]"."""
+    if isnan(low) or isnan(high):
+        return "[interval unknown: one value]"
+    if low == high:
+        # All pairs differ by the same amount, as when nobody refuses: nothing to draw an interval from.
+        return "[no spread]"
+    return f"[{points(low, sign=False)}, {points(high, sign=False)}]"
+
+
+def difference(value: Interval | EvalComparison) -> str:
+    """A difference with its interval."""
+    centre = value.difference if isinstance(value, EvalComparison) else value.estimate
+    return f"{points(centre)} {bounds(value.low, value.high)}"
+
+
+def probability(value: float) -> str:
+    """A p or q value."""
+    if isnan(value):
+        return "unknown"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def direction(low: float, high: float) -> int:
+    """1 if the interval lies above zero, -1 if below, 0 if it holds zero or is unknown."""
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def the(checkpoint: str) -> str:
+    """A checkpoint in a sentence."""
+    return {PRE_RL: "the pre-RL model", BASELINE: "the baseline"}.get(checkpoint, f"the {checkpoint} arm")
+
+
+def headline(v: Versus) -> str:
+    """The run's result in one line."""
+    c = v.battery
+    if c is None:
+        where = f" {v.scope.words}" if v.scope.words else ""
+        return f"No eval{where} was measured in both {the(v.treatment)} and {the(v.control)}."
+    over = f"{_evals(c.total, v.scope.words)}: {difference(c.difference)} points against {the(v.control)}"
+    significant = c.significant_wins + c.significant_losses
+    match direction(c.difference.low, c.difference.high):
+        case 1:
+            return f"Improved on average over {over}."
+        case -1:
+            return f"Worse on average over {over}."
+        case _ if significant:
+            return f"Mixed: no average change shown over {over}, but {_of(significant, c.total)} changed significantly."
+        case _:
+            return f"No change shown over {over}."
+
+
+def counts(v: Versus, c: Comparison, words: str) -> str:
+    """How many evals rose and fell, how many of them significantly, and the mean."""
+    higher = f"{_evals(c.total, words)} scored higher than {the(v.control)}"
+    rose = f"{c.wins or 'None'} of {higher}{_significantly(c.wins, c.significant_wins)}"
+    fell = f"{c.losses or 'none'} lower{_significantly(c.losses, c.significant_losses)}"
+    ties = f"; {c.ties} the same" if c.ties else ""
+    return f"{rose}; {fell}{ties}. The mean change is {difference(c.difference)} points."
+
+
+def traits(v: Versus, before: Versus | None) -> str | None:
+    """How the held-out trait score moved, by each way of scoring it."""
+    t = v.traits
+    if t is None:
+        return None
+    moved = {1: "is higher", -1: "is lower", 0: "does not differ detectably"}[direction(t.low, t.high)]
+    text = (
+        f"On {t.items} held-out trait scenarios the score {moved}: {t.control:.3f} in {the(v.control)}, "
+        f"{t.treatment:.3f} in {the(v.treatment)}, {difference(t)} points by the evaluation judge"
+    )
+    if other := v.traits_by_training_judge:
+        text += f"; {difference(other)} by the judge that trained"
+    if other := v.traits_choice:
+        text += f"; {difference(other)} by likelihood of gold answers, without a judge"
+    if before and before.traits:
+        b = before.traits
+        text += f". From {the(before.control)}: {b.control:.3f} to {b.treatment:.3f}, {difference(b)}"
+    return f"{text}."
+
+
+def cautions(v: Versus) -> list[str]:
+    """What stands between the numbers and the obvious reading of them."""
+    t = v.traits
+    if t is None or v.treatment == BASELINE:
+        return []
+    found: list[str] = []
+    if direction(t.low, t.high) != 1:
+        found.append(
+            "The trait itself did not rise detectably on unseen scenarios. Whether it would carry over to other evals "
+            "is therefore hardly tested by this run: changes elsewhere, or their absence, may have other causes."
+        )
+    cut = v.traits_cut_off
+    if cut and direction(cut.low, cut.high):
+        found.append(
+            f"Cut-off answers earn nothing, and the two sides differ in how many are cut off: {cut.control:.0%} of the "
+            f"held-out answers in {the(v.control)}, {cut.treatment:.0%} in {the(v.treatment)}. {_among_finished(v)}"
+        )
+    return found
+
+
+def _among_finished(v: Versus) -> str:
+    f = v.traits_finished
+    if f is None:
+        return "No scenario was finished by both, so how much of the trait score's change is length cannot be said."
+    among = f"Over the {f.items} scenario{_s(f.items)} that both finished the score changes by {difference(f)} points"
+    if v.traits and direction(v.traits.low, v.traits.high) == direction(f.low, f.high):
+        return f"{among}: judge the trait by that."
+    return f"{among}: the change over all scenarios may be one of length alone."
+
+
+def cost(v: Versus, before: Versus | None) -> str:
+    """Capability, refusal and truncation in a sentence each."""
+    parts: list[str] = []
+    if c := v.capability:
+        way = direction(c.difference.low, c.difference.high)
+        verdict = {1: "rose", -1: "fell", 0: "shows no detectable change"}[way]
+        text = f"Capability over {c.total} task{_s(c.total)} {verdict}, {difference(c.difference)} points"
+        if way == 0 and c.difference.low < 0:
+            text += f"; a loss of {points(-c.difference.low, sign=False)} points is not ruled out"
+        if before and before.capability:
+            text += f"; against {the(before.control)} {difference(before.capability.difference)}"
+        parts.append(f"{text}.")
+        if way == -1 and v.control == BASELINE:
+            parts.append(
+                "The baseline practised such tasks in place of the arm's slice, so part of the gap is practice."
+            )
+    for what, value in (
+        ("Refusals on the evals' free answers", v.refusal),
+        ("Refusals of everyday requests", v.chat_refusal),
+        ("Answers cut off by the token limit", v.cut_off),
+    ):
+        if value:
+            parts.append(
+                f"{what}: {value.treatment:.1%} against {value.control:.1%}, {difference(value)} points "
+                f"({value.items} answers)."
+            )
+    return " ".join(parts) if parts else "Nothing that would show a cost was measured."
+
+
+def by_scoring(v: Versus) -> str:
+    """What the headline's scores are."""
+    return SCORING_WORDS[v.scoring]
+
+
+def _evals(count: int, words: str) -> str:
+    return f"{count} eval{_s(count)}{' ' + words if words else ''}"
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count} of {total}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _significantly(count: int, significant: int) -> str:
+    return f", {significant or 'none'} significantly" if count else ""

@@ -1,0 +1,149 @@
+"""What a long run shows of itself: its stages, where it is, and how long it still needs."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as RichProgress,
+)
+
+
+class Progress(Protocol):
+    """Told by a run what it is doing."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def plan(self, units: Mapping[str, float]) -> None:
+        """The stages to come, with the work of each in common units."""
+        ...
+
+    def skip(self, stage: str) -> None:
+        """A stage whose output is complete."""
+        ...
+
+    def begin(self, stage: str) -> None:
+        """A stage begins, or goes on."""
+        ...
+
+    def reach(self, stage: str, units: float, text: str) -> None:
+        """How far the stage is."""
+        ...
+
+    def end(self, stage: str) -> None:
+        """The stage is done."""
+        ...
+
+    def finish(self) -> None:
+        """The run is done."""
+        ...
+
+
+class SilentProgress:
+    """Shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def plan(self, units: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def skip(self, stage: str) -> None:
+        """Nothing."""
+
+    def begin(self, stage: str) -> None:
+        """Nothing."""
+
+    def reach(self, stage: str, units: float, text: str) -> None:
+        """Nothing."""
+
+    def end(self, stage: str) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+class ConsoleProgress:
+    """A bar over the whole run with the time left, and a line a stage; plain lines without a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("left"),
+            console=self.console,
+            speed_estimate_period=600,
+        )
+        self._units: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._skipped: set[str] = set()
+        self._task: TaskID | None = None
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self.console.print(text, highlight=False)
+
+    def plan(self, units: Mapping[str, float]) -> None:
+        """Start the bar."""
+        self._units = dict(units)
+        self._task = self._bar.add_task("starting", total=sum(units.values()))
+        self._bar.start()
+
+    def skip(self, stage: str) -> None:
+        """Take the stage off the bar, so that what is left is estimated from work that was done."""
+        self._skipped.add(stage)
+        self.note(f"{stage}: complete already")
+        self._refresh(stage)
+
+    def begin(self, stage: str) -> None:
+        """Name the stage."""
+        number = list(self._units).index(stage) + 1
+        self.note(f"stage {number} of {len(self._units)}: {stage}")
+        self._refresh(stage)
+
+    def reach(self, stage: str, units: float, text: str) -> None:
+        """Move the bar; without a terminal, a line now and then."""
+        before = self._done.get(stage, 0.0)
+        self._done[stage] = units
+        self._refresh(f"{stage}: {text}")
+        tenth = self._units[stage] / 10
+        if not self.console.is_terminal and int(units / tenth) > int(before / tenth):
+            self.console.print(f"  {text}{self._remaining()}", highlight=False)
+
+    def end(self, stage: str) -> None:
+        """Fill the stage's part of the bar."""
+        self._done[stage] = self._units[stage]
+        self._refresh(stage)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def _refresh(self, description: str) -> None:
+        if self._task is None:
+            return
+        total = sum(u for s, u in self._units.items() if s not in self._skipped)
+        done = sum(u for s, u in self._done.items() if s not in self._skipped)
+        self._bar.update(self._task, description=description, total=total, completed=done)
+
+    def _remaining(self) -> str:
+        task = self._bar.tasks[0]
+        if not task.percentage or task.elapsed is None:
+            return ""
+        left = task.elapsed * (100 / task.percentage - 1)
+        return f"  about {left / 60:.0f} min left"

@@ -1,0 +1,152 @@
+"""A recipe: everything that decides a run, as one checked YAML file."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from steadfast.corpus.loading import faults
+from steadfast.errors import RecipeError
+from steadfast.evals.battery import battery
+from steadfast.models.pretrained import DEFAULT_MODEL
+from steadfast.study.arms import ARMS
+from steadfast.training.config import TrainingConfig
+
+
+class ModelConfig(BaseModel):
+    """The model to train.
+
+    Attributes:
+        name: a folder, or a name on the Hugging Face Hub.
+        dtype: of its weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = DEFAULT_MODEL
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class DataConfig(BaseModel):
+    """What it is trained on.
+
+    Attributes:
+        scenarios: a JSONL file of the user's; None for the corpus that ships.
+        standard_prompts: distinct draws in the standard pool.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenarios: Path | None = None
+    standard_prompts: int = Field(default=2000, ge=1)
+
+
+class EvaluationConfig(BaseModel):
+    """What every checkpoint is measured on.
+
+    Attributes:
+        evals: names from `steadfast evals`; None for the whole battery.
+        choice: score replies by likelihood.
+        generation_items: items of each eval that the model also answers freely, graded and checked for refusals.
+        chat_eval: harmless everyday requests, answered in full, for over-refusal; None to leave it out.
+        trait_items: held-out scenarios answered freely; None for all.
+        capability_items: held-out items of each standard task.
+        max_new_tokens: limit of free answers.
+        judge: grades free answers; another than the one that trains.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    evals: tuple[str, ...] | None = None
+    choice: bool = True
+    generation_items: int = Field(default=0, ge=0)
+    chat_eval: str | None = "everyday-requests"
+    trait_items: int | None = Field(default=None, ge=0)
+    capability_items: int = Field(default=16, ge=0)
+    max_new_tokens: int = Field(default=128, ge=2)
+    judge: str = "embedded-plain"
+
+    @field_validator("evals", "chat_eval")
+    @classmethod
+    def _known(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        known = {e.name for e in battery()}
+        names = [] if value is None else [value] if isinstance(value, str) else value
+        unknown = [n for n in names if n not in known]
+        if unknown:
+            raise ValueError(f"unknown eval {', '.join(unknown)}; `steadfast evals` lists them")
+        return value
+
+
+class Recipe(BaseModel):
+    """A run.
+
+    Attributes:
+        name: of the run.
+        about: a sentence for the report.
+        seed: of everything random.
+        arms: to train, in order; the pre-RL model is always measured, and "baseline" is what arms are compared with.
+        share: of the arm's slice in its prompts; the paper's is 0.05.
+        judge: that rewards the trait slice.
+        model: to train.
+        data: to train on.
+        training: how.
+        evaluation: of every checkpoint.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    about: str = ""
+    seed: int = Field(default=0, ge=0)
+    arms: tuple[str, ...] = ("baseline", "trait")
+    share: float = Field(default=0.05, ge=0, le=1)
+    judge: str = "embedded"
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("arms")
+    @classmethod
+    def _known_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [a for a in arms if a not in ARMS]
+        if unknown:
+            raise ValueError(f"unknown arm {', '.join(unknown)}; known: {', '.join(ARMS)}")
+        if len(set(arms)) < len(arms):
+            raise ValueError("an arm stands there twice")
+        return arms
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.judge == self.evaluation.judge:
+            raise ValueError(
+                f"evaluation.judge: {self.judge!r} is the judge that trains; it never grades an evaluation"
+            )
+        if "baseline" not in self.arms:
+            raise ValueError("arms: 'baseline' is missing; without it nothing tells trait RL from RL in general")
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """A recipe from a YAML file.
+
+    Raises:
+        RecipeError: naming file and key of every fault.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {error}") from error
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError("\n".join(f"{path}: {fault}" for fault in faults(error))) from error
+
+
+def demo_recipe() -> Recipe:
+    """The recipe of `steadfast demo`."""
+    return load_recipe(Path(str(files("steadfast.study") / "demo.yaml")))

@@ -1,0 +1,251 @@
+"""Run or resume a recipe: train its arms, measure every checkpoint, write the results and the report.
+
+Each step writes files that the next one reads, and a step whose output is complete is not run again.
+"""
+
+import gc
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import yaml
+
+from steadfast.errors import RecipeError, SteadfastError
+from steadfast.evals.run import RESULT_SCHEMA, evaluate
+from steadfast.files import write_atomically, write_json, write_text
+from steadfast.judges import CachedJudge, make_judge, protocol_hash
+from steadfast.judges.types import Answer, Judge
+from steadfast.models.policy import add_adapter, load_adapter
+from steadfast.models.prepack import prepack_frozen_linears
+from steadfast.models.pretrained import LoadedModel, load_model
+from steadfast.study.arms import ARMS, PRE_RL
+from steadfast.study.data import StudyData
+from steadfast.study.progress import Progress, SilentProgress
+from steadfast.study.recipe import Recipe
+from steadfast.training.loop import train
+
+_FREE_BYTES = 1_000_000_000
+"""Room a run may take: rollouts, states and logs of a small one stay well below."""
+
+
+@dataclass
+class Study:
+    """A run directory with all that is needed to go on in it."""
+
+    recipe: Recipe
+    directory: Path
+    data: StudyData
+    training_judge: Judge
+    evaluation_judge: Judge
+    progress: Progress
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The pre-RL model and the arms, in order."""
+        return [PRE_RL, *self.recipe.arms]
+
+    def arm_directory(self, arm: str) -> Path:
+        """Where an arm's training is written."""
+        return self.directory / "arms" / arm
+
+    def results_file(self, checkpoint: str) -> Path:
+        """The rows of one checkpoint."""
+        return self.directory / "evals" / checkpoint / "results.parquet"
+
+
+def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None) -> Path:
+    """Run a recipe in a directory, or finish the run that was begun there; returns the directory.
+
+    Raises:
+        SteadfastError: anything the user can mend, before long work begins wherever it can be seen by then.
+    """
+    started = time.time()
+    progress = progress or SilentProgress()
+    progress.note("checking recipe, data and judges")
+    study = _prepare(recipe, directory, progress)
+    progress.note(f"loading {recipe.model.name}")
+    model = _load(recipe)
+    _claim(study, model)
+    progress.plan(_units(study))
+    try:
+        for name in recipe.arms:
+            _train_arm(study, name)
+            gc.collect()  # PEFT's modules refer to one another in circles; the next arm loads a model of its own
+        for checkpoint in study.checkpoints:
+            _evaluate_checkpoint(study, checkpoint)
+            gc.collect()
+    finally:
+        progress.finish()
+    results = pl.concat([pl.read_parquet(study.results_file(c)) for c in study.checkpoints])
+    write_atomically(directory / "results.parquet", lambda p: results.write_parquet(p))
+    _record_time(directory, time.time() - started)
+    return directory
+
+
+def _prepare(recipe: Recipe, directory: Path, progress: Progress) -> Study:
+    """Everything that can fail fast, in order of cost."""
+    data = StudyData.load(recipe)
+    for name in recipe.arms:
+        arm = ARMS[name]
+        if arm.slice == "trait" and not arm.scenarios(data.training):
+            raise RecipeError(f"arm {name!r}: no training scenario lies in its domains")
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if free < _FREE_BYTES:
+        raise SteadfastError(f"{directory}: only {free / 1e9:.1f} GB free; a run needs {_FREE_BYTES / 1e9:.0f} GB")
+    training = CachedJudge(make_judge(recipe.judge), directory / "grades.sqlite")
+    evaluation = CachedJudge(make_judge(recipe.evaluation.judge), directory / "grades.sqlite")
+    for judge in (training, evaluation):
+        judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
+    compared = data.prove_pools_disjoint()
+    progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
+    write_json(directory / "disjoint.json", compared)
+    return Study(recipe, directory, data, training, evaluation, progress)
+
+
+def _load(recipe: Recipe) -> LoadedModel:
+    return load_model(recipe.model.name, dtype=recipe.model.dtype)
+
+
+def _claim(study: Study, model: LoadedModel) -> None:
+    """Write the recipe and the protocol, or check that the directory belongs to the same ones.
+
+    Raises:
+        RecipeError: the directory holds a run of another recipe, data, judge or model.
+    """
+    protocol = _protocol(study, model)
+    file = study.directory / "protocol.json"
+    if file.is_file():
+        before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        changed = sorted(k for k in protocol.keys() | before.keys() if protocol.get(k) != before.get(k))
+        if changed:
+            raise RecipeError(
+                f"{study.directory} holds a run with another {', '.join(changed)}; "
+                "resume it with what it was begun with, or give another --out"
+            )
+        return
+    recipe = yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text(study.directory / "recipe.yaml", recipe)
+    write_json(study.directory / "environment.json", _environment(model))
+    write_json(file, protocol)
+
+
+def _protocol(study: Study, model: LoadedModel) -> dict[str, Any]:
+    """What decides the run's numbers, as hashes and names."""
+    data, recipe = study.data, study.recipe
+    texts = {
+        "scenarios": [s.model_dump(mode="json") for s in data.scenarios],
+        "evals": [i.model_dump(mode="json") for e in data.evals for i in e.items()],
+    }
+    return {
+        "recipe": protocol_hash("recipe", recipe.model_dump(mode="json")),
+        "model": {"name": model.name, "weights": model.weights},
+        "training judge": {
+            "name": study.training_judge.name,
+            "protocol": protocol_hash(study.training_judge.name, study.training_judge.settings),
+        },
+        "evaluation judge": {
+            "name": study.evaluation_judge.name,
+            "protocol": protocol_hash(study.evaluation_judge.name, study.evaluation_judge.settings),
+        },
+        **{name: protocol_hash(name, {"items": items}) for name, items in texts.items()},
+    }
+
+
+def _environment(model: LoadedModel) -> dict[str, Any]:
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "model_source": model.source,
+        "packages": {
+            name: version(name)
+            for name in ("steadfast-rl", "torch", "transformers", "peft", "inspect-ai", "reasoning-gym")
+        },
+    }
+
+
+def _train_arm(study: Study, name: str) -> None:
+    recipe, directory = study.recipe, study.arm_directory(name)
+    stage = f"train {name}"
+    if (directory / "adapter" / "adapter_config.json").is_file():
+        study.progress.skip(stage)
+        return
+    model = _load(recipe)
+    policy = add_adapter(model.lm, model.tokenizer, recipe.training.adapter, seed=recipe.seed)
+    schedule = study.data.schedule(ARMS[name], study.training_judge)
+    study.progress.begin(stage)
+
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        study.progress.reach(stage, step * _step_units(recipe), _describe(step, recipe, metrics))
+
+    train(policy, schedule, recipe.training, directory, seed=recipe.seed, on_step=on_step)
+    study.progress.end(stage)
+
+
+def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+    rewards = [
+        f"{k.removeprefix('reward/')} {v:.2f}" for k, v in metrics.items() if k.startswith("reward/") and v is not None
+    ]
+    return f"step {step}/{recipe.training.steps}  reward {', '.join(rewards)}  dead {metrics['dead_group_share']:.0%}"
+
+
+def _evaluate_checkpoint(study: Study, checkpoint: str) -> None:
+    stage, file = f"evaluate {checkpoint}", study.results_file(checkpoint)
+    if file.is_file():
+        study.progress.skip(stage)
+        return
+    recipe = study.recipe
+    model = _load(recipe)
+    if checkpoint != PRE_RL:
+        lm = load_adapter(model.lm, study.arm_directory(checkpoint) / "adapter")
+        model = LoadedModel(lm, model.tokenizer, model.name, model.source, model.weights)
+    prepack_frozen_linears(model.lm.requires_grad_(False))
+    measurement = study.data.measurement(study.evaluation_judge, study.training_judge)
+    shutil.rmtree(file.parent, ignore_errors=True)
+    study.progress.begin(stage)
+    done = 0
+
+    def on_done(count: int) -> None:
+        nonlocal done
+        done += count
+        study.progress.reach(stage, done * _request_units(recipe), f"{done}/{measurement.requests} requests")
+
+    rows = evaluate(checkpoint, model, measurement, file.parent, on_done)
+    write_atomically(file, lambda p: rows.select(RESULT_SCHEMA.keys()).write_parquet(p))
+    study.progress.end(stage)
+
+
+def _units(study: Study) -> dict[str, float]:
+    """Work of each stage in rough units of one sampled token, for the estimate of what is left."""
+    recipe = study.recipe
+    training = {f"train {a}": recipe.training.steps * _step_units(recipe) for a in recipe.arms}
+    requests = study.data.measurement(study.evaluation_judge, study.training_judge).requests
+    evaluation = {f"evaluate {c}": requests * _request_units(recipe) for c in study.checkpoints}
+    return training | evaluation
+
+
+def _step_units(recipe: Recipe) -> float:
+    t = recipe.training
+    return t.prompts_per_step * t.group_size * t.max_new_tokens
+
+
+def _request_units(recipe: Recipe) -> float:
+    return 0.75 * recipe.evaluation.max_new_tokens
+
+
+def _record_time(directory: Path, seconds: float) -> None:
+    """Add this session's seconds to the run's."""
+    file = directory / "timing.json"
+    sessions: list[float] = json.loads(file.read_text(encoding="utf-8"))["sessions"] if file.is_file() else []
+    write_json(file, {"sessions": [*sessions, round(seconds, 1)]})

@@ -1,0 +1,157 @@
+"""The local engine: train one arm step by step, with everything kept and any kill survived.
+
+Every step is a function of the run's seed, the step's number and the state before it, so a run that was killed and
+resumed from its last state goes through the same steps as one never killed, bit for bit.
+
+An arm's directory: `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
+its grade, `adapter/` when it is done, and while it is not, `state/` to resume from.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from torch.utils.tensorboard import SummaryWriter
+
+from steadfast.files import (
+    read_json_lines,
+    recover_directory,
+    replace_directory,
+    write_atomically,
+    write_json_lines,
+)
+from steadfast.models.policy import Policy
+from steadfast.training.config import TrainingConfig
+from steadfast.training.prompts import TrainingPrompt
+from steadfast.training.step import GradedGroup, train_step
+
+OnStep = Callable[[int, dict[str, Any]], None]
+
+
+def train(
+    policy: Policy,
+    schedule: Sequence[Sequence[TrainingPrompt]],
+    config: TrainingConfig,
+    directory: Path,
+    *,
+    seed: int,
+    on_step: OnStep = lambda _step, _metrics: None,
+) -> None:
+    """Train a policy on a schedule of prompts, or go on where a killed run stopped.
+
+    Args:
+        policy: with a fresh adapter; its weights are replaced where a state is found.
+        schedule: the prompts of each step.
+        config: how.
+        directory: of the arm.
+        seed: of the rollouts.
+        on_step: told each step's number, from 1, and its metrics.
+
+    Raises:
+        SteadfastError: the disk is full; resume when there is room.
+    """
+    if (directory / "adapter" / "adapter_config.json").is_file():
+        return
+    optimizer = torch.optim.AdamW(policy.trainable(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
+    state = _State(directory)
+    done = state.restore(policy, optimizer)
+    metrics_file = directory / "metrics.jsonl"
+    history = [m for m in read_json_lines(metrics_file) if m["step"] <= done]
+    write_json_lines(metrics_file, history)
+    pending: list[dict[str, Any]] = []
+    with SummaryWriter(str(directory / "tensorboard"), purge_step=done + 1) as board:
+        for step in range(done + 1, len(schedule) + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * min(1.0, step / (config.warmup_steps + 1))
+            # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
+            graded, metrics = train_step(policy, optimizer, schedule[step - 1], config, seed * 1_000_003 + step)
+            metrics = {"step": step, "learning_rate": optimizer.param_groups[0]["lr"], **metrics}
+            with metrics_file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(metrics) + "\n")
+            for name, value in metrics.items():
+                if name != "step" and value is not None:
+                    board.add_scalar(name, value, step)
+            pending.extend(_rows(step, graded))
+            if step % config.save_every == 0 or step == len(schedule):
+                state.save(policy, optimizer, step, pending)
+                pending = []
+            on_step(step, metrics)
+    state.finish(policy)
+
+
+def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
+    """Every completion with its grade, as a person would want to read it."""
+    return [
+        {
+            "step": step,
+            "prompt": g.prompt.id,
+            "pool": g.prompt.pool,
+            "completion": i,
+            "text": text,
+            "reward": outcome.reward,
+            "detail": json.dumps(outcome.detail, ensure_ascii=False),
+            "finished": completion.finished,
+            "tokens": len(completion.token_ids),
+        }
+        for g in groups
+        for i, (text, outcome, completion) in enumerate(zip(g.texts, g.outcomes, g.group.completions, strict=True))
+    ]
+
+
+_SCHEMA = {
+    "step": pl.Int32,
+    "prompt": pl.String,
+    "pool": pl.String,
+    "completion": pl.Int32,
+    "text": pl.String,
+    "reward": pl.Float64,
+    "detail": pl.String,
+    "finished": pl.Boolean,
+    "tokens": pl.Int32,
+}
+
+
+class _State:
+    """What an unfinished arm keeps to go on from: adapter, optimizer, and the rollouts up to that step."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "state"
+        self.parts = directory / "rollouts"
+
+    def restore(self, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
+        """Load the last state, if there is one; returns the steps it holds."""
+        recover_directory(self.path)
+        if not (self.path / "state.pt").is_file():
+            return 0
+        saved = torch.load(self.path / "state.pt", weights_only=True)
+        set_peft_model_state_dict(policy.model, saved["adapter"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return int(saved["step"])
+
+    def save(self, policy: Policy, optimizer: torch.optim.Optimizer, step: int, rollouts: list[dict[str, Any]]) -> None:
+        part = self.parts / f"{step:06d}.parquet"
+        frame = pl.DataFrame(rollouts, schema=_SCHEMA)
+        write_atomically(part, lambda p: frame.write_parquet(p))
+        saved = {
+            "adapter": get_peft_model_state_dict(policy.model),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+        }
+        replace_directory(self.path, lambda folder: torch.save(saved, folder / "state.pt"))
+
+    def finish(self, policy: Policy) -> None:
+        """Join the rollouts, write the adapter, drop the state."""
+        parts = sorted(self.parts.glob("[0-9]*.parquet"))
+        joined = pl.concat([pl.read_parquet(p) for p in parts]) if parts else pl.DataFrame(schema=_SCHEMA)
+        write_atomically(self.directory / "rollouts.parquet", lambda p: joined.write_parquet(p))
+        replace_directory(self.directory / "adapter", policy.save_adapter)
+        for leftover in [*parts, *self.path.glob("*")]:
+            leftover.unlink()
+        for folder in (self.parts, self.path):
+            if folder.is_dir():
+                folder.rmdir()

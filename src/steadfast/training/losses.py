@@ -1,0 +1,162 @@
+"""Advantages and policy losses of the GRPO family, as pure functions on flat token arrays.
+
+One set of functions serves every engine. Names follow the papers; the numbers agree with TRL's GRPOTrainer
+(`tests/training/test_losses_against_trl.py`).
+
+Array suffixes: S sequences (completions), N tokens of all sequences one after the other.
+
+Sources:
+    GRPO: Shao et al. 2024, arXiv:2402.03300. Dr. GRPO: Liu et al. 2025, arXiv:2503.20783.
+    DAPO: Yu et al. 2025, arXiv:2503.14476. GSPO (sequence ratios): Zheng et al. 2025, arXiv:2507.18071.
+    RLOO: Ahmadian et al. 2024, arXiv:2402.14740. k3: Schulman 2020, "Approximating KL divergence".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Advantage = Literal["grpo", "centered", "rloo"]
+Normalization = Literal["sequence", "token", "constant"]
+ImportanceLevel = Literal["token", "sequence"]
+
+_STD_EPSILON = 1e-4
+"""Keeps the division finite in a group of nearly equal rewards; TRL's value."""
+
+DEAD_GROUP_SPREAD = 1e-6
+"""A group whose rewards differ by less than this has no advantage to learn from."""
+
+
+def is_dead(rewards: Sequence[float]) -> bool:
+    """Whether a group's rewards are all the same, so that the group teaches nothing."""
+    return len(rewards) < 2 or max(rewards) - min(rewards) < DEAD_GROUP_SPREAD
+
+
+def advantages(rewards_S: Tensor, kind: Advantage) -> Tensor:
+    """Advantages [S] of one group of completions of the same prompt.
+
+    Args:
+        rewards_S: rewards of the group's graded completions.
+        kind: "grpo": (r - mean) / std; "centered": r - mean (Dr. GRPO); "rloo": r - mean of the others.
+
+    Raises:
+        ValueError: fewer than two rewards, or a reward that is not finite.
+    """
+    if rewards_S.numel() < 2:
+        raise ValueError("a group needs two graded completions to have advantages")
+    if not bool(torch.isfinite(rewards_S).all()):
+        raise ValueError("a reward is not finite; an ungraded completion must be left out of its group")
+    centered = rewards_S - rewards_S.mean()
+    if kind == "grpo":
+        return centered / (rewards_S.std() + _STD_EPSILON)
+    if kind == "rloo":
+        return centered * (rewards_S.numel() / (rewards_S.numel() - 1))
+    return centered
+
+
+def token_weights(
+    lengths: Sequence[int],
+    normalization: Normalization,
+    *,
+    batch_sequences: int,
+    batch_tokens: int,
+    max_tokens: int,
+) -> Tensor:
+    """Weight [N] of each token's loss, such that the batch's loss is the weighted sum.
+
+    The weights refer to the whole batch, so the loss may be summed group by group, and groups that are left out
+    because they teach nothing count in the denominator just as if they had contributed their zero.
+
+    Args:
+        lengths: tokens of each sequence at hand.
+        normalization: "sequence": mean over a sequence's tokens, then over sequences (GRPO);
+            "token": mean over the batch's tokens (DAPO); "constant": sum over sequences times the limit (Dr. GRPO).
+        batch_sequences: sequences in the batch.
+        batch_tokens: tokens in the batch.
+        max_tokens: the completion limit.
+    """
+    per_sequence = torch.tensor(lengths, dtype=torch.float32)
+    if normalization == "sequence":
+        weight_S = 1.0 / (per_sequence * batch_sequences)
+    elif normalization == "token":
+        weight_S = torch.full_like(per_sequence, 1.0 / batch_tokens)
+    else:
+        weight_S = torch.full_like(per_sequence, 1.0 / (batch_sequences * max_tokens))
+    return weight_S.repeat_interleave(torch.tensor(lengths))
+
+
+def kl_k3(logprobs_N: Tensor, reference_N: Tensor) -> Tensor:
+    """Schulman's k3 estimate [N] of KL(policy || reference) at each sampled token: unbiased and never negative."""
+    difference = reference_N - logprobs_N
+    return torch.exp(difference) - difference - 1.0
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """A weighted sum over the tokens at hand, and what to log of it.
+
+    Attributes:
+        loss: scalar with gradient.
+        clipped_tokens: tokens whose ratio left the clip range on the side that counts.
+        kl_sum: sum of the k3 estimates, 0 without a reference.
+    """
+
+    loss: Tensor
+    clipped_tokens: int
+    kl_sum: float
+
+
+def policy_loss(
+    logprobs_N: Tensor,
+    old_N: Tensor,
+    advantages_S: Tensor,
+    lengths: Sequence[int],
+    weights_N: Tensor,
+    *,
+    clip_low: float,
+    clip_high: float,
+    importance: ImportanceLevel = "token",
+    reference_N: Tensor | None = None,
+    kl_coef: float = 0.0,
+) -> PolicyLoss:
+    """The clipped surrogate with an optional KL penalty.
+
+    Args:
+        logprobs_N: under the policy being trained, with gradient.
+        old_N: under the policy that sampled.
+        advantages_S: one a sequence.
+        lengths: tokens of each sequence; they sum to N.
+        weights_N: from `token_weights`.
+        clip_low: lower clip of the ratio is 1 - clip_low.
+        clip_high: upper clip is 1 + clip_high; above clip_low it is DAPO's clip-higher.
+        importance: ratios by token (GRPO) or by sequence (GSPO).
+        reference_N: under the adapter-less model.
+        kl_coef: weight of the KL penalty; needs `reference_N`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a KL weight without a reference.
+    """
+    counts = torch.tensor(lengths, device=logprobs_N.device)
+    if int(counts.sum()) != logprobs_N.numel() or len(lengths) != advantages_S.numel():
+        raise ValueError("lengths must sum to the number of tokens and match the advantages")
+    if kl_coef and reference_N is None:
+        raise ValueError("a KL penalty needs the reference model's log-probabilities")
+    advantage_N = advantages_S.repeat_interleave(counts)
+    log_ratio_N = logprobs_N - old_N
+    if importance == "sequence":
+        means = torch.stack([part.mean() for part in log_ratio_N.split(list(lengths))])
+        log_ratio_N = means.repeat_interleave(counts)
+    ratio_N = torch.exp(log_ratio_N)
+    clipped_N = ratio_N.clamp(1.0 - clip_low, 1.0 + clip_high)
+    surrogate_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+    per_token_N = -surrogate_N
+    kl_sum = 0.0
+    if reference_N is not None:
+        kl_N = kl_k3(logprobs_N, reference_N)
+        kl_sum = float(kl_N.detach().sum())
+        if kl_coef:
+            per_token_N = per_token_N + kl_coef * kl_N
+    outside = ((ratio_N < 1.0 - clip_low) & (advantage_N < 0)) | ((ratio_N > 1.0 + clip_high) & (advantage_N > 0))
+    return PolicyLoss((per_token_N * weights_N).sum(), int(outside.sum()), kl_sum)

@@ -1,0 +1,95 @@
+"""Help and lists."""
+
+import click
+import pytest
+import typer
+
+from steadfast.cli import app
+from steadfast.corpus import built_in_scenarios, traits
+from steadfast.evals import battery
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group) or hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+COMMANDS = [*commands(typer.main.get_command(app))]
+
+
+def test_the_commands_of_the_issue_are_there():
+    expected = {"demo", "run", "report", "traits", "scenarios", "evals", "check", "grade", "sample"}
+    assert expected <= {c[0] for c in COMMANDS}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(steadfast, command, option):
+    result = steadfast(*command, option)
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    text = [line for line in result.output.splitlines() if line.strip() and "Usage:" not in line]
+    assert len(text[0].split()) >= 3, "no description"
+
+
+def test_the_bare_command_shows_what_there_is(steadfast):
+    result = steadfast()
+    for name, *_ in COMMANDS:
+        assert name in result.output
+
+
+def test_traits_lists_all_fifteen_as_json(steadfast_json):
+    rows = steadfast_json("traits")
+    assert [r["id"] for r in rows] == [t.id for t in traits()]
+    assert sum(r["starred"] for r in rows) == 7
+    assert all(set(r) == {"id", "starred", "definition", "good", "failure"} for r in rows)
+
+
+def test_evals_lists_the_battery_as_json(steadfast_json):
+    rows = steadfast_json("evals")
+    assert [r["name"] for r in rows] == [e.name for e in battery()]
+    for row, evaluation in zip(rows, battery(), strict=True):
+        assert row["items"] == len(evaluation.items()) >= 16
+        assert row["scorings"] == ["choice", "generation"]
+        assert (row["construct"], row["domain"]) == (evaluation.construct, evaluation.domain)
+
+
+def test_scenarios_are_filtered_by_domain_and_split(steadfast_json):
+    rows = steadfast_json("scenarios", "--domain", "health", "--split", "train")
+    expected = [s.id for s in built_in_scenarios() if s.domain == "health" and s.split == "train"]
+    assert [r["id"] for r in rows] == expected
+    assert rows[0]["rubric"][0]["points"]
+
+
+def test_scenarios_are_filtered_by_trait(steadfast_json):
+    rows = steadfast_json("scenarios", "--trait", "corrigibility")
+    assert [r["id"] for r in rows] == [s.id for s in built_in_scenarios() if s.trait == "corrigibility"]
+
+
+def test_scenarios_without_a_filter_are_all_of_them(steadfast_json):
+    assert len(steadfast_json("scenarios")) == len(built_in_scenarios())
+
+
+@pytest.mark.parametrize("command", ["traits", "evals", "scenarios"])
+def test_a_list_without_json_is_a_table_with_a_count(steadfast, command):
+    result = steadfast(command)
+    assert result.exit_code == 0
+    assert f"{command} (" in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "known"), [("--trait", "corrigibility"), ("--domain", "mathematics"), ("--split", "held_out")]
+)
+def test_an_unknown_filter_is_an_error_that_names_the_known_ones(steadfast, option, known):
+    result = steadfast("scenarios", option, "bravery")
+    assert result.exit_code == 2
+    assert f"{option} 'bravery' is unknown" in result.stderr
+    assert known in result.stderr
+    assert result.stdout == ""
+
+
+def test_an_unknown_command_is_an_error(steadfast):
+    assert steadfast("no-such").exit_code == 2
