@@ -2,6 +2,7 @@
 
 import errno
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -113,13 +114,18 @@ def test_a_line_separator_inside_a_record_does_not_lose_it_and_those_after_it(tm
     assert read_json_lines(tmp_path / "m.jsonl") == records
 
 
-@pytest.fixture
+@contextmanager
 def nearly_full_disk():
-    """No file of this process may grow past 4 kB, which is what a full disk looks like to a writer."""
+    """No file of this process may grow past 4 kB, which is what a full disk looks like to a writer.
+
+    Entered around the write alone and not by a fixture: pytest's own output, sent to a file, would hit the limit too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def save_with_torch(path):
@@ -142,9 +148,8 @@ def save_as_text(path):
         save_as_safetensors,
     ],
 )
-@pytest.mark.usefixtures("nearly_full_disk")
 def test_a_full_disk_is_a_clear_error_whatever_library_was_writing(tmp_path, save):
     path = tmp_path / "state"
-    with pytest.raises(SteadfastError, match="cannot write"):
+    with nearly_full_disk(), pytest.raises(SteadfastError, match="cannot write"):
         replace_directory(path, lambda d: save(d / "file"))
     assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,5 @@
 """The `steadfast` command."""
 
-from steadfast.cli.app import app
+from steadfast.cli._app import app
 
 __all__ = ["app"]
