@@ -50,7 +50,6 @@ def test_a_missing_recipe_is_an_error_that_names_it(steadfast, tmp_path):
     assert "none.yaml: No such file" in result.stderr
 
 
-@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason="load_recipe catches OSError only")
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_recipe_that_is_not_text_is_an_error_that_names_it(steadfast, tmp_path):
     recipe = tmp_path / "r.yaml"

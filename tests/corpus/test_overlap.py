@@ -82,12 +82,10 @@ def test_an_empty_pool_overlaps_nothing():
     assert prove_disjoint({"train": {"a": CLINIC}, "attack": {}}) == {"train x attack": 0}
 
 
-@pytest.mark.xfail(strict=True, reason="texts without words are all equal to the comparison")
 def test_texts_without_any_word_are_not_copies_of_one_another():
     assert find_overlaps({"a": "?!"}, {"b": "..."}) == []
 
 
-@pytest.mark.xfail(strict=True, reason="share 1 also means contained")
 def test_a_longer_text_that_holds_a_shorter_one_is_not_called_the_same_text():
     with pytest.raises(DataError) as caught:
         prove_disjoint({"train": {"a": CLINIC}, "attack": {"b": f"{CLINIC} {BOOKS}"}})
@@ -106,7 +104,7 @@ def test_overlaps_are_those_of_the_definition_and_no_pair_is_passed_over(first, 
                 expected[a, b] = 1.0
             elif shorter >= 8 and len(t & u) >= 0.5 * shorter:
                 expected[a, b] = len(t & u) / shorter
-    found = {(o.first, o.second): o.share for o in find_overlaps(first, second) if first[o.first]}
+    found = {(o.first, o.second): o.share for o in find_overlaps(first, second)}
     assert found == pytest.approx(expected)
 
 

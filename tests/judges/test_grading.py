@@ -37,7 +37,6 @@ def test_every_answer_to_an_unknown_scenario_is_named(tmp_path, scenarios):
     assert judge.asked == []
 
 
-@pytest.mark.xfail(strict=True, reason="answers are counted, lines are not")
 def test_an_unknown_scenario_is_reported_with_file_line_and_field(tmp_path, scenarios):
     answers = write_lines(tmp_path / "a.jsonl", {"scenario": "a", "answer": "x"}, "", {"scenario": "zz", "answer": "x"})
     with pytest.raises(DataError) as caught:

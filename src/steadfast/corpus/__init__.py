@@ -7,6 +7,7 @@ from steadfast.corpus.loading import (
     faults,
     load_scenarios,
     read_jsonl,
+    read_jsonl_by_line,
     with_splits,
 )
 from steadfast.corpus.overlap import Overlap, find_overlaps, prove_disjoint
@@ -27,6 +28,7 @@ __all__ = [
     "load_scenarios",
     "prove_disjoint",
     "read_jsonl",
+    "read_jsonl_by_line",
     "traits",
     "with_splits",
 ]

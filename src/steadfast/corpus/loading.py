@@ -18,47 +18,63 @@ _HELD_OUT_SHARE = 0.25
 
 
 def read_jsonl(path: Path, record: type[Record], *, key: str | None = None) -> list[Record]:
-    """Records of a JSONL file.
+    """Records of a JSONL file, in its order; see `read_jsonl_by_line`."""
+    return list(read_jsonl_by_line(path, record, key=key).values())
+
+
+def read_jsonl_by_line(path: Path, record: type[Record], *, key: str | None = None) -> dict[int, Record]:
+    """Records of a JSONL file by their line number, which starts at 1.
 
     Args:
         path: one JSON object a line; blank lines are passed over.
         record: what each line must be.
-        key: a field that must be unique.
+        key: a text field that must be unique, among faulty lines too.
 
     Raises:
         DataError: listing every fault as `file:line: field: what is wrong`.
     """
-    if not path.is_file():
-        raise DataError([f"{path}: no such file"])
-    records: list[Record] = []
+    records: dict[int, Record] = {}
     problems: list[str] = []
-    seen: dict[Any, int] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
-    for number, line in enumerate(lines, start=1):
+    seen: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            item = record.model_validate(json.loads(line), strict=False)
-        except json.JSONDecodeError as error:
-            problems.append(f"{path}:{number}: not a JSON object: {error.msg} at column {error.colno}")
-            continue
+            content = _parsed(line)
+            value = content.get(key) if isinstance(content, dict) else None
+            if isinstance(value, str) and seen.setdefault(value, number) != number:
+                problems.append(f"{path}:{number}: {key}: {value!r} is already on line {seen[value]}")
+            records[number] = record.model_validate(content, strict=False)
         except ValidationError as error:
             problems.extend(f"{path}:{number}: {fault}" for fault in faults(error))
-            continue
-        records.append(item)
-        if key is not None:
-            value = getattr(item, key)
-            if value in seen:
-                problems.append(f"{path}:{number}: {key}: {value!r} is already on line {seen[value]}")
-            seen.setdefault(value, number)
+        except ValueError as error:
+            problems.append(f"{path}:{number}: not a JSON object: {error}")
     if not records and not problems:
         problems.append(f"{path}: the file holds no records")
     if problems:
         raise DataError(problems)
     return records
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError([f"{path}: no such file"])
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
+    except OSError as error:
+        raise DataError([f"{path}: {error.strerror or error}"]) from error
+
+
+def _parsed(line: str) -> Any:
+    """One line's JSON; whatever the parser gives up on is a ValueError."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def faults(error: ValidationError) -> list[str]:

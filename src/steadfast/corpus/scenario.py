@@ -1,8 +1,8 @@
 """Scenarios and their rubrics: the types, and what makes one valid."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from steadfast.corpus.definitions import domains, traits
 from steadfast.messages import Message
@@ -97,14 +97,14 @@ class Scenario(BaseModel):
             raise ValueError("after an optional system turn, user and assistant must alternate, the user first")
         return messages
 
-    @model_validator(mode="after")
-    def _rubric_can_be_won(self) -> Self:
-        if not any(c.points > 0 for c in self.rubric):
-            raise ValueError("rubric: no criterion has points above zero, so no answer could earn anything")
-        texts = [c.criterion for c in self.rubric]
-        if len(set(texts)) < len(texts):
-            raise ValueError("rubric: the same criterion stands there twice")
-        return self
+    @field_validator("rubric")
+    @classmethod
+    def _can_be_won(cls, rubric: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+        if not any(c.points > 0 for c in rubric):
+            raise ValueError("no criterion has points above zero, so no answer could earn anything")
+        if len({c.criterion for c in rubric}) < len(rubric):
+            raise ValueError("the same criterion stands there twice")
+        return rubric
 
     @property
     def text(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from steadfast.corpus import load_scenarios, read_jsonl
+from steadfast.corpus import load_scenarios, read_jsonl_by_line
 from steadfast.errors import DataError
 from steadfast.judges.types import Answer, Judge
 
@@ -20,25 +20,34 @@ class StoredAnswer(BaseModel):
     finished: bool = True
 
 
+def load_answers(scenarios: Path, answers: Path) -> list[Answer]:
+    """Stored answers with their scenarios, in the file's order.
+
+    Raises:
+        DataError: faults of either file, or an answer to a scenario that is not there.
+    """
+    by_id = {s.id: s for s in load_scenarios(scenarios)}
+    lines = read_jsonl_by_line(answers, StoredAnswer)
+    unknown = [
+        f"{answers}:{number}: scenario: {a.scenario!r} is not in {scenarios}"
+        for number, a in lines.items()
+        if a.scenario not in by_id
+    ]
+    if unknown:
+        raise DataError(unknown)
+    return [Answer(by_id[a.scenario], a.answer, a.finished) for a in lines.values()]
+
+
 def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, Any]]:
     """Grades as JSON objects, in the order of the answers.
 
     Raises:
         DataError: faults of either file, or an answer to a scenario that is not there.
     """
-    by_id = {s.id: s for s in load_scenarios(scenarios)}
-    stored = read_jsonl(answers, StoredAnswer)
-    unknown = [
-        f"{answers}: answer {i}: scenario: {a.scenario!r} is not in {scenarios}"
-        for i, a in enumerate(stored, start=1)
-        if a.scenario not in by_id
-    ]
-    if unknown:
-        raise DataError(unknown)
-    grades = judge.grade([Answer(by_id[a.scenario], a.answer, a.finished) for a in stored])
+    given = load_answers(scenarios, answers)
     return [
         {
-            "scenario": a.scenario,
+            "scenario": a.scenario.id,
             "score": g.score,
             "verdicts": [
                 {"criterion": v.criterion, "score": v.score, **({"reason": v.reason} if v.reason else {})}
@@ -49,5 +58,5 @@ def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, A
             **({"gate": g.gate} if g.gate else {}),
             **({"error": g.error} if g.error else {}),
         }
-        for a, g in zip(stored, grades, strict=True)
+        for a, g in zip(given, judge.grade(given), strict=True)
     ]

@@ -14,6 +14,9 @@ from steadfast.models.pretrained import DEFAULT_MODEL
 from steadfast.study.arms import ARMS
 from steadfast.training.config import TrainingConfig
 
+# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
+_YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
 
 class ModelConfig(BaseModel):
     """The model to train.
@@ -97,9 +100,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, pattern=r"^[^\x00-\x1f]*$")
     about: str = ""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     arms: tuple[str, ...] = ("baseline", "trait")
     share: float = Field(default=0.05, ge=0, le=1)
     judge: str = "embedded"
@@ -136,10 +139,14 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: naming file and key of every fault.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    try:
+        content = yaml.safe_load(text)
+    except _YAML_FAULTS as error:
         raise RecipeError(f"{path}: not valid YAML: {error}") from error
     try:
         return Recipe.model_validate(content)

@@ -36,6 +36,9 @@ from steadfast.training.loop import train
 _FREE_BYTES = 1_000_000_000
 """Room a run may take: rollouts, states and logs of a small one stay well below."""
 
+_PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
+"""Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
+
 
 @dataclass
 class Study:
@@ -219,7 +222,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str) -> None:
     def on_done(count: int) -> None:
         nonlocal done
         done += count
-        study.progress.reach(stage, done * _request_units(recipe), f"{done}/{measurement.requests} requests")
+        study.progress.reach(stage, done * _REQUEST_UNITS, f"{done}/{measurement.requests} requests")
 
     rows = evaluate(checkpoint, model, measurement, file.parent, on_done)
     write_atomically(file, lambda p: rows.select(RESULT_SCHEMA.keys()).write_parquet(p))
@@ -227,21 +230,18 @@ def _evaluate_checkpoint(study: Study, checkpoint: str) -> None:
 
 
 def _units(study: Study) -> dict[str, float]:
-    """Work of each stage in rough units of one sampled token, for the estimate of what is left."""
+    """Work of each stage in tokens through the model, roughly, for the estimate of what is left."""
     recipe = study.recipe
     training = {f"train {a}": recipe.training.steps * _step_units(recipe) for a in recipe.arms}
     requests = study.data.measurement(study.evaluation_judge, study.training_judge).requests
-    evaluation = {f"evaluate {c}": requests * _request_units(recipe) for c in study.checkpoints}
+    evaluation = {f"evaluate {c}": requests * _REQUEST_UNITS for c in study.checkpoints}
     return training | evaluation
 
 
 def _step_units(recipe: Recipe) -> float:
+    """A prompt is read twice; completions use about half of their limit, once sampled and once trained on."""
     t = recipe.training
-    return t.prompts_per_step * t.group_size * t.max_new_tokens
-
-
-def _request_units(recipe: Recipe) -> float:
-    return 0.75 * recipe.evaluation.max_new_tokens
+    return t.prompts_per_step * (2 * _PROMPT_TOKENS + t.group_size * t.max_new_tokens)
 
 
 def _record_time(directory: Path, seconds: float) -> None:

@@ -67,7 +67,7 @@ _FORMS = (
     Constraint("no commas", "Do not use any comma.", lambda t: len(_words(t)) >= 3 and "," not in t),
     Constraint("question", "End with a question.", lambda t: t.rstrip().endswith("?")),
     Constraint("first word", "Begin with the word First.", lambda t: _words(t)[:1] == ["First"]),
-    Constraint("the word because", "Use the word because.", lambda t: "because" in t.lower().split()),
+    Constraint("the word because", "Use the word because.", lambda t: "because" in _words(t.lower())),
     Constraint("exclamation", "End with an exclamation mark.", lambda t: t.rstrip().endswith("!")),
     Constraint("no digits", "Use no digits.", lambda t: len(_words(t)) >= 3 and not re.search(r"\d", t)),
 )

@@ -72,7 +72,7 @@ REASONING_TASKS = (
     ReasoningTask(
         "arithmetic",
         "basic_arithmetic",
-        {**ONE_DIGIT, "max_terms": 3, "allow_parentheses": True, "allow_negation": False},
+        {**ONE_DIGIT, "allow_parentheses": True, "allow_negation": False},
     ),
     ReasoningTask("lcm", "lcm", {"min_value": 1, "max_value": 10}, hint="Reply with just the number."),
     ReasoningTask("lookup", "needle_haystack", {"min_num_statements": 2, "max_num_statements": 4}, last_name),

@@ -1,5 +1,7 @@
 """Settings of a training run; part of the recipe."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from steadfast.models.policy import AdapterConfig
@@ -16,8 +18,9 @@ class TrainingConfig(BaseModel):
         max_new_tokens: completion limit.
         temperature: of sampling; log-probabilities of the loss are taken at it too.
         style: an instruction on form, appended to every prompt's system turn.
-        learning_rate: peak; reached after `warmup_steps`, then constant.
+        learning_rate: peak, reached after `warmup_steps`.
         warmup_steps: of linear warm-up.
+        decay: what follows the peak: "constant", or "linear" down to a last step at a tenth of it.
         max_grad_norm: gradient clipping.
         advantage: "grpo" (divided by the group's standard deviation), "centered" (Dr. GRPO) or "rloo".
         normalization: "sequence" (GRPO), "token" (DAPO) or "constant" (Dr. GRPO).
@@ -40,6 +43,7 @@ class TrainingConfig(BaseModel):
     style: str | None = "Answer in at most three short sentences."
     learning_rate: float = Field(default=2e-4, gt=0)
     warmup_steps: int = Field(default=3, ge=0)
+    decay: Literal["constant", "linear"] = "constant"
     max_grad_norm: float = Field(default=1.0, gt=0)
     advantage: Advantage = "grpo"
     normalization: Normalization = "constant"
@@ -50,3 +54,11 @@ class TrainingConfig(BaseModel):
     updates_per_rollout: int = Field(default=1, ge=1)
     adapter: AdapterConfig = AdapterConfig()
     save_every: int = Field(default=5, ge=1)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 1."""
+        warm = min(1.0, step / (self.warmup_steps + 1))
+        if self.decay == "constant":
+            return self.learning_rate * warm
+        falling = max(0, step - self.warmup_steps - 1) / max(1, self.steps - self.warmup_steps - 1)
+        return self.learning_rate * min(warm, 1.0 - 0.9 * falling)

@@ -66,7 +66,7 @@ def train(
     with SummaryWriter(str(directory / "tensorboard"), purge_step=done + 1) as board:
         for step in range(done + 1, len(schedule) + 1):
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * min(1.0, step / (config.warmup_steps + 1))
+                group["lr"] = config.learning_rate_at(step)
             # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
             graded, metrics = train_step(policy, optimizer, schedule[step - 1], config, seed * 1_000_003 + step)
             metrics = {"step": step, "learning_rate": optimizer.param_groups[0]["lr"], **metrics}

@@ -48,12 +48,14 @@ def advantages(rewards_S: Tensor, kind: Advantage) -> Tensor:
         raise ValueError("a group needs two graded completions to have advantages")
     if not bool(torch.isfinite(rewards_S).all()):
         raise ValueError("a reward is not finite; an ungraded completion must be left out of its group")
-    centered = rewards_S - rewards_S.mean()
+    # In float64: rounding errors of nearly equal float32 rewards, divided by their tiny spread, would be advantages.
+    rewards = rewards_S.double()
+    centered = rewards - rewards.mean()
     if kind == "grpo":
-        return centered / (rewards_S.std() + _STD_EPSILON)
-    if kind == "rloo":
-        return centered * (rewards_S.numel() / (rewards_S.numel() - 1))
-    return centered
+        centered = centered / (rewards.std() + _STD_EPSILON)
+    elif kind == "rloo":
+        centered = centered * (rewards.numel() / (rewards.numel() - 1))
+    return centered.to(rewards_S.dtype)
 
 
 def token_weights(
