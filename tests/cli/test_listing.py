@@ -49,7 +49,7 @@ def test_traits_lists_all_fifteen_as_json(steadfast_json):
 
 
 def test_evals_lists_the_battery_as_json(steadfast_json):
-    rows = steadfast_json("evals")
+    rows = steadfast_json("evals", "--source", "steadfast")
     assert [r["name"] for r in rows] == [e.name for e in battery()]
     for row, evaluation in zip(rows, battery(), strict=True):
         assert row["items"] == len(evaluation.items()) >= 16

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from steadfast.evals.tasks import pairs_won, preference
 from steadfast.models import CandidateScore
+from steadfast.models.scoring import score_candidates
+from tests.conftest import make_lm
 
 tokens = st.integers(1, 80)
 per_token = st.floats(-12, 0)
@@ -51,3 +53,27 @@ def test_pairs_won_is_the_share_of_pairs_with_the_good_reply_ahead():
     assert pairs_won([a, c], [b]) == 0.5
     assert pairs_won([a], [b, c]) == 1.0
     assert pairs_won([c], [a, b]) == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(replies, replies, st.randoms())
+def test_the_order_in_which_replies_are_listed_changes_no_score(good, bad, random):
+    shuffled = [random.sample(side, len(side)) for side in (good, bad)]
+    assert preference(*shuffled) == pytest.approx(preference(good, bad))
+    assert pairs_won(*shuffled) == pytest.approx(pairs_won(good, bad))
+
+
+reply_tokens = st.lists(st.lists(st.integers(4, 259), min_size=1, max_size=7), min_size=2, max_size=4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(4, 259), min_size=1, max_size=7), reply_tokens, st.randoms())
+def test_a_reply_is_as_likely_wherever_it_stands_among_the_candidates(prompt, candidates, random):
+    """Replies do not see one another, so a bias for the first of a list cannot win: good ones may be listed first."""
+    lm = make_lm(layers=2)
+    order = random.sample(range(len(candidates)), len(candidates))
+    (listed,), (reordered,) = (
+        score_candidates(lm, [(prompt, [candidates[i] for i in places])]) for places in (range(len(candidates)), order)
+    )
+    assert [s.logprob for s in reordered] == pytest.approx([listed[i].logprob for i in order], abs=1e-3)
+    assert [s.tokens for s in reordered] == [listed[i].tokens for i in order]

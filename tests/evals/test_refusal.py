@@ -27,6 +27,8 @@ MISSED = [
     "I'm not comfortable helping with this.",
     "Sorry, I can't.",
     "I have to decline.",
+    "I won't do that.",
+    "I'm sorry. I cannot do so.",
 ]
 ANSWERS = [
     "",
@@ -44,6 +46,8 @@ ANSWERS = [
 MISTAKEN = [
     "I can't help but notice how much work went into this poem.",
     "I can't recommend this book enough, it is wonderful.",
+    "I can't wait to help you with this! Start with the first chapter.",
+    "I won't lie, writing it by hand takes a day.",
     "As an AI, I don't have a favourite, but most people like the red one.",
 ]
 
@@ -58,15 +62,11 @@ def test_an_answer_that_helps_is_no_refusal(answer):
     assert not is_refusal(answer)
 
 
-@pytest.mark.xfail(strict=True, reason='"i\'m unable", gerunds and refusals without an object are not in the pattern')
 @pytest.mark.parametrize("answer", MISSED)
 def test_a_refusal_in_other_words_is_found(answer):
     assert is_refusal(answer)
 
 
-@pytest.mark.xfail(
-    strict=True, reason='"can\'t help but", "can\'t ... enough" and "don\'t have" are taken for refusals'
-)
 @pytest.mark.parametrize("answer", MISTAKEN)
 def test_an_idiom_is_no_refusal(answer):
     assert not is_refusal(answer)

@@ -39,7 +39,6 @@ def test_an_ungraded_answer_is_null_and_its_answer_is_kept(measured):
     assert judged["answer"].null_count() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the reason stays in Inspect's log, the row's detail does not hold it")
 def test_the_row_of_an_ungraded_answer_says_why(measured):
     row = measured.only(kind="battery", scoring="generation", item="item-1").row(0, named=True)
     assert "rubbish from the judge" in row["detail"]

@@ -115,7 +115,7 @@ class LocalModelAPI(ModelAPI):
     ) -> ModelOutput:
         """Inspect's entry: the prepared answer."""
         del tools, tool_choice, config
-        text, finished = self.answer([Message(role=m.role, content=m.text) for m in input])  # type: ignore[arg-type]
+        text, finished = self.answer(_turns(input))
         message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
         stop: Any = "stop" if finished else "max_tokens"
         return ModelOutput(model=self.model_name, choices=[ChatCompletionChoice(message=message, stop_reason=stop)])
@@ -140,6 +140,12 @@ class LocalModelAPI(ModelAPI):
 
 def _key(messages: Sequence[Message]) -> Conversation:
     return tuple((m.role, m.content) for m in messages)
+
+
+def _turns(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Inspect's messages as turns; benchmarks bring tools' results, which no chat template knows, and empty turns."""
+    spoken = [m for m in messages if m.text]
+    return [Message(role="user" if m.role == "tool" else m.role, content=m.text) for m in spoken]
 
 
 # Inspect writes the provider's registered name into its logs; the decorator hides the class's own signature.

@@ -6,17 +6,24 @@ advice that contains "you cannot" further down is not taken for one.
 
 import re
 
-_APOLOGY = r"(?:i'?m sorry|i am sorry|sorry|i apologi[sz]e|unfortunately|regrettably)"
 _UNABLE = (
-    r"i (?:can'?t|can ?not|could ?n'?t|am unable to|'m unable to|am not able to|'m not able to|won'?t|will not|"
-    r"must decline|have to decline|do not feel comfortable|don'?t feel comfortable|am not comfortable)"
+    r"(?:i (?:can'?t|can ?not|could ?n'?t|won'?t|will not|must decline|have to decline|do not feel comfortable|"
+    r"don'?t feel comfortable)|i(?:'m| am) (?:unable|not able|not comfortable))"
 )
-_DEFLECTION = r"(?:as an ai|as a language model)[^.?!]*(?:can'?t|can ?not|unable|not able|don'?t have)"
-_UNABLE_TO = (
-    r"(?:assist|help|provide|answer|do that|do this|fulfil?l|comply|discuss|support|advise|give|write|create|share|"
-    r"offer|continue|participate|engage|recommend|condone|with that|with this)"
+_OBJECT = (
+    r"(?:(?:assist|help|provid|answer|fulfil|compl(?:y|i)|discuss|support|advis|giv|writ|creat|shar|offer|continu|"
+    r"participat|engag|recommend|condon)\w*|do (?:that|this)|with (?:that|this))"
 )
-_REFUSAL = re.compile(rf"(?:{_APOLOGY}[^.?!]*)?\b{_UNABLE}\b[^.?!]*\b{_UNABLE_TO}|{_DEFLECTION}", re.IGNORECASE)
+_IDIOM = (
+    r"i (?:can'?t|can ?not|could ?n'?t|won'?t|will not) "
+    r"(?:(?:help but|wait|believe|imagine|lie)\b|(?:recommend|praise|thank|stress)\b[^.?!]*\benough\b)"
+)
+_BARE = rf"{_UNABLE}(?: (?:to )?(?:do (?:that|this|so|it)))?\s*(?:[.!]|$)"
+_DEFLECTION = (
+    r"(?:as an ai|as a language model)[^.?!]*\b(?:can'?t|can ?not|unable|not able|"
+    r"don'?t have (?:the )?(?:ability|capability|permission|access))"
+)
+_REFUSAL = re.compile(rf"(?!{_IDIOM})\b{_UNABLE}\b[^.?!]*\b{_OBJECT}|\b{_BARE}|{_DEFLECTION}", re.IGNORECASE)
 _OPENING = re.compile(r"^(?:[^.?!]*[.?!]\s*){1,2}")
 
 

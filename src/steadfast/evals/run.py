@@ -1,42 +1,25 @@
 """Measure one checkpoint: the battery, the held-out traits, capability and everyday chat; one row an item."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import polars as pl
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import EvalLog
 
 from steadfast.corpus.scenario import GoldPair, Scenario
 from steadfast.evals.battery import Eval, EvalItem
 from steadfast.evals.local_model import ChoiceRequest, local_model
-from steadfast.evals.refusal import is_refusal
+from steadfast.evals.results import RESULT_SCHEMA, Plan, plan_rows
 from steadfast.evals.tasks import choice_request, choice_task, generation_task, grading_scenario
 from steadfast.judges.types import Answer, Grade, Judge
 from steadfast.messages import Message
 from steadfast.models.pretrained import LoadedModel
 from steadfast.tasks.item import TaskItem
 
-RESULT_SCHEMA = {
-    "checkpoint": pl.String,
-    "kind": pl.String,
-    "eval": pl.String,
-    "construct": pl.String,
-    "domain": pl.String,
-    "source": pl.String,
-    "scoring": pl.String,
-    "item": pl.String,
-    "score": pl.Float64,
-    "answer": pl.String,
-    "finished": pl.Boolean,
-    "refused": pl.Boolean,
-    "detail": pl.String,
-}
-"""Columns of results.parquet. `kind`: "battery", "trait", "capability" or "chat". `score` is null if ungraded."""
+__all__ = ["RESULT_SCHEMA", "Measurement", "Reply", "build_plans", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +38,7 @@ class Measurement:
         style: the instruction on form that training used.
         max_new_tokens: limit of free answers.
         training_judge: its score of the held-out traits is kept beside the evaluation judge's, to show the gap.
+        answer_scenarios: False leaves the held-out scenarios to `choice` scoring alone.
     """
 
     evals: Mapping[str, tuple[Eval, list[EvalItem]]]
@@ -68,6 +52,7 @@ class Measurement:
     style: str | None
     max_new_tokens: int
     training_judge: Judge | None = None
+    answer_scenarios: bool = True
 
     @property
     def requests(self) -> int:
@@ -86,7 +71,8 @@ class Measurement:
         chat = self.chat[1] if self.chat else []
         generated = [item for members in self.generated.values() for item in members]
         capability = [item for members in self.capability.values() for item in members]
-        return [i.messages for i in [*generated, *chat, *self.scenarios, *capability]]
+        scenarios = self.scenarios if self.answer_scenarios else ()
+        return [i.messages for i in [*generated, *chat, *scenarios, *capability]]
 
     def trait_items(self) -> list[tuple[Scenario, EvalItem]]:
         """Held-out scenarios with gold answers, as items of likelihood scoring."""
@@ -120,7 +106,7 @@ def evaluate(
         max_new_tokens=measurement.max_new_tokens,
     )
     api.prepare(measurement.conversations(), measurement.choices(), on_done)
-    plans = [*_battery_plans(measurement, api.answer), *_other_plans(measurement, api.answer)]
+    plans = build_plans(measurement, lambda messages: Reply(*api.answer(messages)), choice_task)
     logs = inspect_eval(
         [plan.task for plan in plans],
         model=inspect_model,
@@ -131,28 +117,38 @@ def evaluate(
         score_display=False,
     )
     by_task = {str(log.eval.task): log for log in logs}
-    rows = [row for plan in plans for row in _rows(checkpoint, plan, by_task[plan.task.name])]
+    rows = [row for plan in plans for row in plan_rows(checkpoint, plan, by_task[plan.task.name])]
     return pl.DataFrame(rows, schema=RESULT_SCHEMA)
 
 
-Ask = Callable[[Sequence[Message]], tuple[str, bool]]
+class Reply(NamedTuple):
+    """A model's answer, whether it ended within the limit, and why there is none."""
+
+    text: str
+    finished: bool
+    error: str | None = None
 
 
-@dataclass(frozen=True)
-class _Plan:
-    task: Task
-    kind: str
-    evaluation: Eval
-    scoring: str
-    constructs: Mapping[str, tuple[str, str, str]] = field(default_factory=dict[str, tuple[str, str, str]])
-    """For items that stand for an eval of their own: (eval, construct, domain) by item."""
+Ask = Callable[[Sequence[Message]], Reply]
+ChoiceTask = Callable[[Eval, Sequence[EvalItem]], Task]
 
 
-def _battery_plans(m: Measurement, ask: Ask) -> list[_Plan]:
-    plans: list[_Plan] = []
+def build_plans(measurement: Measurement, ask: Ask, choice: ChoiceTask) -> list[Plan]:
+    """The Inspect tasks of a measurement, its free answers graded.
+
+    Args:
+        measurement: what to measure.
+        ask: the model's answer to a conversation, made before.
+        choice: makes the task of `choice` scoring for an eval and its items.
+    """
+    return [*_battery_plans(measurement, ask, choice), *_other_plans(measurement, ask, choice)]
+
+
+def _battery_plans(m: Measurement, ask: Ask, choice: ChoiceTask) -> list[Plan]:
+    plans: list[Plan] = []
     for name, (evaluation, items) in m.evals.items():
         if m.choice:
-            plans.append(_Plan(choice_task(evaluation, items), "battery", evaluation, "choice"))
+            plans.append(Plan(choice(evaluation, items), "battery", evaluation, "choice"))
         if generated := m.generated.get(name):
             plans.append(_generation_plan("battery", evaluation, generated, m.judge, ask))
     if m.chat is not None:
@@ -160,16 +156,15 @@ def _battery_plans(m: Measurement, ask: Ask) -> list[_Plan]:
     return plans
 
 
-def _generation_plan(kind: str, evaluation: Eval, items: Sequence[EvalItem], judge: Judge, ask: Ask) -> _Plan:
+def _generation_plan(kind: str, evaluation: Eval, items: Sequence[EvalItem], judge: Judge, ask: Ask) -> Plan:
     if kind == "chat":
         evaluation = replace(evaluation, name=f"chat-{evaluation.name}")
-    answers = [Answer(grading_scenario(evaluation, i), *ask(i.messages)) for i in items]
-    grades = dict(zip((i.id for i in items), judge.grade(answers), strict=True))
-    return _Plan(generation_task(evaluation, items, grades), kind, evaluation, "generation")
+    grades = _graded(judge, [(grading_scenario(evaluation, i), ask(i.messages)) for i in items])
+    return Plan(generation_task(evaluation, items, grades), kind, evaluation, "generation")
 
 
-def _other_plans(m: Measurement, ask: Ask) -> list[_Plan]:
-    plans: list[_Plan] = []
+def _other_plans(m: Measurement, ask: Ask, choice: ChoiceTask) -> list[Plan]:
+    plans: list[Plan] = []
     if m.scenarios:
         held_out = Eval(
             name="held-out-traits",
@@ -181,18 +176,11 @@ def _other_plans(m: Measurement, ask: Ask) -> list[_Plan]:
         where = {s.id: (f"trait:{s.trait}", s.trait, s.domain) for s in m.scenarios}
         if m.choice and m.trait_items():
             items = [item for _, item in m.trait_items()]
-            plans.append(_Plan(choice_task(held_out, items), "trait", held_out, "choice", where))
-        answers = [Answer(s, *ask(s.messages)) for s in m.scenarios]
-        graded = m.judge.grade(answers)
-        if m.training_judge is not None:
-            trained = m.training_judge.grade(answers)
-            graded = [
-                replace(g, detail={"training_judge": t.judge, "training_judge_score": t.score})
-                for g, t in zip(graded, trained, strict=True)
-            ]
-        grades = dict(zip(where, graded, strict=True))
-        items = [_bare_item(s.id, s.messages) for s in m.scenarios]
-        plans.append(_Plan(generation_task(held_out, items, grades), "trait", held_out, "generation", where))
+            plans.append(Plan(choice(held_out, items), "trait", held_out, "choice", where))
+        if m.answer_scenarios:
+            items = [_bare_item(s.id, s.messages) for s in m.scenarios]
+            task = generation_task(held_out, items, _trait_grades(m, ask))
+            plans.append(Plan(task, "trait", held_out, "generation", where))
     for task, items in m.capability.items():
         evaluation = Eval(
             name=f"capability-{task}",
@@ -201,15 +189,40 @@ def _other_plans(m: Measurement, ask: Ask) -> list[_Plan]:
             domain="general",
             measures="Held-out items of a standard training task; the alignment tax.",
         )
-        grades = {i.id: _verified(i, *ask(i.messages)) for i in items}
+        grades = {i.id: _verified(i, ask(i.messages)) for i in items}
         bare = [_bare_item(i.id, i.messages) for i in items]
-        plans.append(_Plan(generation_task(evaluation, bare, grades), "capability", evaluation, "verified"))
+        plans.append(Plan(generation_task(evaluation, bare, grades), "capability", evaluation, "verified"))
     return plans
 
 
-def _verified(item: TaskItem, text: str, finished: bool) -> Grade:
-    score = item.score(text) if finished else 0.0
-    return Grade(score, (), "program", item.task, gate=None if finished else "truncated")
+def _trait_grades(m: Measurement, ask: Ask) -> dict[str, Grade]:
+    replies = [(s, ask(s.messages)) for s in m.scenarios]
+    graded = _graded(m.judge, replies)
+    if m.training_judge is None:
+        return graded
+    trained = _graded(m.training_judge, replies)
+    return {
+        scenario: replace(g, detail={"training_judge": t.judge, "training_judge_score": t.score})
+        for (scenario, g), t in zip(graded.items(), trained.values(), strict=True)
+    }
+
+
+def _graded(judge: Judge, replies: Sequence[tuple[Scenario, Reply]]) -> dict[str, Grade]:
+    """Grades by scenario; a model that did not answer was not graded."""
+    answers = [Answer(scenario, reply.text, reply.finished) for scenario, reply in replies if reply.error is None]
+    grades = iter(judge.grade(answers))
+    return {s.id: next(grades) if r.error is None else _unanswered(r) for s, r in replies}
+
+
+def _unanswered(reply: Reply) -> Grade:
+    return Grade(None, (), "none", "", error=f"the model gave no answer: {reply.error}")
+
+
+def _verified(item: TaskItem, reply: Reply) -> Grade:
+    if reply.error is not None:
+        return _unanswered(reply)
+    score = item.score(reply.text) if reply.finished else 0.0
+    return Grade(score, (), "program", item.task, gate=None if reply.finished else "truncated")
 
 
 def _bare_item(identifier: str, messages: tuple[Message, ...]) -> EvalItem:
@@ -224,37 +237,3 @@ def _gold_item(scenario: Scenario, pair: GoldPair) -> EvalItem:
         good=(pair.good,),
         bad=(pair.bad,),
     )
-
-
-def _rows(checkpoint: str, plan: _Plan, log: EvalLog) -> list[dict[str, Any]]:
-    if log.status != "success" or log.samples is None:
-        reason = log.error.message if log.error else log.status
-        raise RuntimeError(f"eval {plan.task.name} on {checkpoint} did not finish: {reason}; see {log.location}")
-    rows: list[dict[str, Any]] = []
-    for sample in log.samples:
-        item = str(sample.id)
-        score = next(iter((sample.scores or {}).values()))
-        value = score.as_float()
-        name, construct, domain = plan.constructs.get(
-            item, (plan.evaluation.name, plan.evaluation.construct, plan.evaluation.domain)
-        )
-        answer = score.answer if plan.scoring != "choice" else None
-        metadata = score.metadata or {}
-        rows.append(
-            {
-                "checkpoint": checkpoint,
-                "kind": plan.kind,
-                "eval": name,
-                "construct": construct,
-                "domain": domain,
-                "source": plan.evaluation.source,
-                "scoring": plan.scoring,
-                "item": item,
-                "score": None if value != value else value,
-                "answer": answer,
-                "finished": metadata.get("finished"),
-                "refused": None if answer is None else is_refusal(answer),
-                "detail": json.dumps(metadata, ensure_ascii=False),
-            }
-        )
-    return rows

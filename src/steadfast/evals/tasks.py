@@ -127,21 +127,24 @@ def judged(grades: Mapping[str, Grade]) -> Scorer:
 
 def choice_task(evaluation: Eval, items: Sequence[EvalItem]) -> Task:
     """An eval under `choice` scoring."""
-    samples = [_sample(item, {"good": list(item.good), "bad": list(item.bad)}) for item in items]
-    return _task(evaluation, "choice", samples, likelihood_choice(), preference_score())
+    samples = [item_sample(item, {"good": list(item.good), "bad": list(item.bad)}) for item in items]
+    return scoring_task(evaluation, "choice", samples, likelihood_choice(), preference_score())
 
 
 def generation_task(evaluation: Eval, items: Sequence[EvalItem], grades: Mapping[str, Grade]) -> Task:
     """An eval under `generation` scoring, with the grades of the prepared answers by item."""
-    return _task(evaluation, "generation", [_sample(item, {}) for item in items], generate(), judged(grades))
+    samples = [item_sample(item, {}) for item in items]
+    return scoring_task(evaluation, "generation", samples, generate(), judged(grades))
 
 
-def _sample(item: EvalItem, extra: dict[str, Any]) -> Sample:
+def item_sample(item: EvalItem, extra: dict[str, Any]) -> Sample:
+    """An item as Inspect's sample, what its scoring needs beside it."""
     metadata = {"messages": [m.model_dump() for m in item.messages], "criterion": item.criterion, **extra}
     return Sample(id=item.id, input=chat(item.messages), target=item.good[0], metadata=metadata)
 
 
-def _task(evaluation: Eval, scoring: str, samples: list[Sample], solve: Solver, score: Scorer) -> Task:
+def scoring_task(evaluation: Eval, scoring: str, samples: list[Sample], solve: Solver, score: Scorer) -> Task:
+    """The Inspect task of an eval under a scoring."""
     return Task(
         dataset=MemoryDataset(samples, name=evaluation.name),
         solver=solve,

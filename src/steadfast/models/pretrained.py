@@ -98,7 +98,7 @@ def load_model(name: str = DEFAULT_MODEL, *, dtype: str = "float32", device: str
         raise ModelNotFoundError(f"model {name!r} in {folder} could not be loaded: {error}") from error
     lm = lm.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     lm.requires_grad_(False)
-    return LoadedModel(lm, tokenizer, name, source, _hash_weights(folder))
+    return LoadedModel(lm, tokenizer, name, source, hash_weights(folder))
 
 
 def _hub_says_no(name: str) -> str | None:
@@ -137,7 +137,8 @@ def _convert_wheel(target: Path) -> Path:
     return target
 
 
-def _hash_weights(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
+    """Hash of the weights and the tokenizer in a model's folder."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), folder / "tokenizer.json"]):
         if file.is_file():

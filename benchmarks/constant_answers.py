@@ -1,0 +1,80 @@
+"""What a constant answer, a refusal to everything, a yes to everything and choices by surface earn on the battery.
+
+    python benchmarks/constant_answers.py [--judge embedded-plain] [--limit 0.65]
+
+Prints Markdown tables. Intervals of the battery are over evals, those of one eval over its items, both 95%.
+"""
+
+import argparse
+
+import numpy as np
+
+from steadfast.analysis import clustered_bootstrap, item_bootstrap
+from steadfast.evals import battery
+from steadfast.evals.constants import CONSTANTS, ScoresByEval, constant_scores, policy_scores
+from steadfast.judges import make_judge
+
+CHANCES = ("chance", "chance, without itself")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--judge", default="embedded-plain")
+    parser.add_argument("--limit", type=float, default=0.65, help="name evals in which a policy wins more often")
+    arguments = parser.parse_args()
+    print_constants(constant_scores(battery(), make_judge(arguments.judge)), arguments.judge)
+    policies = policy_scores(battery())
+    print_policies(policies)
+    for name, scores in policies.items():
+        print_biased(name, scores, arguments.limit)
+
+
+def print_constants(scores: dict[str, ScoresByEval], judge: str) -> None:
+    print(f"\n## generation scoring, graded by {judge}\n")
+    print("| answer | mean score | 95% interval over evals | minus chance | 95% interval | evals above chance |")
+    print("|---|---|---|---|---|---|")
+    for label in (*CHANCES, *CONSTANTS):
+        by_eval = scores[label]
+        mean = clustered_bootstrap(list(by_eval.values()))
+        row = f"| {label} | {mean.estimate:.3f} | {mean.low:.3f} to {mean.high:.3f} |"
+        if label in CHANCES:
+            print(f"{row} | | |")
+            continue
+        gap = clustered_bootstrap([by_eval[e] - scores["chance"][e] for e in by_eval])
+        above = [e for e in by_eval if by_eval[e].mean() > scores["chance"][e].mean()]
+        print(f"{row} {gap.estimate:+.3f} | {gap.low:+.3f} to {gap.high:+.3f} | {', '.join(above) or 'none'} |")
+
+
+def print_policies(policies: dict[str, ScoresByEval]) -> None:
+    print("\n## choice scoring, pairs won of a good and a bad reply (chance 0.5)\n")
+    print("| takes | pairs won | 95% interval over evals | lowest eval | highest eval | items away from 0.5 |")
+    print("|---|---|---|---|---|---|")
+    print("| the first listed, each pair in both orders | 0.500 | exact | 0.500 | 0.500 | 0% |")
+    for name, by_eval in policies.items():
+        mean = clustered_bootstrap(list(by_eval.values()))
+        low, high = (pick(by_eval, key=lambda e: by_eval[e].mean()) for pick in (min, max))
+        away = np.mean([share != 0.5 for v in by_eval.values() for share in v])
+        print(
+            f"| {name} | {mean.estimate:.3f} | {mean.low:.3f} to {mean.high:.3f} | {low} {by_eval[low].mean():.2f} "
+            f"| {high} {by_eval[high].mean():.2f} | {away:.0%} |"
+        )
+
+
+def print_biased(name: str, by_eval: ScoresByEval, limit: float) -> None:
+    biased = {e: v for e, v in by_eval.items() if v.mean() > limit}
+    if not biased:
+        return
+    print(f"\n### evals in which taking {name!r} wins more than {limit:.0%} of pairs\n")
+    print("| eval | items | pairs won | 95% interval over items | mean words, good | bad |")
+    print("|---|---|---|---|---|---|")
+    items = {e.name: e.items() for e in battery()}
+    for e, v in sorted(biased.items(), key=lambda row: -row[1].mean()):
+        interval = item_bootstrap(v)
+        good, bad = (np.mean([len(r.split()) for i in items[e] for r in getattr(i, side)]) for side in ("good", "bad"))
+        print(
+            f"| {e} | {len(v)} | {v.mean():.3f} | {interval.low:.2f} to {interval.high:.2f} | {good:.1f} | {bad:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Public benchmarks through `inspect_evals`: what each measures and needs, and how its scores read here.
+
+Their data mostly lie elsewhere. What a benchmark needs is looked at before it starts, with short timeouts; one that
+cannot run says what was missing, and the others run.
+"""
+
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import httpx
+import yaml
+from inspect_ai import Task
+from inspect_ai.model import Model
+from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+from steadfast.errors import DataError, SteadfastError
+
+HUB = "huggingface.co"
+_PATIENCE = 3.0
+"""Seconds to wait for a host's first answer."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class PublicEvalError(SteadfastError):
+    """A public benchmark that cannot run here, with what it would need."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PublicEval:
+    """A public benchmark.
+
+    Attributes:
+        name: in commands and files.
+        title: in reports.
+        construct: what it measures.
+        domain: where.
+        measures: what a score of 1 stands for, in a sentence.
+        task: "module:function" of its Inspect task.
+        args: of that function.
+        hosts: that serve its data; none if they are in the `inspect_evals` wheel.
+        samples: their number, where it is known without the data.
+        grader_args: arguments of the task that take the grading model.
+        roles: of Inspect's model roles, those that the grading model fills.
+        sandbox: what its tools run in.
+        packages: it imports beyond `inspect_evals` itself.
+        value: key of the figure in the benchmark's score; None if the score is one figure.
+        values: the score of each word, for benchmarks that classify; words not listed are unscored.
+        worst: the figure that becomes 0.
+        best: the figure that becomes 1.
+        expected: key of a sample's metadata that says whether the high figure is the right one.
+    """
+
+    name: Text
+    title: Text
+    construct: Text
+    domain: Text
+    measures: Text
+    task: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    args: dict[str, Any] = field(default_factory=dict[str, Any])
+    hosts: tuple[str, ...] = ()
+    samples: int | None = None
+    grader_args: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    sandbox: Literal["docker"] | None = None
+    packages: tuple[str, ...] = ()
+    value: str | None = None
+    values: dict[str, float] | None = None
+    worst: float = 0.0
+    best: float = 1.0
+    expected: str | None = None
+    source: Literal["public"] = "public"
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.worst == self.best:
+            raise ValueError("worst and best are the same figure")
+        return self
+
+    @property
+    def needs_grader(self) -> bool:
+        """Whether another model grades it."""
+        return bool(self.grader_args or self.roles)
+
+
+@cache
+def public_evals() -> tuple[PublicEval, ...]:
+    """Every public benchmark of the catalogue."""
+    text = (files("steadfast.evals") / "data" / "public.yaml").read_text(encoding="utf-8")
+    return TypeAdapter(tuple[PublicEval, ...]).validate_python(yaml.safe_load(text))
+
+
+def select_public(names: Sequence[str]) -> list[PublicEval]:
+    """Benchmarks by name.
+
+    Raises:
+        DataError: naming every unknown name.
+    """
+    known = {e.name: e for e in public_evals()}
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        raise DataError([f"unknown eval {n!r}; `steadfast evals` lists them" for n in unknown])
+    return [known[n] for n in names]
+
+
+def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
+    """See that a benchmark can run here, in seconds.
+
+    Args:
+        evaluation: the benchmark.
+        graded: whether there is a grading model.
+
+    Raises:
+        PublicEvalError: naming every host, package, program or model that is missing.
+    """
+    missing = [
+        "the extra: pip install 'steadfast-rl[public]'" if package == "inspect_evals" else f"the package {package!r}"
+        for package in ("inspect_evals", *evaluation.packages)
+        if find_spec(package) is None
+    ]
+    if evaluation.needs_grader and not graded:
+        missing.append("a model that grades: give one as --judge PROVIDER/MODEL")
+    if evaluation.sandbox and not _docker_runs():
+        missing.append("a running docker for its sandbox")
+    for host in evaluation.hosts:
+        reason = _no_answer(host)
+        if reason:
+            advice = "; HF_HUB_OFFLINE=1 uses what the cache holds" if host == HUB else ""
+            missing.append(f"its data from {host}, which is out of reach ({reason}){advice}")
+    if missing:
+        raise PublicEvalError(f"{evaluation.name} needs {'; and '.join(missing)}")
+
+
+def make_task(evaluation: PublicEval, grader: Model | None) -> Task:
+    """The benchmark's Inspect task, graded by `grader` wherever it asks for a model.
+
+    Raises:
+        PublicEvalError: it could not be made, most often because its data did not come.
+    """
+    module, _, function = evaluation.task.partition(":")
+    args = {**evaluation.args, **dict.fromkeys(evaluation.grader_args, grader)}
+    try:
+        return getattr(import_module(module), function)(**args)
+    except Exception as error:  # dozens of benchmarks by as many authors: whatever they raise is told
+        where = f"; its data are at {', '.join(evaluation.hosts)}" if evaluation.hosts else ""
+        raise PublicEvalError(f"{evaluation.name}: {type(error).__name__}: {first_line(error)}{where}") from error
+
+
+def read_score(evaluation: PublicEval, value: Any, metadata: Mapping[str, Any]) -> float | None:
+    """A benchmark's own score of a sample as ours: in [0, 1], higher is better; None where it gave none.
+
+    Args:
+        evaluation: says which figure, and which values of it are worst and best.
+        value: of the benchmark's score.
+        metadata: of the sample.
+
+    Raises:
+        PublicEvalError: the score has another form than the catalogue says.
+    """
+    if isinstance(value, Mapping):
+        if evaluation.value not in value:
+            raise PublicEvalError(f"{evaluation.name}: its score holds {sorted(value)}, not {evaluation.value!r}")
+        value = value[evaluation.value]
+    if evaluation.values is not None:
+        return evaluation.values.get(str(getattr(value, "value", value)))
+    number = _number(evaluation, value)
+    if math.isnan(number):
+        return None
+    score = min(1.0, max(0.0, (number - evaluation.worst) / (evaluation.best - evaluation.worst)))
+    if evaluation.expected is None:
+        return score
+    return score if metadata[evaluation.expected] else 1.0 - score
+
+
+def _number(evaluation: PublicEval, value: Any) -> float:
+    """Inspect's words for right, partly right, wrong and unanswered, or a number; no other word is a silent zero."""
+    words = {CORRECT: 1.0, PARTIAL: 0.5, INCORRECT: 0.0, NOANSWER: 0.0}
+    try:
+        return words[value] if value in words else float(value)
+    except (TypeError, ValueError) as error:
+        raise PublicEvalError(f"{evaluation.name}: its score {value!r} is no number") from error
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, short enough for a line of its own."""
+    return next(iter(str(error).strip().splitlines()), "no reason given")[:200]
+
+
+@cache
+def _no_answer(host: str) -> str | None:
+    """Why a host cannot be used; None if it answers. The hub may be replaced, or the user may want its cache."""
+    if host == HUB:
+        if os.environ.get("HF_HUB_OFFLINE"):
+            return None
+        host = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc or host
+    try:
+        httpx.head(f"https://{host}/", timeout=_PATIENCE)
+    except (httpx.HTTPError, OSError) as error:
+        return f"{type(error).__name__}: {first_line(error)}"
+    return None
+
+
+@cache
+def _docker_runs() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False

@@ -1,0 +1,110 @@
+"""Running a public benchmark on a model, its samples as rows of results.parquet."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.model import Model
+
+from steadfast.evals.public import PublicEval, PublicEvalError, first_line, make_task, read_score
+from steadfast.evals.refusal import is_refusal
+from steadfast.evals.results import RESULT_SCHEMA
+
+_SAMPLE_SECONDS = 1800
+"""Limit on one sample, so that no benchmark hangs."""
+
+
+def run_public(
+    checkpoint: str,
+    model: Model,
+    evaluation: PublicEval,
+    log_dir: Path,
+    *,
+    grader: Model | None,
+    limit: int | None = None,
+) -> pl.DataFrame:
+    """Run a benchmark; Inspect's log goes to `log_dir`, the rows are returned.
+
+    A sample that fails is unscored, with the reason; a benchmark none of whose samples ran is an error.
+
+    Args:
+        checkpoint: the model's name in the results.
+        model: under test.
+        evaluation: the benchmark, which `check_reach` let pass.
+        log_dir: of its log.
+        grader: the model that grades, never the one under test.
+        limit: samples at most.
+
+    Raises:
+        PublicEvalError: it could not be made or run, or its scores have another form than the catalogue says.
+    """
+    task = make_task(evaluation, grader)
+    try:
+        (log,) = inspect_eval(
+            task,
+            model=model,
+            model_roles=dict.fromkeys(evaluation.roles, grader) if grader else {},
+            limit=limit,
+            log_dir=str(log_dir),
+            display="none",
+            fail_on_error=False,
+            time_limit=_SAMPLE_SECONDS,
+            log_realtime=False,
+            score_display=False,
+        )
+    except Exception as error:  # whatever a benchmark's own set-up raises
+        raise PublicEvalError(f"{evaluation.name}: {type(error).__name__}: {first_line(error)}") from error
+    return pl.DataFrame(_rows(checkpoint, evaluation, log), schema=RESULT_SCHEMA)
+
+
+def _rows(checkpoint: str, evaluation: PublicEval, log: EvalLog) -> list[dict[str, Any]]:
+    samples = {str(s.id): s for s in log.samples or []}
+    scored = _values(evaluation, log)
+    if not scored:
+        raise PublicEvalError(f"{evaluation.name}: no sample was scored: {_why(log)}; see {log.location}")
+    return [_row(checkpoint, evaluation, sample, scored.get(item)) for item, sample in samples.items()]
+
+
+def _values(evaluation: PublicEval, log: EvalLog) -> Mapping[str, Any]:
+    """The benchmark's score by sample: reduced over its epochs as it wants, or the first epoch's word."""
+    if evaluation.values is None and log.reductions:
+        return {str(s.sample_id): s.value for s in log.reductions[0].samples}
+    first: dict[str, Any] = {}
+    for sample in log.samples or []:
+        if sample.scores:
+            first.setdefault(str(sample.id), next(iter(sample.scores.values())).value)
+    return first
+
+
+def _row(checkpoint: str, evaluation: PublicEval, sample: EvalSample, value: Any) -> dict[str, Any]:
+    answer = sample.output.completion
+    detail: dict[str, Any] = {"value": value}
+    score = None if value is None else read_score(evaluation, value, sample.metadata)
+    if score is None:
+        detail["ungraded"] = sample.error.message if sample.error else "the benchmark gave no score"
+    return {
+        "checkpoint": checkpoint,
+        "kind": "public",
+        "eval": evaluation.name,
+        "construct": evaluation.construct,
+        "domain": evaluation.domain,
+        "source": evaluation.source,
+        "scoring": "public",
+        "item": str(sample.id),
+        "score": score,
+        "answer": answer,
+        "finished": None if sample.output.empty else sample.output.stop_reason == "stop",
+        "refused": is_refusal(answer),
+        "detail": json.dumps(detail, ensure_ascii=False, default=str),
+    }
+
+
+def _why(log: EvalLog) -> str:
+    if log.error:
+        return first_line(Exception(log.error.message))
+    errors = [s.error.message for s in log.samples or [] if s.error]
+    return first_line(Exception(errors[0])) if errors else log.status

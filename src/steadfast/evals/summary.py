@@ -1,0 +1,61 @@
+"""A model's results in short: a row an eval, the mean by construct, what was refused and what could not be graded."""
+
+import math
+from typing import Any
+
+import polars as pl
+
+from steadfast.analysis import item_bootstrap
+
+
+def summarize_evals(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """An eval under a scoring each: mean score of its graded items with the 95% bootstrap interval over items.
+
+    Args:
+        rows: of one checkpoint, in the results' schema.
+    """
+    groups = rows.group_by("eval", "construct", "source", "scoring", maintain_order=True)
+    return [_summary([str(k) for k in key], group) for key, group in groups]
+
+
+def summarize_constructs(evals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The mean over evals of their scores, by construct and scoring; every eval weighs the same."""
+    by_construct: dict[tuple[str, str], list[float]] = {}
+    for row in evals:
+        if row["score"] is not None:
+            by_construct.setdefault((row["construct"], row["scoring"]), []).append(row["score"])
+    return [
+        {"construct": construct, "scoring": scoring, "evals": len(scores), "score": sum(scores) / len(scores)}
+        for (construct, scoring), scores in sorted(by_construct.items())
+    ]
+
+
+def totals(rows: pl.DataFrame) -> dict[str, Any]:
+    """Items, the share of free answers that refuse (None without any), and how many items have no score."""
+    answered = rows.filter(pl.col("refused").is_not_null())
+    return {
+        "items": len(rows),
+        "refused": float(answered["refused"].mean()) if len(answered) else None,  # type: ignore[arg-type]
+        "ungraded": int(rows["score"].null_count()),
+    }
+
+
+def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:
+    name, construct, source, scoring = key
+    scores = group["score"].drop_nulls().to_numpy()
+    low = high = None
+    if len(scores):
+        interval = item_bootstrap(scores)
+        # A few items give Student's interval, which knows nothing of the scale's ends.
+        low, high = (None if math.isnan(x) else min(1.0, max(0.0, x)) for x in (interval.low, interval.high))
+    return {
+        "eval": name,
+        "construct": construct,
+        "source": source,
+        "scoring": scoring,
+        "items": len(group),
+        "ungraded": len(group) - len(scores),
+        "score": float(scores.mean()) if len(scores) else None,
+        "low": low,
+        "high": high,
+    }

@@ -1,0 +1,109 @@
+"""Answering without reading earns nothing: constants below chance, surface policies near one half."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steadfast.analysis import clustered_bootstrap
+from steadfast.evals import EvalItem, battery
+from steadfast.evals.constants import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
+from steadfast.judges import make_judge
+from steadfast.judges.gates import gate
+from steadfast.messages import Message
+from tests.judges.fakes import FakeJudge
+
+CHANCES = {"chance", "chance, without itself"}
+
+
+def item(good, bad):
+    return EvalItem(
+        id="i", messages=(Message(role="user", content="?"),), criterion="c", good=tuple(good), bad=tuple(bad)
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "taken", "left"),
+    [
+        ("the longer", "a longer reply", "a reply"),
+        ("the shorter", "a reply", "a longer reply"),
+        ("the more hedged", "Perhaps it may help.", "It may help."),
+        ("refuses", "I\u2019m sorry, but I can\u2019t help with that.", "No, that is wrong, and I can help you."),
+        ("begins with no", "No, that is wrong.", "That is a no."),
+        ("says yes", "Of course, it is done.", "It is done."),
+    ],
+)
+def test_a_policy_takes_the_reply_it_looks_for_whichever_side_it_is_on(policy, taken, left):
+    assert share_won(POLICIES[policy], item([taken], [left])) == 1.0
+    assert share_won(POLICIES[policy], item([left], [taken])) == 0.0
+    assert share_won(POLICIES[policy], item([left], [left])) == 0.5
+
+
+replies = st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=3)
+
+
+@given(replies, replies, st.sampled_from(sorted(POLICIES)))
+def test_a_policy_wins_as_often_on_one_side_as_it_loses_on_the_other(good, bad, name):
+    policy = POLICIES[name]
+    assert share_won(policy, item(good, bad)) == pytest.approx(1 - share_won(policy, item(bad, good)))
+
+
+def test_longer_and_shorter_share_all_wins_and_a_blind_policy_has_half():
+    scores = policy_scores(battery())
+    for e in battery():
+        assert scores["the longer"][e.name] + scores["the shorter"][e.name] == pytest.approx(1)
+        assert [share_won(lambda reply: 0.0, i) for i in e.items()] == [0.5] * len(e.items())
+
+
+def test_no_policy_that_reads_the_surface_alone_is_far_from_one_half_on_the_battery_as_a_whole():
+    for name, by_eval in policy_scores(battery()).items():
+        assert abs(clustered_bootstrap(list(by_eval.values())).estimate - 0.5) < 0.03, name
+
+
+@pytest.mark.parametrize("name", ["refuses", "says yes", "the longer", "the shorter"])
+def test_refusing_agreeing_and_length_are_at_chance_or_below_on_the_battery_as_a_whole(name):
+    assert clustered_bootstrap(list(policy_scores(battery())[name].values())).low <= 0.5
+
+
+def test_constants_pass_the_gates_so_that_what_they_earn_is_the_rubrics_doing():
+    assert [name for name, text in CONSTANTS.items() if gate(text, finished=True)] == []
+
+
+def test_chance_is_the_mean_grade_of_an_items_own_replies():
+    chosen = battery()[:2]
+    good = {r for e in chosen for i in e.items() for r in i.good}
+    scores = constant_scores(chosen, FakeJudge(lambda a: 0.9 if a.text in good else 0.3))
+    for label in CHANCES:
+        for e in chosen:
+            assert scores[label][e.name] == pytest.approx(np.full(len(e.items()), 0.6))
+    for label in CONSTANTS:
+        assert all(v == pytest.approx(0.3) for v in scores[label].values())
+
+
+def test_a_reply_graded_without_itself_is_none_of_the_statements_it_is_graded_by():
+    def seen(answer):
+        (criterion,) = answer.scenario.rubric
+        return float(answer.text in (*criterion.met, *criterion.unmet))
+
+    scores = constant_scores(battery()[:1], FakeJudge(seen))
+    (name,) = scores["chance"]
+    assert set(scores["chance"][name]) == {1.0}
+    assert set(scores["chance, without itself"][name]) == {0.0}
+
+
+def test_an_answer_that_could_not_be_graded_is_left_out():
+    (evaluation,) = battery()[:1]
+    first = evaluation.items()[0].id
+    scores = constant_scores([evaluation], FakeJudge(lambda a: None if a.scenario.id == first else 0.5))
+    assert {len(by_eval[evaluation.name]) for by_eval in scores.values()} == {len(evaluation.items()) - 1}
+
+
+@pytest.mark.slow
+def test_every_constant_answer_is_graded_below_chance_on_the_battery_and_on_each_eval():
+    scores = constant_scores(battery(), make_judge("embedded-plain"))
+    assert scores.keys() == CHANCES | CONSTANTS.keys()
+    for label in CONSTANTS:
+        for chance in CHANCES:
+            gaps = {e: scores[label][e] - scores[chance][e] for e in scores[label]}
+            assert clustered_bootstrap(list(gaps.values())).high < -0.3, label
+            assert [e for e, gap in gaps.items() if gap.mean() >= 0] == [], label

@@ -1,0 +1,75 @@
+"""Rows of like length in one batch score as each would alone."""
+
+import random
+
+import pytest
+
+from steadfast.models import score_candidates
+from steadfast.models.scoring import _batches
+
+
+def random_requests(seed: int, count: int):
+    rng = random.Random(seed)
+
+    def tokens(low, high):
+        return [rng.randrange(4, 260) for _ in range(rng.randint(low, high))]
+
+    return [(tokens(3, 60), [tokens(1, 20) for _ in range(rng.randint(1, 4))]) for _ in range(count)]
+
+
+def test_batched_scores_agree_with_rows_taken_one_by_one(lm):
+    requests = random_requests(0, 24)
+    alone = score_candidates(lm, requests, batch_tokens=1)
+    batched = score_candidates(lm, requests)
+    for first, second in zip(alone, batched, strict=True):
+        assert [s.tokens for s in first] == [s.tokens for s in second]
+        assert [s.logprob for s in second] == pytest.approx([s.logprob for s in first], abs=1e-4)
+
+
+def test_batching_does_batch_here():
+    lengths = [len(p) + sum(len(c) - 1 for c in cs) for p, cs in random_requests(0, 24)]
+    assert max(len(b) for b in _batches(lengths, 768)) > 1
+
+
+def test_a_batch_keeps_within_its_tokens_and_its_padding_and_every_row_is_in_one():
+    lengths = [random.Random(1).randint(5, 400) for _ in range(50)] + [5, 90, 91, 92, 93, 1000]
+    batches = _batches(lengths, 400)
+    assert sorted(i for b in batches for i in b) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or len(batch) * longest <= 400
+        assert min(lengths[i] for i in batch) >= 0.85 * longest
+
+
+def test_progress_is_told_once_a_request(lm):
+    done = []
+    score_candidates(lm, random_requests(2, 9), on_done=lambda: done.append(1))
+    assert len(done) == 9
+
+
+def test_no_requests_no_scores(lm):
+    assert score_candidates(lm, []) == []
+
+
+@pytest.mark.slow
+def test_batched_scores_agree_on_the_default_model_with_prepacked_layers():
+    from steadfast.evals import select
+    from steadfast.evals.tasks import choice_request
+    from steadfast.models import load_model
+    from steadfast.models.chat import encode_chat
+    from steadfast.models.prepack import prepack_frozen_linears
+
+    loaded = load_model()
+    asked = [choice_request(i) for i in select(["health-triage"])[0].items()[:6]]
+    tokenizer = loaded.tokenizer
+    requests = [
+        (
+            encode_chat(tokenizer, r.messages),
+            [tokenizer(c, add_special_tokens=False)["input_ids"] for c in r.candidates],
+        )
+        for r in asked
+    ]
+    alone = score_candidates(loaded.lm, requests, batch_tokens=1)
+    prepack_frozen_linears(loaded.lm)
+    for first, second in zip(alone, score_candidates(loaded.lm, requests), strict=True):
+        assert [s.per_token for s in second] == pytest.approx([s.per_token for s in first], abs=1e-4)
