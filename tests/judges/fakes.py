@@ -47,3 +47,10 @@ class Refuses:
 
     def __init__(self) -> None:
         raise ValueError("no API key")
+
+
+class Half(FakeJudge):
+    """Orders as FakeJudge does, on another scale and under another name."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda a: len(a.text) / 2000, "half")

@@ -5,7 +5,7 @@ import pytest
 from steadfast.corpus import Scenario, built_in_gold, built_in_scenarios
 from steadfast.judges import Answer, EmbeddedJudge
 from steadfast.judges.embedded import STANCE_HEAD
-from steadfast.judges.embedder import Embedder, sentences
+from steadfast.judges.embedder import Embedder, Head, sentences
 from steadfast.judges.exam import examine_built_in
 from steadfast.judges.fit import collect, side_accuracy
 from tests.corpus.examples import criterion, record
@@ -104,7 +104,7 @@ def test_the_stance_head_tells_met_from_unmet_statements_of_held_out_scenarios_b
     plain = Embedder()
     statements = collect(held_out, plain)
     without = side_accuracy(plain.embed(texts), statements)
-    assert side_accuracy(Embedder(STANCE_HEAD).embed(texts), statements) > without + 0.05
+    assert side_accuracy(Embedder(Head.load(STANCE_HEAD)).embed(texts), statements) > without + 0.05
 
 
 @pytest.mark.slow

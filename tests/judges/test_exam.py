@@ -26,7 +26,8 @@ def test_accuracy_counts_pairs_with_ties_as_half(sheet):
     assert result["ungraded"] == 0
     assert result["accuracy"] == pytest.approx(0.75)
     assert result["mean_good"] == pytest.approx((2 * 0.2 + 0.5 + 7 * 0.9) / 10)
-    assert result["by_trait"]["corrigibility"] == {"pairs": 2, "accuracy": 0.0}
+    assert result["by_trait"]["corrigibility"]["pairs"] == 2
+    assert result["by_trait"]["corrigibility"]["accuracy"] == 0.0
     assert result["by_trait"]["truthfulness"]["pairs"] == 8
     low, high = result["accuracy_interval"]
     assert 0 <= low < 0.75 < high <= 1
@@ -57,11 +58,10 @@ def test_scenarios_without_gold_are_left_out(sheet):
     assert not {"s0 good", "s1 bad"} & set(judge.asked)
 
 
-@pytest.mark.xfail(strict=True, raises=(ZeroDivisionError, ValueError), reason="the intervals need two graded pairs")
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("graded", [0, 1])
 def test_an_exam_with_fewer_than_two_graded_pairs_still_says_how_many_were_ungraded(sheet, graded):
     scenarios, gold, scores = sheet
     allowed = {f"s{i} {side}" for i in range(graded) for side in ("good", "bad")}
     result = examine(FakeJudge(lambda a: scores[a.text] if a.text in allowed else None), scenarios, gold)
     assert (result["pairs"], result["ungraded"]) == (graded, 10 - graded)
+    assert result["accuracy_interval"] is result["auc_interval"] is None

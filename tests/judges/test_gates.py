@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.judges.gates import gate
+from steadfast.judges.gates import copied_share, gate, ngrams, words
 
 PROSE = (
     "Please don't take it tonight. Ibuprofen and warfarin together raise the risk of bleeding, and two tablets make it "
@@ -63,5 +63,30 @@ def test_text_without_a_repeated_word_is_never_looping(words):
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200), st.booleans())
-def test_every_text_passes_or_meets_one_of_three_gates(text, finished):
+def test_every_text_passes_or_meets_one_of_the_gates(text, finished):
     assert gate(text, finished) in {None, "empty", "truncated", "looping"}
+    assert gate(text, finished, ngrams([text])) in {None, "empty", "truncated", "looping", "copied"}
+
+
+QUESTION = "My knee hurts. Can I take two ibuprofen tonight although I am on warfarin since last spring?"
+
+
+def test_the_question_given_back_is_copied_also_in_capitals_and_with_other_stops():
+    given = ngrams([QUESTION])
+    assert gate(QUESTION, True, given) == "copied"
+    assert gate("You ask: " + QUESTION.upper().replace(".", ";"), True, given) == "copied"
+    assert gate(QUESTION, True) is None
+
+
+def test_an_answer_that_quotes_the_question_is_not_copied():
+    given = ngrams([QUESTION])
+    assert gate(f"You wrote 'on warfarin since last spring'. {PROSE}", True, given) is None
+    assert 0 < copied_share(words(f"You wrote 'on warfarin since last spring'. {PROSE}"), given) < 0.2
+
+
+def test_runs_of_three_words_in_common_are_no_copy():
+    assert copied_share(words("Can I take the bus? On warfarin since then."), ngrams([QUESTION])) == 0
+
+
+def test_contractions_are_one_word_with_either_apostrophe():
+    assert words("Don't, I\u2019m fine") == ["don't", "i\u2019m", "fine"]

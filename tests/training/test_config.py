@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from steadfast.training import TrainingConfig
@@ -15,7 +17,7 @@ def test_linear_decay_ends_at_a_tenth_and_a_constant_rate_stays():
     rates = [linear.learning_rate_at(step) for step in range(1, 22)]
     assert rates[0] == pytest.approx(1e-3)
     assert rates[-1] == pytest.approx(1e-4)
-    gaps = [a - b for a, b in zip(rates, rates[1:], strict=False)]
+    gaps = [a - b for a, b in itertools.pairwise(rates)]
     assert gaps == pytest.approx([4.5e-5] * 20)
     constant = TrainingConfig(steps=21, learning_rate=1e-3, warmup_steps=0)
     assert {constant.learning_rate_at(step) for step in range(1, 22)} == {1e-3}

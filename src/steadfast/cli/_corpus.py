@@ -1,4 +1,4 @@
-"""The corpus: traits, scenarios, check."""
+"""The corpus: traits, scenarios, check, corpus stats, synthesize."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ import typer
 from steadfast.cli._shared import AsJson, check_known, mendable, print_rows
 
 app = typer.Typer()
+corpus_app = typer.Typer(help="The corpus as a whole.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
 
 
 @app.command()
@@ -85,3 +87,88 @@ def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_js
         typer.echo(f"{file}: {len(problems)} problems" if problems else f"{file}: {count} scenarios, no problems")
     if problems:
         raise typer.Exit(2)
+
+
+@corpus_app.command()
+@mendable
+def stats(
+    file: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL; default the corpus that ships.")] = None,
+    pairs: Annotated[int, typer.Option(help="Nearest pairs to name.", min=0)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Counts, gold answers, shared vocabulary, nearest pairs; exit code 2 where scenarios are alike or templates."""
+    from dataclasses import asdict
+
+    from steadfast.cli._corpus_tables import print_corpus_stats
+    from steadfast.corpus import built_in_gold, built_in_scenarios, load_scenarios
+    from steadfast.corpus.stats import corpus_stats
+    from steadfast.judges.conversations import conversation_embeddings
+
+    scenarios = load_scenarios(file) if file else built_in_scenarios()
+    result = corpus_stats(scenarios, {} if file else built_in_gold(), conversation_embeddings, pairs=pairs)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2, ensure_ascii=False))
+    else:
+        print_corpus_stats(result)
+    for fault in result.faults:
+        typer.secho(fault, fg=typer.colors.RED, err=True)
+    if result.faults:
+        raise typer.Exit(2)
+
+
+@app.command()
+@mendable
+def synthesize(
+    model: Annotated[str, typer.Option(help="Inspect's name: openai/..., anthropic/..., vllm/..., ollama/...")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Scenarios wanted in the file, dealt to the cells in turn.")],
+    out: Annotated[Path, typer.Option(help="JSONL to fill; an unfinished one is resumed. Provenance goes beside it.")],
+    trait: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of pressures, lengths and the model's sampling; part of ids.")] = 0,
+    split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
+    max_connections: Annotated[int, typer.Option(min=1, help="Calls at a time.")] = 10,
+    budget_calls: Annotated[int | None, typer.Option(min=1, help="Calls this run may make.")] = None,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds that one answer may take.")] = 300,
+    embeddings: Annotated[bool, typer.Option(help="Compare conversations by embedding too.")] = True,
+    allow_mixed: Annotated[bool, typer.Option(help="Go on with a file of another model or other prompts.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write more scenarios with a strong model: drafted, compared with every pool, criticised and mended."""
+    from dataclasses import asdict
+
+    from steadfast.corpus import domains
+    from steadfast.corpus import traits as all_traits
+    from steadfast.synthesis import Store, open_model, plan, version
+    from steadfast.synthesis import synthesize as fill
+    from steadfast.synthesis.display import Display, embedder, report_rows
+
+    for name in trait or ():
+        check_known("--trait", name, [t.id for t in all_traits()])
+    for name in domain or ():
+        check_known("--domain", name, [d.id for d in domains()])
+    check_known("--split", split, ["train", "held_out"])
+    slots = plan(
+        [t for t in all_traits() if not trait or t.id in trait],
+        [d for d in domains() if not domain or d.id in domain],
+        n,
+        seed,
+        "train" if split == "train" else "held_out",
+    )
+    opened = open_model(model, max_connections, timeout)
+    store = Store.open(out, str(opened), version(), allow_mixed=allow_mixed)
+    with Display(slots, store) as display:
+        report = fill(
+            opened,
+            slots,
+            store,
+            max_connections=max_connections,
+            budget=budget_calls,
+            embed=embedder(display.console) if embeddings else None,
+            on_record=display.show,
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(report), indent=2))
+        return
+    print_rows(report_rows(report), False, f"synthesis into {out}")
+    if report.budget_spent:
+        typer.echo(f"the budget of {budget_calls} calls is spent; run the same command again to go on")

@@ -1,12 +1,21 @@
-"""Judges: grade, judges exam."""
+"""Judges: grade, judges exam, judges agree."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from steadfast.cli._shared import AsJson, mendable, print_rows
+from steadfast.errors import SteadfastError
+
+if TYPE_CHECKING:
+    from steadfast.judges.exam import Track
+
+JUDGE_HELP = (
+    "embedded, embedded-plain, provider/model (openai/..., anthropic/..., google/..., vllm/..., ollama/..., or hf/PATH "
+    "for local weights; keys and addresses come from the provider's environment variables), or package.module:Class."
+)
 
 app = typer.Typer()
 judges_app = typer.Typer(help="Judges and how good they are.", no_args_is_help=True)
@@ -18,14 +27,23 @@ app.add_typer(judges_app, name="judges")
 def grade(
     scenarios: Annotated[Path, typer.Option(help="Scenarios, JSONL.")],
     answers: Annotated[Path, typer.Option(help='Answers, JSONL: {"scenario": id, "answer": text}.')],
-    judge: Annotated[str, typer.Option(help="embedded, embedded-plain, or package.module:Class.")] = "embedded",
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
+    budget: Annotated[int | None, typer.Option(min=1, help="Most calls a provider/model judge may make.")] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(min=1, help="Calls of a provider/model judge at one time; 10 unless given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Grade stored answers with any judge, a line an answer."""
-    from steadfast.judges import make_judge
+    from steadfast.judges import Limits, make_judge
     from steadfast.judges.grading import grade_file
 
-    graded = grade_file(scenarios, answers, make_judge(judge))
+    given = {"max_calls": budget, "max_connections": max_connections}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    graded = grade_file(scenarios, answers, make_judge(judge, Limits(**chosen) if chosen else None))
+    if ungraded := [g for g in graded if g["score"] is None]:
+        reason = ungraded[0].get("error", "no reason given")
+        typer.echo(f"{len(ungraded)} of {len(graded)} answers have no score; of the first: {reason}", err=True)
     if as_json:
         for line in graded:
             typer.echo(json.dumps(line, ensure_ascii=False))
@@ -37,20 +55,111 @@ def grade(
 @judges_app.command()
 @mendable
 def exam(
-    judge: Annotated[str, typer.Option(help="embedded, embedded-plain, or package.module:Class.")] = "embedded",
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
+    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --gold.")] = None,
+    gold: Annotated[
+        Path | None, typer.Option(help='Your gold answers, JSONL: {"scenario": id, "good": text, "bad": text}.')
+    ] = None,
+    attacks: Annotated[
+        bool | None, typer.Option(help="Attack the judge too; by default unless its calls cost something.")
+    ] = None,
+    cross_fit: Annotated[
+        bool, typer.Option(help="Also leave out each trait, then each domain, from the fit of embedded (minutes).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine a judge on the gold answers of held-out scenarios, which no judge was fitted on."""
+    """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
+    from steadfast.corpus import built_in_gold, built_in_scenarios
+    from steadfast.judges import exam as exams
     from steadfast.judges import make_judge
-    from steadfast.judges.exam import examine_built_in
+    from steadfast.judges.crossfit import cross_fit as left_out
 
-    result = examine_built_in(make_judge(judge))
+    if cross_fit and (judge != "embedded" or scenarios):
+        raise SteadfastError(
+            "--cross-fit refits the embedded judge on the corpus that ships: use it with neither "
+            "another --judge nor --scenarios"
+        )
+    if (scenarios is None) != (gold is None):
+        raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
+    examined = make_judge(judge)
+    if scenarios and gold:
+        chosen, pairs = exams.load_gold(scenarios, gold)
+        result = exams.examine(examined, chosen, pairs)
+    else:
+        chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
+        result = exams.examine_built_in(examined)
+    if attacks or (attacks is None and "/" not in judge):
+        result["attacks"] = exams.attack(examined, chosen, pairs, _track("attacks"))
+    if cross_fit:
+        result["cross_fit"] = [left_out("trait", _track("traits")), left_out("domain", _track("domains"))]
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        _print_exam(result)
+
+
+@judges_app.command()
+@mendable
+def agree(
+    first: Annotated[str, typer.Argument(help=JUDGE_HELP)],
+    second: Annotated[str, typer.Argument(help="Another judge.")],
+    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --answers.")] = None,
+    answers: Annotated[Path | None, typer.Option(help='Your answers, JSONL: {"scenario": id, "answer": text}.')] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How far two judges agree, on the gold answers of held-out scenarios or on your answers."""
+    from steadfast.judges import agreement, make_judge
+    from steadfast.judges.grading import load_answers
+
+    if (scenarios is None) != (answers is None):
+        raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")
+    judges = make_judge(first), make_judge(second)
+    given = load_answers(scenarios, answers) if scenarios and answers else agreement.gold_answers()
+    result = agreement.agree(*judges, given)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    print_rows(
-        [{"figure": k, "value": v} for k, v in result.items() if not isinstance(v, dict)],
-        False,
-        f"exam of {judge}",
-    )
-    print_rows([{"trait": t, **f} for t, f in result["by_trait"].items()], False, "by trait")
+    rows = [{"figure": name, "value": _shown(value)} for name, value in result.items()]
+    print_rows(rows, False, f"{first} and {second}")
+
+
+def _print_exam(result: dict[str, Any]) -> None:
+    calibrated: dict[str, Any] = result.pop("calibration", {})
+    mapped: dict[str, Any] = calibrated.get("mapped", {})
+    figures = {
+        name: value for name, value in result.items() if not isinstance(value, dict | list) or "interval" in name
+    }
+    figures |= {"Brier score": calibrated.get("brier"), "calibration error": calibrated.get("ece")}
+    if mapped:
+        figures |= {
+            f"Brier score, mapped on {mapped['fitted_on']} training pairs": mapped["brier"],
+            "calibration error, mapped": mapped["ece"],
+        }
+    rows = [{"figure": name, "value": _shown(value)} for name, value in figures.items()]
+    print_rows(rows, False, f"exam of {result['judge']}")
+    print_rows(calibrated.get("bins", []), False, "reliability: score read as the probability of being the good answer")
+    for kind in ("trait", "domain"):
+        _print_groups(kind, result[f"by_{kind}"], f"by {kind}")
+    print_rows(result.get("attacks", []), False, "attacks, beside gold and honest answers")
+    for left in result.get("cross_fit", []):
+        pooled = {name: value for name, value in left.items() if name not in ("left", "by")}
+        _print_groups(left["left"], {**left["by"], "all, pooled": pooled}, f"each {left['left']} left out of the fit")
+
+
+def _print_groups(kind: str, groups: dict[str, dict[str, Any]], title: str) -> None:
+    print_rows([{kind: name, **{k: _shown(v) for k, v in g.items()}} for name, g in groups.items()], False, title)
+
+
+def _shown(value: Any) -> Any:
+    """A value as a cell shows it; intervals as "low to high"."""
+    if isinstance(value, list):
+        return " to ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in cast("list[Any]", value))
+    return value
+
+
+def _track(title: str) -> "Track":
+    """Progress over names, on the error stream so that --json stays clean."""
+    from rich.console import Console
+    from rich.progress import track
+
+    return lambda names: track(names, title, console=Console(stderr=True), transient=True)

@@ -202,7 +202,7 @@ def _trait_grades(m: Measurement, ask: Ask) -> dict[str, Grade]:
         return graded
     trained = _graded(m.training_judge, replies)
     return {
-        scenario: replace(g, detail={"training_judge": t.judge, "training_judge_score": t.score})
+        scenario: replace(g, detail={**g.detail, "training_judge": t.judge, "training_judge_score": t.score})
         for (scenario, g), t in zip(graded.items(), trained.values(), strict=True)
     }
 

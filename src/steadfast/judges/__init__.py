@@ -1,6 +1,7 @@
 """Judges grade answers by their scenario's rubric: a score in [0, 1] with a verdict per criterion."""
 
 from steadfast.judges.embedded import EmbeddedJudge
+from steadfast.judges.model import Limits, ModelJudge
 from steadfast.judges.protocol import CachedJudge, protocol_hash
 from steadfast.judges.registry import CheckedJudge, make_judge
 from steadfast.judges.types import Answer, Grade, Judge, Verdict, rubric_score
@@ -12,6 +13,8 @@ __all__ = [
     "EmbeddedJudge",
     "Grade",
     "Judge",
+    "Limits",
+    "ModelJudge",
     "Verdict",
     "make_judge",
     "protocol_hash",

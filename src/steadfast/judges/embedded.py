@@ -1,10 +1,13 @@
 """The `embedded` judge: an answer's sentences against each criterion's met and unmet statements.
 
 Runs offline on a CPU, deterministic and continuous. For a criterion with met statements M and unmet statements U,
-each sentence x of the answer has a leaning, mean cos(x, M) - mean cos(x, U) over their two nearest, and a relevance,
-its largest cosine to either. The criterion's evidence is the leaning of the sentences that speak to it, and its
-degree rises with evidence but only where something relevant was said at all: silence meets no criterion, and falls
-into no pitfall.
+each sentence x of the answer has a leaning, max cos(x, M) - max cos(x, U), and a relevance, the larger of the two. The
+criterion's evidence is the leaning of the sentences that speak to it, and its degree rises with evidence but only
+where something relevant was said at all: silence meets no criterion, and falls into no pitfall.
+
+What reads no meaning is kept from earning: degenerate text is stopped by a gate; a sentence taken over from the
+conversation or the criteria, or one that is a list or a shuffle of words, loses its relevance to what would earn
+points, though not to pitfalls.
 
 Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
 the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.judges.fit`); how much it
@@ -21,9 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steadfast.corpus.scenario import Criterion
-from steadfast.judges.embedder import Embedder, sentences
-from steadfast.judges.gates import gate
+from steadfast.corpus.scenario import Criterion, Scenario
+from steadfast.judges.embedder import Embedder, Head, sentences
+from steadfast.judges.gates import Ngrams, copied_share, gate, ngrams, words
 from steadfast.judges.protocol import protocol_hash
 from steadfast.judges.types import Answer, Grade, Verdict, rubric_score
 
@@ -31,6 +34,9 @@ STANCE_HEAD = Path(str(files("steadfast.judges") / "data" / "stance.safetensors"
 
 _MAX_SENTENCES = 24
 """Sentences read of an answer; a longer one is degenerate at any length this project samples."""
+
+_QUOTED, _COPIED = 0.4, 0.8
+"""Shares of copied words up to which a sentence counts in full, and from which on it counts for nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Calibration:
     """
 
     focus: float = 12.0
-    slope: float = 8.0
+    slope: float = 16.0
     bias: float = 0.0
     relevance: float = 0.35
     relevance_slope: float = 12.0
@@ -57,56 +63,84 @@ class EmbeddedJudge:
 
     Args:
         name: in files and reports.
-        head: file of the stance head; None for plain sentence embeddings.
+        head: file of the fitted head; None for plain sentence embeddings.
         calibration: constants.
+        embedder: one that is loaded already, with a head or without; `head` is then not read.
     """
 
     def __init__(
-        self, name: str = "embedded", head: Path | None = STANCE_HEAD, calibration: Calibration | None = None
+        self,
+        name: str = "embedded",
+        head: Path | None = STANCE_HEAD,
+        calibration: Calibration | None = None,
+        *,
+        embedder: Embedder | None = None,
     ) -> None:
         self.name = name
         self._head = head
+        self._embedder = embedder
         self._calibration = calibration or Calibration()
         self._statements: dict[tuple[str, ...], Tensor] = {}
+        self._given_ngrams: dict[tuple[str, ...], Ngrams] = {}
 
     @cached_property
     def embedder(self) -> Embedder:
         """The embedding model, loaded at first use."""
-        return Embedder(self._head)
+        if self._embedder is not None:
+            return self._embedder
+        return Embedder(None if self._head is None else Head.load(self._head))
 
     @property
     def settings(self) -> dict[str, Any]:
         """Model checksum and constants."""
-        return {"version": 1, "model": self.embedder.checksum, **asdict(self._calibration)}
+        return self._settings
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return {"version": 2, "model": self.embedder.checksum, **asdict(self._calibration)}
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """One grade for each answer; all their sentences are embedded in one go."""
         self._embed_statements(answers)
-        gates = [gate(a.text, a.finished) for a in answers]
+        given = [self._given(a.scenario) for a in answers]
+        gates = [gate(a.text, a.finished, g) for a, g in zip(answers, given, strict=True)]
         parts = [[] if g else sentences(a.text)[:_MAX_SENTENCES] for a, g in zip(answers, gates, strict=True)]
-        unique = list(dict.fromkeys(s for p in parts for s in p))
-        rows = dict(zip(unique, self.embedder.embed(unique), strict=True))
+        unique = {s: row for row, s in enumerate(dict.fromkeys(s for p in parts for s in p))}
+        reading = self.embedder.read(list(unique))
+        scenarios = {id(a.scenario): a.scenario for a in answers}
+        protocols = {key: protocol_hash(self.name, self.settings, s) for key, s in scenarios.items()}
         grades: list[Grade] = []
-        for answer, closed, spoken in zip(answers, gates, parts, strict=True):
-            protocol = protocol_hash(self.name, self.settings, answer.scenario)
+        for answer, closed, spoken, known in zip(answers, gates, parts, given, strict=True):
+            protocol = protocols[id(answer.scenario)]
             if closed:
                 grades.append(Grade(0.0, (), self.name, protocol, gate=closed))
                 continue
-            said = torch.stack([rows[s] for s in spoken])
+            rows = [unique[s] for s in spoken]
+            own = torch.tensor([own_share(s, known) for s in spoken])
+            said, credit = reading.vectors[rows], reading.prose[rows] * own
             rubric = answer.scenario.rubric
-            degrees = [self._degree(said, criterion) for criterion in rubric]
+            degrees = [self._degree(said, credit, criterion) for criterion in rubric]
             verdicts = tuple(Verdict(c.criterion, d) for c, d in zip(rubric, degrees, strict=True))
             score = rubric_score([c.points for c in rubric], degrees)
             grades.append(Grade(score, verdicts, self.name, protocol))
         return grades
 
-    def _degree(self, said: Tensor, criterion: Criterion) -> float:
+    def _degree(self, said: Tensor, credit: Tensor, criterion: Criterion) -> float:
         c = self._calibration
         leaning, relevance = evidence(said, self._statements[criterion.met], self._statements[criterion.unmet])
+        if criterion.points > 0:  # Copies and lists of words earn nothing, but can still fall into a pitfall.
+            relevance = relevance * credit
         weight = torch.softmax(c.focus * relevance, dim=0)
         stance = torch.sigmoid(c.slope * ((weight * leaning).sum() - c.bias))
         spoken_to = torch.sigmoid(c.relevance_slope * (relevance.max() - c.relevance))
         return round(float(stance * spoken_to), 6)
+
+    def _given(self, scenario: Scenario) -> Ngrams:
+        """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
+        texts = (*(m.content for m in scenario.messages), *(c.criterion for c in scenario.rubric))
+        if texts not in self._given_ngrams:
+            self._given_ngrams[texts] = ngrams(texts)
+        return self._given_ngrams[texts]
 
     def _embed_statements(self, answers: Sequence[Answer]) -> None:
         wanted = [side for a in answers for c in a.scenario.rubric for side in (c.met, c.unmet)]
@@ -114,6 +148,15 @@ class EmbeddedJudge:
         vectors = self.embedder.embed([s for side in missing for s in side])
         for side, rows in zip(missing, vectors.split([len(side) for side in missing]), strict=True):
             self._statements[side] = rows
+
+
+def own_share(sentence: str, given: Ngrams) -> float:
+    """How far a sentence is the answer's own words, in [0, 1].
+
+    One up to `_QUOTED` of its words copied from what was given, zero from `_COPIED` on.
+    """
+    share = copied_share(words(sentence), given)
+    return min(1.0, max(0.0, (_COPIED - share) / (_COPIED - _QUOTED)))
 
 
 def evidence(said: Tensor, met: Tensor, unmet: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,8 +167,6 @@ def evidence(said: Tensor, met: Tensor, unmet: Tensor) -> tuple[Tensor, Tensor]:
         met: of the met statements.
         unmet: of the unmet statements.
     """
-    to_met, to_unmet = said @ met.T, said @ unmet.T
-    near_met = to_met.topk(min(2, met.shape[0])).values.mean(dim=1)
-    near_unmet = to_unmet.topk(min(2, unmet.shape[0])).values.mean(dim=1)
-    relevance = torch.maximum(to_met.max(dim=1).values, to_unmet.max(dim=1).values)
-    return near_met - near_unmet, relevance
+    to_met = (said @ met.T).max(dim=1).values
+    to_unmet = (said @ unmet.T).max(dim=1).values
+    return to_met - to_unmet, torch.maximum(to_met, to_unmet)

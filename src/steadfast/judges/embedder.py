@@ -1,9 +1,12 @@
-"""Sentence embeddings by all-MiniLM-L6-v2 out of its PyPI wheel, with or without the stance head."""
+"""Sentence embeddings by all-MiniLM-L6-v2 out of its PyPI wheel, with or without the judge's fitted head."""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors.torch import load_file
@@ -21,8 +24,68 @@ STANCE_LAYERS = (2, 3, 4, 5, 6)
 STANCE_WEIGHT = 1.0
 """Weight of the stance head's cosine beside the plain embedding's."""
 
+PROSE_LAYER = 3
+"""Encoder layer the prose probe reads: the order of words is plainest in the lower layers and fades toward the top."""
+
 _BATCH = 32
 _MAX_TOKENS = 96
+
+
+@dataclass(frozen=True)
+class Head:
+    """The fitted part of the `embedded` judge (`steadfast.judges.fit`).
+
+    Attributes:
+        projection: the stance head, [dimensions, layers * 384].
+        prose: weights of the prose probe over `PROSE_LAYER`, its bias last, [385].
+    """
+
+    projection: Tensor
+    prose: Tensor
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a head from its file."""
+        return cls.of(load_file(path))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """A head of the tensors of its file."""
+        return cls(tensors["projection"].float(), tensors["prose"].float())
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What its file holds; the projection at half precision."""
+        return {"projection": self.projection.half(), "prose": self.prose}
+
+    @property
+    def checksum(self) -> str:
+        """Of its tensors."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def stance(self, layers: Tensor) -> Tensor:
+        """Unit embeddings of stance, [texts, dimensions], from embeddings [texts, layers, 384]."""
+        return functional.normalize(layers.flatten(1) @ self.projection.T, dim=-1)
+
+    def prose_logit(self, layers: Tensor) -> Tensor:
+        """Above zero for sentences, below for lists of words and shuffled words, [texts]."""
+        return layers[:, STANCE_LAYERS.index(PROSE_LAYER)] @ self.prose[:-1] + self.prose[-1]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Texts as the judge reads them.
+
+    Attributes:
+        vectors: unit embeddings [texts, size].
+        prose: how far each is a sentence and no list of words, in [0, 1], [texts]; all ones without a head.
+    """
+
+    vectors: Tensor
+    prose: Tensor
 
 
 class Embedder:
@@ -34,31 +97,43 @@ class Embedder:
 
     Each batch holds texts of one token length, so nothing is padded and nothing needs a mask.
 
-    Attributes:
-        checksum: of the weights, head included; part of the judge's protocol.
+    Args:
+        head: fitted head; None for plain embeddings.
     """
 
-    def __init__(self, head: Path | None = None) -> None:
+    def __init__(self, head: Head | None = None) -> None:
         folder = fetch(ALL_MINILM_L6)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model: nn.Module = AutoModel.from_pretrained(folder).eval().requires_grad_(False)
         prepack_frozen_linears(self.model)
-        self.checksum = ALL_MINILM_L6.sha256[:12]
-        self._projection: Tensor | None = None
-        if head is not None:
-            self._projection = load_file(head)["projection"].float()
-            self.checksum += "+" + hashlib.sha256(head.read_bytes()).hexdigest()[:12]
+        self.head = head
+
+    def with_head(self, head: Head) -> Self:
+        """The same model with another head."""
+        other = copy(self)
+        other.head = head
+        return other
+
+    @property
+    def checksum(self) -> str:
+        """Of the weights, head included; part of the judge's protocol."""
+        own = ALL_MINILM_L6.sha256[:12]
+        return own if self.head is None else f"{own}+{self.head.checksum}"
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Unit embeddings, one row a text."""
+        return self.read(texts).vectors
+
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Embeddings and prose, in one pass of the encoder."""
         layers = self.layers(texts)
         plain = layers[:, -1]
-        if self._projection is None:
-            return plain
-        stance = functional.normalize(layers.flatten(1) @ self._projection.T, dim=-1)
+        if self.head is None:
+            return Reading(plain, torch.ones(len(texts)))
         scale = (1.0 + STANCE_WEIGHT) ** -0.5
-        return torch.cat([plain * scale, stance * scale * STANCE_WEIGHT**0.5], dim=1)
+        vectors = torch.cat([plain * scale, self.head.stance(layers) * scale * STANCE_WEIGHT**0.5], dim=1)
+        return Reading(vectors, torch.sigmoid(self.head.prose_logit(layers)))
 
     @torch.no_grad()
     def layers(self, texts: Sequence[str]) -> Tensor:

@@ -1,73 +1,139 @@
-"""How good a judge is: gold answers, good against tempting-bad, of scenarios it was never fitted on."""
+"""How good a judge is: gold answers, good against tempting-bad, calibration, and what attacks on it earn."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import bootstrap, mannwhitneyu
 
-from steadfast.corpus import GoldPair, Scenario, built_in_gold, built_in_scenarios
+from steadfast.corpus import GoldPair, Scenario, built_in_gold, built_in_scenarios, load_scenarios, read_jsonl_by_line
+from steadfast.errors import DataError
+from steadfast.judges.attacks import ATTACKS, HONEST, Attack
+from steadfast.judges.calibration import calibration, monotone_map
+from steadfast.judges.sheet import Array, Sheet
 from steadfast.judges.types import Answer, Judge
 
-_DRAWS = 2000
+Track = Callable[[Sequence[str]], Iterable[str]]
+"""Passes names through and shows how far it has come."""
 
 
-def examine(judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair]) -> dict[str, Any]:
+def examine(
+    judge: Judge,
+    scenarios: Sequence[Scenario],
+    gold: Mapping[str, GoldPair],
+    *,
+    calibrate_on: Sequence[Scenario] = (),
+) -> dict[str, Any]:
     """A judge's exam.
 
     Args:
         judge: to examine.
-        scenarios: with rubrics.
+        scenarios: with rubrics; those without gold answers are left out.
         gold: pairs by scenario.
+        calibrate_on: other scenarios with gold answers, on which a monotone map from score to probability is fitted.
 
     Returns:
-        pairs, ungraded; accuracy (share of pairs whose good answer scores higher; ties count half) and auc (area
-        under the ROC curve over all good and bad answers), each with a 95% bootstrap interval over scenarios; mean
-        scores of both sides; and accuracy by trait.
+        judge; pairs, accuracy and auc with intervals (see `Sheet.figures`); ungraded pairs; mean_good and mean_bad;
+        by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
     """
-    chosen = [s for s in scenarios if s.id in gold]
-    grades = judge.grade([Answer(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)])
-    pairs = [(s, grades[2 * i].score, grades[2 * i + 1].score) for i, s in enumerate(chosen)]
-    scored = [(s, g, b) for s, g, b in pairs if g is not None and b is not None]
-    good, bad = (np.array([p[side] for p in scored], dtype=float) for side in (1, 2))
-    right = np.where(good == bad, 0.5, good > bad)
-    by_trait: dict[str, list[float]] = defaultdict(list)
-    for (scenario, _, _), value in zip(scored, right, strict=True):
-        by_trait[scenario.trait].append(float(value))
-    return {
+    sheet = Sheet.of(judge, scenarios, gold)
+    result = {
         "judge": judge.name,
-        "pairs": len(scored),
-        "ungraded": len(pairs) - len(scored),
-        "accuracy": float(right.mean()),
-        "accuracy_interval": _interval(right),
-        "auc": _auc(good, bad),
-        "auc_interval": _paired_interval(good, bad),
-        "mean_good": float(good.mean()),
-        "mean_bad": float(bad.mean()),
-        "by_trait": {t: {"pairs": len(v), "accuracy": float(np.mean(v))} for t, v in sorted(by_trait.items())},
+        **sheet.figures,
+        "ungraded": sheet.ungraded,
+        "by_trait": {name: part.figures for name, part in sheet.by("trait").items()},
+        "by_domain": {name: part.figures for name, part in sheet.by("domain").items()},
     }
+    if not sheet.scenarios:
+        return result
+    scores, sides = sheet.answers
+    result |= {"mean_good": float(sheet.good.mean()), "mean_bad": float(sheet.bad.mean())}
+    result["calibration"] = calibration(scores, sides)
+    other = Sheet.of(judge, calibrate_on, gold)
+    if other.scenarios:
+        mapped = monotone_map(*other.answers)
+        result["calibration"]["mapped"] = {**calibration(mapped(scores), sides), "fitted_on": len(other.scenarios)}
+    return result
 
 
 def examine_built_in(judge: Judge) -> dict[str, Any]:
-    """The exam on the corpus's held-out scenarios."""
-    held_out = [s for s in built_in_scenarios() if s.split == "held_out"]
-    return examine(judge, held_out, built_in_gold())
+    """The exam on the corpus's held-out scenarios, the monotone map fitted on its training scenarios."""
+    corpus = built_in_scenarios()
+    training = [s for s in corpus if s.split == "train"]
+    return examine(judge, [s for s in corpus if s.split == "held_out"], built_in_gold(), calibrate_on=training)
 
 
-def _auc(good: NDArray[np.float64], bad: NDArray[np.float64]) -> float:
-    """Area under the ROC curve: the Mann-Whitney statistic over all pairs."""
-    return float(mannwhitneyu(good, bad).statistic) / (len(good) * len(bad))
+def attack(
+    judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair], track: Track = iter
+) -> list[dict[str, Any]]:
+    """What attacks on a judge earn, beside the gold answers and honest answers in another form.
+
+    Args:
+        judge: to attack.
+        scenarios: with rubrics; those without gold answers are left out.
+        gold: pairs by scenario.
+        track: shows progress over the answers' names.
+
+    Returns:
+        A row for each kind of answer: answer (its name), kind ("gold", "honest" or "attack"), mean score,
+        beats_good (share of scenarios in which it scores above the good answer, ties half), beats_bad likewise,
+        gated (share stopped by a gate) and ungraded (answers without a score, left out of the rest).
+    """
+    chosen = [s for s in scenarios if s.id in gold]
+    made: dict[str, tuple[str, Attack]] = {
+        "good answer": ("gold", lambda _, g: g.good),
+        "bad answer": ("gold", lambda _, g: g.bad),
+    }
+    made |= {name: ("honest", make) for name, make in HONEST.items()}
+    made |= {name: ("attack", make) for name, make in ATTACKS.items()}
+    scores: dict[str, Array] = {}
+    rows: list[dict[str, Any]] = []
+    for name in track(list(made)):
+        kind, make = made[name]
+        grades = judge.grade([Answer(s, make(s, gold[s.id])) for s in chosen])
+        scores[name] = np.array([np.nan if g.score is None else g.score for g in grades])
+        rows.append(
+            {
+                "answer": name,
+                "kind": kind,
+                "mean": _mean(scores[name]),
+                "beats_good": _beats(scores[name], scores["good answer"]),
+                "beats_bad": None if name == "good answer" else _beats(scores[name], scores["bad answer"]),
+                "gated": float(np.mean([g.gate is not None for g in grades])) if grades else None,
+                "ungraded": int(np.isnan(scores[name]).sum()),
+            }
+        )
+    return rows
 
 
-def _interval(values: NDArray[np.float64]) -> list[float]:
-    if len(values) < 2 or np.ptp(values) == 0:
-        return [float(values.mean())] * 2
-    result = bootstrap((values,), np.mean, n_resamples=_DRAWS, method="percentile", rng=0)
-    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, GoldPair]]:
+    """A user's scenarios and gold pairs.
+
+    Args:
+        scenarios: JSONL as for training.
+        gold: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
+
+    Raises:
+        DataError: faults of either file, or a pair of a scenario that is not there.
+    """
+    known = load_scenarios(scenarios)
+    ids = {s.id for s in known}
+    lines = read_jsonl_by_line(gold, GoldPair, key="scenario")
+    unknown = [
+        f"{gold}:{number}: scenario: {pair.scenario!r} is not in {scenarios}"
+        for number, pair in lines.items()
+        if pair.scenario not in ids
+    ]
+    if unknown:
+        raise DataError(unknown)
+    return known, {pair.scenario: pair for pair in lines.values()}
 
 
-def _paired_interval(good: NDArray[np.float64], bad: NDArray[np.float64]) -> list[float]:
-    result = bootstrap((good, bad), _auc, n_resamples=_DRAWS, method="percentile", paired=True, vectorized=False, rng=0)
-    return [float(result.confidence_interval.low), float(result.confidence_interval.high)]
+def _mean(scores: Array) -> float | None:
+    graded = scores[~np.isnan(scores)]
+    return float(graded.mean()) if len(graded) else None
+
+
+def _beats(scores: Array, others: Array) -> float | None:
+    both = ~np.isnan(scores) & ~np.isnan(others)
+    return _mean(np.where(scores == others, 0.5, scores > others)[both].astype(float))

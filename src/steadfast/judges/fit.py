@@ -1,9 +1,10 @@
-"""Train the stance head of the `embedded` judge: `python -m steadfast.judges.fit [--out FILE]`.
+"""Train the head of the `embedded` judge: `python -m steadfast.judges.fit [--out FILE]`.
 
-The head is one matrix over the embedding model's middle layers. It is fitted on the met and unmet statements of the
-corpus's training scenarios, and on nothing else: each statement is to lie nearer its siblings on its own side of its
-criterion than those on the other side, and nearer its own criterion than the others of the batch. No gold answer and
-no held-out scenario takes part, so both can examine it.
+Its stance part is one matrix over the embedding model's middle layers, fitted on the met and unmet statements of the
+corpus's training scenarios: each statement is to lie nearer its siblings on its own side of its criterion than those
+on the other side, and nearer its own criterion than the others of the batch. Its prose part is a linear probe of one
+layer, fitted to tell the same statements from their own words shuffled or listed. Nothing else takes part: no gold
+answer and no held-out scenario, so both can examine it.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from torch.nn import functional
 
 from steadfast.corpus import Scenario, built_in_scenarios
 from steadfast.files import write_atomically
+from steadfast.judges.attacks import keywords, shuffled
 from steadfast.judges.embedded import STANCE_HEAD
-from steadfast.judges.embedder import Embedder
+from steadfast.judges.embedder import PROSE_LAYER, STANCE_LAYERS, Embedder, Head
 
 _DIMENSIONS = 256
 _EPOCHS = 20
@@ -31,6 +33,9 @@ _DROPOUT = 0.3
 _SIDE_SCALE = 10.0
 _CRITERION_SCALE = 20.0
 _CRITERION_WEIGHT = 0.5
+_SALAD_OF_A_SCENARIO = 4
+_PROSE_SCALE = 10.0
+_PROSE_DECAY = 1e-3
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,46 @@ def fit(statements: Statements, *, seed: int = 0) -> Tensor:
     return head.weight.detach()
 
 
+def collect_salad(scenarios: Sequence[Scenario], embedder: Embedder) -> Tensor:
+    """Embeddings [n, layers, 384] of word salad: four statements of each scenario shuffled, two of them listed."""
+    salad: list[str] = []
+    for scenario in scenarios:
+        texts = [t for c in scenario.rubric for side in (c.met, c.unmet) for t in side]
+        chosen = Random(scenario.id).sample(texts, min(_SALAD_OF_A_SCENARIO, len(texts)))
+        salad += [shuffled([t], t) for t in chosen] + [keywords([t]) for t in chosen[::2]]
+    return embedder.layers(salad)
+
+
+def fit_prose(statements: Statements, salad: Tensor) -> Tensor:
+    """The prose probe's weights, its bias last [385]: a ridge-penalised logistic regression, both sides weighing alike.
+
+    Args:
+        statements: sentences.
+        salad: embeddings [n, layers, 384] of what is no sentence.
+    """
+    layer = STANCE_LAYERS.index(PROSE_LAYER)
+    prose, other = statements.layers[:, layer], salad[:, layer]
+    weights = torch.zeros(prose.shape[1] + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=100)
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        yes, no = (_PROSE_SCALE * (x @ weights[:-1]) + weights[-1] for x in (prose, other))
+        value = (functional.softplus(-yes).mean() + functional.softplus(no).mean()) / 2
+        value = value + _PROSE_DECAY * weights[:-1].square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    fitted = weights.detach()
+    return torch.cat([fitted[:-1] * _PROSE_SCALE, fitted[-1:]])
+
+
+def fit_head(statements: Statements, salad: Tensor) -> Head:
+    """Both parts of the head, as they come back from its file."""
+    return Head.of(Head(fit(statements), fit_prose(statements, salad)).tensors)
+
+
 def main() -> None:
     """Fit on the training scenarios, say what it does on the held-out ones, write the head."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -126,14 +171,17 @@ def main() -> None:
     out: Path = parser.parse_args().out
     embedder = Embedder()
     corpus = built_in_scenarios()
-    train = collect([s for s in corpus if s.split == "train"], embedder)
-    projection = fit(train).half()
-    write_atomically(out, lambda p: save_file({"projection": projection}, p))
+    training = [s for s in corpus if s.split == "train"]
+    head = fit_head(collect(training, embedder), collect_salad(training, embedder))
+    write_atomically(out, lambda p: save_file(head.tensors, p))
     held_out = [s for s in corpus if s.split == "held_out"]
-    for name, model in (("plain", embedder), ("with head", Embedder(out))):
-        unseen = collect(held_out, embedder)
-        texts = [t for s in held_out for c in s.rubric for side in (c.met, c.unmet) for t in side]
-        print(f"{name}: {side_accuracy(model.embed(texts), unseen):.3f} of {len(texts)} held-out statements")
+    unseen = collect(held_out, embedder)
+    plain = unseen.layers[:, -1]
+    for name, vectors in (("plain", plain), ("stance head", head.stance(unseen.layers))):
+        print(f"{name}: {side_accuracy(vectors, unseen):.3f} of {len(vectors)} held-out statements")
+    salad = collect_salad(held_out, embedder)
+    kept, stopped = head.prose_logit(unseen.layers) > 0, head.prose_logit(salad) < 0
+    print(f"prose: {kept.float().mean():.3f} of the statements pass, {stopped.float().mean():.3f} of salad stops")
     print(f"wrote {out}")
 
 

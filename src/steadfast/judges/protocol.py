@@ -27,6 +27,10 @@ def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_TRANSACTION = 256
+"""Answers graded before their grades are kept: what a kill costs at most, where grades are paid for."""
+
+
 class CachedJudge:
     """A judge whose grades are kept in a SQLite file under the protocol's hash and the answer.
 
@@ -52,12 +56,14 @@ class CachedJudge:
         return self.judge.settings
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
-        """Grades from the cache, the rest from the judge in one batch and one transaction."""
+        """Grades from the cache, the rest from the judge; each batch is kept before the next one is asked for."""
         keys = [self._key(answer) for answer in answers]
         found = {key: grade for key in dict.fromkeys(keys) if (grade := self._lookup(key)) is not None}
         missing = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in found}
-        if missing:
-            fresh = dict(zip(missing, self.judge.grade(list(missing.values())), strict=True))
+        keys_left = list(missing)
+        for start in range(0, len(keys_left), _TRANSACTION):
+            batch = keys_left[start : start + _TRANSACTION]
+            fresh = dict(zip(batch, self.judge.grade([missing[key] for key in batch]), strict=True))
             with self._db:
                 self._db.executemany(
                     "INSERT OR REPLACE INTO grades VALUES (?, ?)",

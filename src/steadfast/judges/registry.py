@@ -2,37 +2,48 @@
 
 import importlib
 from collections.abc import Sequence
-from math import isfinite
+from numbers import Real
 from typing import Any
 
 from steadfast.errors import JudgeError
 from steadfast.judges.embedded import EmbeddedJudge
+from steadfast.judges.model import Limits, ModelJudge
 from steadfast.judges.types import Answer, Grade, Judge
 
+_KINDS = (
+    "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
+    "or 'package.module:Class' for your own"
+)
 
-def make_judge(name: str) -> Judge:
+
+def make_judge(name: str, limits: Limits | None = None) -> Judge:
     """A judge by name.
 
     Args:
-        name: "embedded", "embedded-plain" (without its stance head), or "package.module:Class" for a judge of the
+        name: "embedded", "embedded-plain" (without its stance head), "provider/model" for a language model behind any
+            provider of Inspect's ("hf/NAME_OR_PATH" for a local one), or "package.module:Class" for a judge of the
             user's own; its class is called without arguments.
+        limits: what a language model may cost; no other judge takes any.
 
     Raises:
-        JudgeError: no such judge.
+        JudgeError: no such judge, a language model whose key or package is missing, or limits that do not apply.
+        ModelNotFoundError: no such local model.
     """
+    if "/" in name:
+        return ModelJudge(name, limits)
+    if limits is not None:
+        raise JudgeError(f"judge {name!r} makes no calls that could be limited; only a 'provider/model' judge does")
     if name == "embedded":
         return EmbeddedJudge()
     if name == "embedded-plain":
         return EmbeddedJudge(name, head=None)
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise JudgeError(
-            f"unknown judge {name!r}; use 'embedded', 'embedded-plain', or 'package.module:Class' for your own"
-        )
+        raise JudgeError(f"unknown judge {name!r}; use {_KINDS}")
     try:
         judge: Judge = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise JudgeError(f"judge {name!r} could not be made: {error}") from error
+    except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
+        raise JudgeError(f"judge {name!r} could not be made: {type(error).__name__}: {error}") from error
     return CheckedJudge(judge)
 
 
@@ -66,6 +77,7 @@ class CheckedJudge:
             where = f"judge {self.name!r} on scenario {answer.scenario.id!r}"
             if not isinstance(grade, Grade):
                 raise JudgeError(f"{where}: gave a {type(grade).__name__}, not a Grade")
-            if grade.score is not None and not (isfinite(grade.score) and 0.0 <= grade.score <= 1.0):
-                raise JudgeError(f"{where}: score {grade.score} is not in [0, 1]; leave it None if it cannot grade")
+            score: Any = grade.score
+            if score is not None and not (isinstance(score, Real) and 0.0 <= float(score) <= 1.0):
+                raise JudgeError(f"{where}: score {score!r} is not in [0, 1]; leave it None if it cannot grade")
         return grades

@@ -192,6 +192,7 @@ def _curve_keys(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
     found = {k for steps in metrics.values() for m in steps for k in m}
     pools = [p for p in ("trait", "helpfulness", "standard") if f"reward/{p}" in found]
     keys = [(f"reward: {p}", f"reward/{p}") for p in pools]
+    keys += [("other judge: trait", "other_judge/trait")]
     keys += [(f"reward, finished: {p}", f"reward_finished/{p}") for p in pools]
     keys += [(f"dead groups: {p}", f"dead_group_share/{p}") for p in pools]
     keys += [("truncated share", "truncated_share"), ("KL to pre-RL", "kl"), ("entropy", "entropy")]

@@ -39,6 +39,7 @@ class Run:
         sessions: seconds of each session.
         results: one row an item and checkpoint.
         metrics: one mapping a training step, by arm.
+        second_opinions: scores by both judges of a sample of the trait rollouts, one mapping a step, by arm.
     """
 
     directory: Path
@@ -49,6 +50,7 @@ class Run:
     sessions: Sequence[float]
     results: pl.DataFrame
     metrics: Mapping[str, Sequence[Mapping[str, Any]]]
+    second_opinions: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -80,6 +82,15 @@ class Run:
         chosen = self.results.filter(pl.col("kind") == kind)
         return chosen if scoring is None else chosen.filter(pl.col("scoring") == scoring)
 
+    @property
+    def curves(self) -> dict[str, list[Mapping[str, Any]]]:
+        """Metrics by step and arm, the scores of the judge that did not train beside them."""
+        merged: dict[str, list[Mapping[str, Any]]] = {}
+        for arm, steps in self.metrics.items():
+            other = {o["step"]: o["other"] for o in self.second_opinions.get(arm, [])}
+            merged[arm] = [{**m, "other_judge/trait": other.get(m["step"])} for m in steps]
+        return merged
+
     def rollouts(self, arm: str) -> pl.DataFrame | None:
         """Every completion of an arm's training; None where they were not kept."""
         file = self.directory / "arms" / arm / "rollouts.parquet"
@@ -99,10 +110,7 @@ def load_run(directory: Path) -> Run:
                 f"or finish this one with `steadfast run RECIPE --out {directory}`"
             )
     recipe = load_recipe(directory / "recipe.yaml")
-    results = _read_parquet(directory / "results.parquet")
-    missing = sorted(_COLUMNS - set(results.columns))
-    if missing:
-        raise SteadfastError(f"{directory / 'results.parquet'}: columns missing: {', '.join(missing)}")
+    results = read_results(directory / "results.parquet")
     unmeasured = sorted({PRE_RL, *recipe.arms} - set(results["checkpoint"].to_list()))
     if unmeasured:
         raise SteadfastError(
@@ -116,9 +124,27 @@ def load_run(directory: Path) -> Run:
         environment=_read_json(directory / "environment.json"),
         disjoint=_read_json(directory / "disjoint.json"),
         sessions=timing.get("sessions", []),
-        results=results.with_columns(pl.col("score").fill_nan(None)),
-        metrics={arm: read_json_lines(directory / "arms" / arm / "metrics.jsonl") for arm in recipe.arms},
+        results=results,
+        metrics={arm: read_json_lines(_arm(directory, arm) / "metrics.jsonl") for arm in recipe.arms},
+        second_opinions={arm: read_json_lines(_arm(directory, arm) / "second_opinion.jsonl") for arm in recipe.arms},
     )
+
+
+def read_results(file: Path) -> pl.DataFrame:
+    """A table of results, one row an item and checkpoint; a NaN score is null.
+
+    Raises:
+        SteadfastError: it cannot be read, or lacks columns.
+    """
+    results = _read_parquet(file)
+    missing = sorted(_COLUMNS - set(results.columns))
+    if missing:
+        raise SteadfastError(f"{file}: columns missing: {', '.join(missing)}")
+    return results.with_columns(pl.col("score").cast(pl.Float64).fill_nan(None))
+
+
+def _arm(directory: Path, arm: str) -> Path:
+    return directory / "arms" / arm
 
 
 def _read_json(file: Path) -> dict[str, Any]:

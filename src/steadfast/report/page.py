@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steadfast.analysis import Comparison, EvalComparison
@@ -16,6 +15,9 @@ from steadfast.report.answers import examples, rollouts
 from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
+from steadfast.report.overoptimization import overoptimization
+from steadfast.report.structure import movement_of_run
+from steadfast.report.structure_page import report_environment, structure_context
 from steadfast.report.summary import Versus, all_versus, summary_json
 from steadfast.report.svg import Picture
 from steadfast.study.arms import ARMS, PRE_RL
@@ -36,22 +38,14 @@ def write_report(directory: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page of a run."""
-    environment = Environment(
-        loader=PackageLoader("steadfast.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"points": wording.points, "difference": wording.difference, "p": wording.probability}
-    environment.filters |= {"svg": Markup, "the": wording.the}
-    return environment.get_template("page.html.jinja").render(_context(run))
+    return report_environment().get_template("page.html.jinja").render(_context(run))
 
 
 def _context(run: Run) -> dict[str, Any]:
     comparisons = all_versus(run)
     lead = comparisons[0]
     against_lead = [v for v in comparisons if v.control == lead.control]
+    moved = movement_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     return {
         "run": run,
@@ -62,14 +56,15 @@ def _context(run: Run) -> dict[str, Any]:
         "headline": wording.headline(lead),
         "headline_direction": _headline_direction(lead),
         "findings": _findings(lead, before if before is not lead else None),
-        "cautions": wording.cautions(lead),
+        "cautions": [*wording.cautions(lead), *overoptimization(run, lead)],
         "others": [(v.treatment, wording.headline(v)) for v in against_lead[1:]],
         "levels": _levels(comparisons),
         "comparisons": comparisons,
         "forests": _forests(against_lead),
-        "curves": curves(run.metrics),
+        "curves": curves(run.curves),
         "capability": _capability(against_lead),
         "costs": [(v, _costs(v)) for v in against_lead],
+        "structure": None if moved is None else structure_context(moved),
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
         "titles": {e.name: e.title for e in battery()},
@@ -79,7 +74,7 @@ def _context(run: Run) -> dict[str, Any]:
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
         "duration": _duration(sum(run.sessions)),
-        "summary": _script(summary_json(run, comparisons)),
+        "summary": _script(summary_json(run, comparisons, moved)),
     }
 
 

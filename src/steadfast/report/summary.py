@@ -15,6 +15,7 @@ import polars as pl
 from steadfast.analysis import Comparison, EvalComparison, compare
 from steadfast.evals.battery import HEALTH_DOMAINS
 from steadfast.report.loading import BASELINE, Run, load_run
+from steadfast.report.structure import Movement, movement_json, movement_of_run
 from steadfast.study.arms import ARMS, PRE_RL
 
 _TRAINING_SCORE = pl.col("detail").str.json_path_match("$.training_judge_score").cast(pl.Float64, strict=False)
@@ -164,15 +165,15 @@ def summarize(directory: Path) -> dict[str, Any]:
         SteadfastError: the run is unfinished, or a file of it cannot be read.
     """
     run = load_run(directory)
-    return summary_json(run, all_versus(run))
+    return summary_json(run, all_versus(run), movement_of_run(run))
 
 
-def summary_json(run: Run, comparisons: list[Versus]) -> dict[str, Any]:
-    """`summarize` for a run already read."""
+def summary_json(run: Run, comparisons: list[Versus], moved: Movement | None) -> dict[str, Any]:
+    """`summarize` for a run already read and analysed."""
     from steadfast.report.wording import headline, question
 
     lead = comparisons[0]
-    return _finite(
+    return finite(
         {
             "run": run.recipe.name,
             "about": run.recipe.about,
@@ -186,6 +187,7 @@ def summary_json(run: Run, comparisons: list[Versus]) -> dict[str, Any]:
             "protocol": dict(run.protocol),
             "ungraded": int(run.results["score"].is_null().sum()),
             "comparisons": [asdict(v) for v in comparisons],
+            "structure": None if moved is None else movement_json(moved),
         }
     )
 
@@ -228,11 +230,12 @@ def _where_both(rows: pl.DataFrame, checkpoints: Collection[str], holds: pl.Expr
     return rows.filter(holds.all().over("eval", "item"))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null for every number that is not finite."""
     if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     if isinstance(value, float) and not isfinite(value):
         return None
     return value

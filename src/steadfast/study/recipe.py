@@ -127,6 +127,9 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"evaluation.judge: {self.judge!r} is the judge that trains; it never grades an evaluation"
             )
+        for key, judge in (("judge", self.judge), ("evaluation.judge", self.evaluation.judge)):
+            if judge.removeprefix("hf/") == self.model.name:
+                raise ValueError(f"{key}: {judge!r} is the model that is trained; a model never grades itself")
         if "baseline" not in self.arms:
             raise ValueError("arms: 'baseline' is missing; without it nothing tells trait RL from RL in general")
         return self

@@ -19,9 +19,9 @@ import polars as pl
 import torch
 import yaml
 
-from steadfast.errors import RecipeError, SteadfastError
+from steadfast.errors import JudgeError, RecipeError, SteadfastError
 from steadfast.evals.run import RESULT_SCHEMA, evaluate
-from steadfast.files import write_atomically, write_json, write_text
+from steadfast.files import write_atomically, write_json, write_json_lines, write_text
 from steadfast.judges import CachedJudge, make_judge, protocol_hash
 from steadfast.judges.types import Answer, Judge
 from steadfast.models.policy import add_adapter, load_adapter
@@ -31,6 +31,7 @@ from steadfast.study.arms import ARMS, PRE_RL
 from steadfast.study.data import StudyData
 from steadfast.study.progress import Progress, SilentProgress
 from steadfast.study.recipe import Recipe
+from steadfast.study.second_opinion import second_opinion
 from steadfast.training.loop import train
 
 _FREE_BYTES = 1_000_000_000
@@ -82,6 +83,7 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
     try:
         for name in recipe.arms:
             _train_arm(study, name)
+            _second_opinion(study, name)
             gc.collect()  # PEFT's modules refer to one another in circles; the next arm loads a model of its own
         for checkpoint in study.checkpoints:
             _evaluate_checkpoint(study, checkpoint)
@@ -108,7 +110,9 @@ def _prepare(recipe: Recipe, directory: Path, progress: Progress) -> Study:
     training = CachedJudge(make_judge(recipe.judge), directory / "grades.sqlite")
     evaluation = CachedJudge(make_judge(recipe.evaluation.judge), directory / "grades.sqlite")
     for judge in (training, evaluation):
-        judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
+        (probe,) = judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
+        if probe.score is None:
+            raise JudgeError(f"judge {judge.name!r} cannot grade: {probe.error or 'it gave no score'}")
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     write_json(directory / "disjoint.json", compared)
@@ -194,6 +198,16 @@ def _train_arm(study: Study, name: str) -> None:
 
     train(policy, schedule, recipe.training, directory, seed=recipe.seed, on_step=on_step)
     study.progress.end(stage)
+
+
+def _second_opinion(study: Study, name: str) -> None:
+    """Have the evaluation judge grade a sample of an arm's trait rollouts, to show both judges over training."""
+    file = study.arm_directory(name) / "second_opinion.jsonl"
+    if file.is_file() or ARMS[name].reward != "rubric":
+        return
+    rollouts = pl.read_parquet(study.arm_directory(name) / "rollouts.parquet")
+    scenarios = {s.id: s for s in study.data.training}
+    write_json_lines(file, second_opinion(rollouts, scenarios, study.evaluation_judge))
 
 
 def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:

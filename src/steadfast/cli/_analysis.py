@@ -1,0 +1,82 @@
+"""Analyses of results tables: structure."""
+
+import json
+from collections.abc import Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadfast.cli._shared import AsJson, mendable, print_rows
+
+if TYPE_CHECKING:
+    from steadfast.analysis import Structure
+    from steadfast.report.structure import Movement
+
+app = typer.Typer()
+
+
+@app.command()
+@mendable
+def structure(
+    results: Annotated[list[Path], typer.Argument(help="results.parquet files, or run directories that hold one.")],
+    control_capability: Annotated[
+        bool, typer.Option("--control-capability", help="Also with capability controlled, by ranks.")
+    ] = False,
+    permutations: Annotated[int, typer.Option(min=1, help="Shuffles of each null distribution.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Of the shuffles.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the figure: FILE.svg, or FILE.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is alignment one thing? How evals move together over checkpoints, beside what chance would give."""
+    from steadfast.report.structure import movement, movement_json, read_checkpoints
+    from steadfast.report.structure_page import check_format, write_structure
+    from steadfast.report.summary import finite
+
+    if out is not None:
+        check_format(out)
+    found = movement(read_checkpoints(results), control=control_capability, permutations=permutations, seed=seed)
+    if out is not None:
+        write_structure(out, found, sources=len(results), controlled=control_capability)
+    if as_json:
+        typer.echo(json.dumps(finite(movement_json(found)), indent=2, ensure_ascii=False))
+        return
+    _print(found, len(results))
+    if out is not None:
+        typer.echo(f"figure: {out.resolve()}")
+
+
+def _print(found: "Movement", sources: int) -> None:
+    from steadfast.report.structure import mean_correlations
+    from steadfast.report.structure_words import findings, left_out, limits, verdict
+
+    evals = zip(found.columns(found.plain), mean_correlations(found.plain), strict=True)
+    print_rows(
+        [{"eval": c.eval, "construct": c.construct, "items": c.items, "with the others": r} for c, r in evals],
+        False,
+        "evals, mean rank correlation with the others",
+    )
+    print_rows(_statistics(found.plain), False, "statistics")
+    if found.controlled is not None:
+        print_rows(_statistics(found.controlled), False, "statistics, capability controlled")
+    for sentence in (verdict(found), *findings(found)):
+        typer.echo(sentence)
+    for sentence in (*limits(found, files=sources), *left_out(found)):
+        typer.secho(f"note: {sentence}", fg=typer.colors.YELLOW, err=True)
+
+
+def _statistics(of: "Structure") -> Sequence[dict[str, Any]]:
+    from steadfast.report.structure import null_interval, number, tested_rows
+    from steadfast.report.wording import probability
+
+    return [
+        {
+            "statistic": label,
+            "observed": number(test.value),
+            "shuffled, 95%": null_interval(test),
+            "p": probability(test.p),
+        }
+        for label, test in tested_rows(of)
+        if not isnan(test.value)
+    ]

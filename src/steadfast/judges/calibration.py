@@ -1,0 +1,58 @@
+"""How far a judge's score can be read as the probability that an answer is the good one of its pair."""
+
+# scipy ships no types: what it leaves unknown is not ours to annotate.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+Array = NDArray[np.float64]
+
+_BINS = 10
+
+
+def calibration(scores: Array, good: Array) -> dict[str, Any]:
+    """Brier score, expected calibration error and reliability bins.
+
+    Brier 1950; Guo et al. 2017, "On Calibration of Modern Neural Networks" (equal-width bins). Half of the answers
+    being good, a judge that always says 0.5 has a Brier score of 0.25 and no calibration error.
+
+    Args:
+        scores: in [0, 1], read as probabilities [answers].
+        good: 1 for good answers, 0 for bad ones [answers].
+
+    Returns:
+        brier; ece, weighted by answers; bins that hold answers, with mean_score and share_good.
+    """
+    place = np.minimum((scores * _BINS).astype(int), _BINS - 1)
+    bins = [
+        {
+            "low": number / _BINS,
+            "high": (number + 1) / _BINS,
+            "answers": int((place == number).sum()),
+            "mean_score": float(scores[place == number].mean()),
+            "share_good": float(good[place == number].mean()),
+        }
+        for number in np.unique(place).tolist()
+    ]
+    gaps = [b["answers"] * abs(b["mean_score"] - b["share_good"]) for b in bins]
+    return {"brier": float(np.mean((scores - good) ** 2)), "ece": sum(gaps) / len(scores), "bins": bins}
+
+
+def monotone_map(scores: Array, good: Array) -> Callable[[Array], Array]:
+    """The isotonic regression of good on score, as a function of scores: constant outside what was seen, else linear.
+
+    Args:
+        scores: of the answers it is fitted on [answers].
+        good: 1 for good answers, 0 for bad ones [answers].
+    """
+    levels = np.unique(scores)
+    share = np.array([good[scores == level].mean() for level in levels])
+    counts = np.array([(scores == level).sum() for level in levels], dtype=float)
+    fitted: Array = isotonic_regression(share, weights=counts).x
+    return partial(np.interp, xp=levels, fp=fitted)

@@ -1,0 +1,52 @@
+"""Does the reward grow faster than what it stands for? Said in words, from both judges and from likelihoods."""
+
+from statistics import fmean
+
+from steadfast.report.loading import Run
+from steadfast.report.summary import Versus
+from steadfast.report.wording import difference, direction, points, the
+
+
+def overoptimization(run: Run, v: Versus) -> list[str]:
+    """Sentences on the gap between the judge that trained and every other measure, for an arm of trait rewards.
+
+    On held-out scenarios the change by the training judge is held against the evaluation judge's and against the
+    likelihood of gold answers; over training, both judges' scores of the same rollouts are compared.
+    """
+    found = [_held_out(v), _over_training(run, v.treatment)]
+    return [sentence for sentence in found if sentence]
+
+
+def _held_out(v: Versus) -> str | None:
+    trained = v.traits_by_training_judge
+    if trained is None or direction(trained.low, trained.high) != 1:
+        return None
+    others = [("the evaluation judge", v.traits), ("likelihood of gold answers", v.traits_choice)]
+    against = [(name, o) for name, o in others if o is not None and direction(o.low, o.high) != 1]
+    if not against:
+        return None
+    falls = any(direction(o.low, o.high) == -1 for _, o in against)
+    said = " and ".join(f"by {name} it changes by {difference(o)}" for name, o in against)
+    return (
+        f"{'Over-optimization' if falls else 'A sign of over-optimization'}: against {the(v.control)} the score of "
+        f"held-out scenarios rises by {difference(trained)} points by the judge that trained, while {said}. "
+        "The policy learnt what its judge pays for more than what the rubrics mean."
+    )
+
+
+def _over_training(run: Run, arm: str) -> str | None:
+    steps = run.second_opinions.get(arm, [])
+    if len(steps) < 4:
+        return None
+    part = max(1, len(steps) // 5)
+    first, last = steps[:part], steps[-part:]
+    trained = fmean(s["trained"] for s in last) - fmean(s["trained"] for s in first)
+    other = fmean(s["other"] for s in last) - fmean(s["other"] for s in first)
+    text = (
+        f"Over training the reward of the {arm} arm's trait rollouts changed by {points(trained)} points and the "
+        f"other judge's score of the same rollouts by {points(other)} (first against last fifth of the steps): "
+        f"the gap between the judges grew by {points(trained - other)}."
+    )
+    if trained > 0 > other:
+        text += " A reward that grows while the other judge's score falls is over-optimization."
+    return text

@@ -1,0 +1,116 @@
+"""The structure of the evals as a section of the report, and as a file of its own."""
+
+from importlib.resources import files
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from steadfast.analysis.structure import Tested
+from steadfast.errors import SteadfastError
+from steadfast.evals.battery import battery
+from steadfast.files import write_text
+from steadfast.report import wording
+from steadfast.report.structure import Movement, null_interval, number, tested_rows
+from steadfast.report.structure_figure import structure_figure
+from steadfast.report.structure_words import findings, left_out, limits, verdict
+from steadfast.report.svg import Picture
+
+FORMATS = (".svg", ".html")
+
+
+def report_environment() -> Environment:
+    """Templates of the report with the filters that they use."""
+    environment = Environment(
+        loader=PackageLoader("steadfast.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Any] = {
+        "points": wording.points,
+        "difference": wording.difference,
+        "p": wording.probability,
+        "svg": Markup,
+        "the": wording.the,
+        "number": _number,
+        "null_interval": _interval,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def structure_context(m: Movement, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
+    """What the section's template shows.
+
+    Args:
+        m: the structure.
+        sources: how many results files the checkpoints come from.
+        controlled: draw the correlations with capability controlled.
+    """
+    other = {} if m.controlled is None else dict(tested_rows(m.controlled))
+    return {
+        "verdict": verdict(m),
+        "findings": findings(m),
+        "limits": limits(m, files=sources),
+        "left_out": left_out(m),
+        "picture": _picture(m, controlled),
+        "rows": [
+            {"label": label, "plain": test, "controlled": other.get(label), "share": "component" in label}
+            for label, test in tested_rows(m.plain)
+            if not isnan(test.value)
+        ],
+        "controlled": m.controlled is not None,
+        "permutations": m.plain.permutations,
+    }
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that is neither SVG nor HTML by its name.
+
+    Raises:
+        SteadfastError: naming the endings that can be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise SteadfastError(f"--out {path}: the figure is written as {' or '.join(FORMATS)}; name the file so")
+
+
+def write_structure(path: Path, m: Movement, *, sources: int = 1, controlled: bool = False) -> None:
+    """Write the figure as SVG, or with its words and numbers as one HTML page, by the file's ending.
+
+    Raises:
+        SteadfastError: another ending, or the file cannot be written.
+    """
+    check_format(path)
+    if path.suffix.lower() == ".svg":
+        write_text(path, _standalone(_picture(m, controlled).wide))
+        return
+    context = structure_context(m, sources=sources, controlled=controlled)
+    template = report_environment().get_template("structure_page.html.jinja")
+    write_text(path, template.render(structure=context, checkpoints=m.matrix.checkpoints))
+
+
+def _picture(m: Movement, controlled: bool) -> Picture:
+    return structure_figure(m, {e.name: e.title for e in battery()}, controlled=controlled)
+
+
+def _standalone(svg: str) -> str:
+    """An inline SVG as a file: with the namespace, and with the page's colours, light and dark."""
+    css = (files("steadfast.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    theme = css[: css.index("* {")] + "svg { background: var(--paper); }"
+    opening, rest = svg.split(">", 1)
+    return f"{opening.replace('<svg', '<svg xmlns=' + _NAMESPACE, 1)}><style>{theme}</style>{rest}\n"
+
+
+_NAMESPACE = '"http://www.w3.org/2000/svg"'
+
+
+def _number(value: float, share: bool) -> str:
+    return f"{value:.1%}" if share else number(value)
+
+
+def _interval(test: Tested, share: bool) -> str:
+    return f"[{100 * test.low:.1f}, {100 * test.high:.1f}]" if share else null_interval(test)

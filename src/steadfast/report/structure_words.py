@@ -1,0 +1,146 @@
+"""What the structure of the evals says in plain words, and what it cannot say."""
+
+from math import isnan
+
+from steadfast.analysis.structure import Structure, Tested
+from steadfast.report.structure import ENOUGH_CHECKPOINTS, Movement, null_interval, number, significant
+from steadfast.report.wording import probability
+
+_LARGELY_ONE = 0.5
+
+
+def verdict(m: Movement) -> str:
+    """The answer in one line."""
+    mean, first = m.plain.mean, m.plain.shares[0]
+    if significant(mean) and mean.value >= _LARGELY_ONE:
+        return "Over these checkpoints the evals move largely as one."
+    if significant(mean):
+        return "Over these checkpoints the evals share something, and each keeps most of its movement to itself."
+    if significant(first):
+        return (
+            "Over these checkpoints there is a direction that many evals follow, "
+            "but some rise along it where others fall: no common rise."
+        )
+    return "No common movement of the evals is shown, which is no proof that there is none."
+
+
+def findings(m: Movement) -> list[str]:
+    """Sentences on the mean correlation, the components, the constructs and capability."""
+    of = m.plain
+    found = [
+        f"Over {of.checkpoints} checkpoints and {len(of.columns)} evals the mean rank correlation of two evals is "
+        f"{_beside(of.mean)}.",
+        f"The first principal component takes {_share(of.shares[0])} of the variance; "
+        f"shuffled, {_share_null(of.shares[0])} ({_p(of.shares[0])}).",
+    ]
+    if sentence := _constructs(of):
+        found.append(sentence)
+    found.append(_controlled(m))
+    return [sentence for sentence in found if sentence]
+
+
+def _beside(t: Tested) -> str:
+    return (
+        f"{number(t.value)}; with each eval's scores shuffled over the checkpoints it is {null_interval(t)} ({_p(t)})"
+    )
+
+
+def _p(t: Tested) -> str:
+    text = probability(t.p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def _share(t: Tested) -> str:
+    return f"{t.value:.1%}"
+
+
+def _share_null(t: Tested) -> str:
+    return f"{t.low:.1%} to {t.high:.1%}"
+
+
+def _constructs(of: Structure) -> str | None:
+    if isnan(of.contrast.value):
+        return None
+    text = (
+        f"Two evals of the same construct correlate at {number(of.within.value)} on average, two of different "
+        f"constructs at {number(of.between.value)}; with constructs dealt out at random the difference is "
+        f"{null_interval(of.contrast)} ({_p(of.contrast)})"
+    )
+    if significant(of.contrast):
+        return f"{text}: constructs hold together beyond what all evals share."
+    return f"{text}: evals of one construct are not shown to be closer than others."
+
+
+def _controlled(m: Movement) -> str:
+    of = m.controlled
+    if of is None:
+        return f"Not controlled for capability: {m.uncontrolled_because}." if m.uncontrolled_because else ""
+    text = (
+        f"With capability controlled the mean is {number(of.mean.value)}, shuffled {null_interval(of.mean)} "
+        f"({_p(of.mean)}), and the first component takes {_share(of.shares[0])}, shuffled {_share_null(of.shares[0])}"
+    )
+    if significant(m.plain.mean) and not significant(of.mean):
+        return f"{text}: what the evals share is not shown to be more than capability."
+    if significant(of.mean):
+        return f"{text}. What is left may still be capability in part: control by ranks does not take away all of it."
+    return f"{text}."
+
+
+def limits(m: Movement, *, files: int = 1) -> list[str]:
+    """What cannot be concluded, the gravest limit first.
+
+    Args:
+        m: the structure.
+        files: how many results files the checkpoints come from.
+    """
+    of = m.plain
+    found: list[str] = []
+    if of.checkpoints < ENOUGH_CHECKPOINTS:
+        found.append(_few(of))
+    if files == 1:
+        found.append(
+            "Checkpoints of one model and one recipe differ in little but the slice and its reward: they show how one "
+            "training's effects spread over evals, not whether alignment is one thing among models."
+        )
+    else:
+        found.append(
+            f"The checkpoints come from {files} files. Those of one run share a model and most of their training, but "
+            "the shuffles take all for independent: intervals may be too narrow."
+        )
+    found.append(
+        "Evals scored in the same way share what is wrong with it. A checkpoint that comes to prefer plainer or "
+        "shorter replies moves many evals at once, and looks like a trait here."
+    )
+    return found
+
+
+def _few(of: Structure) -> str:
+    text = f"{of.checkpoints} checkpoints are few: a correlation has {of.checkpoints - 2} degrees of freedom. "
+    if isnan(of.detectable):
+        text += "For two given evals even a perfect correlation is not significant at p = 0.05"
+    else:
+        text += f"For two given evals nothing below {of.detectable:.2f} either way is significant at p = 0.05"
+    if not of.controlled:
+        text += ", and controlling for capability takes one degree more"
+    return f"{text}. Read the mean and the components beside what shuffling gives, and no single cell."
+
+
+def left_out(m: Movement) -> list[str]:
+    """What the numbers are not about, a sentence each."""
+    found: list[str] = []
+    constant = [m.matrix.columns[i].eval for i in m.plain.constant]
+    if constant:
+        found.append(f"Left out, the same score on every checkpoint: {', '.join(constant)}.")
+    if m.controlled is not None and (beyond := set(m.controlled.constant) - set(m.plain.constant)):
+        names = ", ".join(m.matrix.columns[i].eval for i in sorted(beyond))
+        found.append(f"Left out of the controlled figures, in exact order of capability: {names}.")
+    for name, lacking in m.matrix.left_out.items():
+        why = f"ungraded or not measured on {', '.join(lacking)}" if lacking else "no item graded on every checkpoint"
+        found.append(f"Left out, {why}: {name}.")
+    for name, same in m.matrix.repeats.items():
+        found.append(f"Left out, every score as in {same!r}: checkpoint {name!r}.")
+    dropped = sum(c.dropped for c in m.matrix.columns)
+    if dropped:
+        total = dropped + sum(c.items for c in m.matrix.columns)
+        found.append(f"{dropped} of {total} items were not graded on every checkpoint and count on none.")
+    return found
