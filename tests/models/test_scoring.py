@@ -3,9 +3,11 @@
 import random
 
 import pytest
+import torch
 
 from steadfast.models import score_candidates
-from steadfast.models.scoring import _batches
+from steadfast.models.scoring import LowerLayers, _batches
+from tests.conftest import make_lm
 
 
 def random_requests(seed: int, count: int):
@@ -45,6 +47,34 @@ def test_progress_is_told_once_a_request(lm):
     done = []
     score_candidates(lm, random_requests(2, 9), on_done=lambda: done.append(1))
     assert len(done) == 9
+
+
+def with_another_top(first_layer: int):
+    """A copy of the tiny model whose layers differ from `first_layer` on, as a checkpoint's would."""
+    other = make_lm()
+    with torch.no_grad():
+        for layer in other.model.layers[first_layer:]:
+            for parameter in layer.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    return other
+
+
+def test_checkpoints_that_share_their_lower_layers_score_the_same_and_compute_them_once(lm):
+    requests, shared, other = random_requests(3, 12), LowerLayers(2), with_another_top(2)
+    calls = []
+    other.model.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    expected = score_candidates(other, requests)
+    computed = len(calls)
+    assert score_candidates(lm, requests, lower_layers=shared) == score_candidates(lm, requests)
+    assert score_candidates(other, requests, lower_layers=shared) == expected != score_candidates(lm, requests)
+    assert len(calls) == computed
+
+
+def test_lower_layers_beyond_the_limit_are_computed_again(lm):
+    requests, other = random_requests(3, 12), with_another_top(2)
+    shared = LowerLayers(2, limit=20_000)
+    score_candidates(lm, requests, lower_layers=shared)
+    assert score_candidates(other, requests, lower_layers=shared) == score_candidates(other, requests)
 
 
 def test_no_requests_no_scores(lm):

@@ -26,7 +26,7 @@ from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
 from steadfast.models.policy import eos_token_ids
 from steadfast.models.sampling import sample_groups
-from steadfast.models.scoring import CandidateScore, score_candidates
+from steadfast.models.scoring import CandidateScore, LowerLayers, score_candidates
 
 Conversation = tuple[tuple[str, str], ...]
 """(role, content) of each turn: what a request is found by."""
@@ -53,10 +53,12 @@ class LocalModelAPI(ModelAPI):
         *,
         style: str | None,
         max_new_tokens: int,
+        lower_layers: LowerLayers | None = None,
     ) -> None:
         super().__init__(name)
         self.lm, self.tokenizer = lm, tokenizer
         self.style, self.max_new_tokens = style, max_new_tokens
+        self.lower_layers = lower_layers
         self._answers: dict[Conversation, tuple[str, bool]] = {}
         self._choices: dict[tuple[Conversation, tuple[str, ...]], list[CandidateScore]] = {}
 
@@ -130,7 +132,7 @@ class LocalModelAPI(ModelAPI):
     def _score(self, requests: Sequence[ChoiceRequest], on_done: Callable[[int], None]) -> None:
         todo = [r for r in requests if (_key(r.messages), r.candidates) not in self._choices]
         encoded = [(self._encode(r.messages), [self._reply(c) for c in r.candidates]) for r in todo]
-        scores = score_candidates(self.lm, encoded, on_done=lambda: on_done(1))
+        scores = score_candidates(self.lm, encoded, on_done=lambda: on_done(1), lower_layers=self.lower_layers)
         for request, result in zip(todo, scores, strict=True):
             self._choices[_key(request.messages), request.candidates] = result
 
@@ -159,7 +161,10 @@ def local_model(
     *,
     style: str | None,
     max_new_tokens: int,
+    lower_layers: LowerLayers | None = None,
 ) -> tuple[Model, LocalModelAPI]:
     """A checkpoint as an Inspect model, and its API for `prepare`."""
-    api: LocalModelAPI = _registered(name, lm, tokenizer, style=style, max_new_tokens=max_new_tokens)
+    api: LocalModelAPI = _registered(
+        name, lm, tokenizer, style=style, max_new_tokens=max_new_tokens, lower_layers=lower_layers
+    )
     return Model(api, GenerateConfig()), api

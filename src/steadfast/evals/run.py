@@ -17,6 +17,7 @@ from steadfast.evals.tasks import choice_request, choice_task, generation_task, 
 from steadfast.judges.types import Answer, Grade, Judge
 from steadfast.messages import Message
 from steadfast.models.pretrained import LoadedModel
+from steadfast.models.scoring import LowerLayers
 from steadfast.tasks.item import TaskItem
 
 __all__ = ["RESULT_SCHEMA", "Measurement", "Reply", "build_plans", "evaluate"]
@@ -85,6 +86,7 @@ def evaluate(
     measurement: Measurement,
     log_dir: Path,
     on_done: Callable[[int], None] = lambda _: None,
+    lower_layers: LowerLayers | None = None,
 ) -> pl.DataFrame:
     """Measure a checkpoint; Inspect's logs go to `log_dir`, the rows are returned.
 
@@ -94,6 +96,7 @@ def evaluate(
         measurement: what to measure.
         log_dir: of this checkpoint.
         on_done: told the number of requests done since the last call.
+        lower_layers: shared with the other checkpoints of the run.
 
     Raises:
         RuntimeError: an Inspect task did not finish; its log says why.
@@ -104,6 +107,7 @@ def evaluate(
         model.tokenizer,
         style=measurement.style,
         max_new_tokens=measurement.max_new_tokens,
+        lower_layers=lower_layers,
     )
     api.prepare(measurement.conversations(), measurement.choices(), on_done)
     plans = build_plans(measurement, lambda messages: Reply(*api.answer(messages)), choice_task)

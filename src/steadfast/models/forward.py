@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from steadfast.models.packing import Pack
+from steadfast.models.packing import Pack, pack
 
 
 def decoder_of(lm: PreTrainedModel) -> Any:
@@ -78,6 +78,24 @@ def completion_logits(
         return lm(input_ids=packed.input_ids_T.to(device)[None], **shared).logits[0]
     with layers_from(lm, first_layer):
         return lm(inputs_embeds=hidden_TD[None].to(lm.dtype), **shared).logits[0]
+
+
+@torch.no_grad()
+def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
+    """Whether this architecture gives the same logits when started from a layer's input.
+
+    Models that rescale their embeddings inside the decoder, or mix layer types by index, do not: they take the
+    whole pass instead.
+    """
+    lm.eval()
+    packed = pack([1, 2, 3, 4], [[5, 6, 7], [8, 9]])
+    with captured_input(lm, first_layer) as captured:
+        whole = completion_logits(lm, packed)
+    try:
+        short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first_layer)
+    except Exception:  # an architecture that cannot be cut raises whatever it likes
+        return False
+    return torch.allclose(whole, short, atol=1e-3)
 
 
 def token_logprobs(logits_NV: Tensor, target_N: Tensor, temperature: float = 1.0) -> Tensor:

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
-from steadfast.models.forward import captured_input, completion_logits, decoder_of
-from steadfast.models.packing import pack
+from steadfast.models.forward import can_start_at, decoder_of
 from steadfast.models.prepack import prepack_frozen_linears
 
 
@@ -105,7 +104,7 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
     model = get_peft_model(lm, lora)
     prepack_frozen_linears(model)
     first = total - wanted
-    if first and not _can_start_at(model, first):
+    if first and not can_start_at(model.get_base_model(), first):  # type: ignore[arg-type, operator]
         first = 0
     return Policy(model, tokenizer, first)  # type: ignore[arg-type]
 
@@ -124,22 +123,3 @@ def load_adapter(lm: PreTrainedModel, directory: Path) -> PreTrainedModel:
 def _linear_names(lm: PreTrainedModel) -> set[str]:
     layers = decoder_of(lm).layers
     return {name.rsplit(".", 1)[-1] for name, m in layers.named_modules() if isinstance(m, torch.nn.Linear)}
-
-
-@torch.no_grad()
-def _can_start_at(model: torch.nn.Module, first: int) -> bool:
-    """Whether this architecture gives the same logits when started from a layer's input.
-
-    Models that rescale their embeddings inside the decoder, or mix layer types by index, do not: they take the
-    whole pass instead.
-    """
-    lm: PreTrainedModel = model.get_base_model()  # type: ignore[operator]
-    lm.eval()
-    packed = pack([1, 2, 3, 4], [[5, 6, 7], [8, 9]])
-    with captured_input(lm, first) as captured:
-        whole = completion_logits(lm, packed)
-    try:
-        short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first)
-    except Exception:  # an architecture that cannot be cut raises whatever it likes
-        return False
-    return torch.allclose(whole, short, atol=1e-3)

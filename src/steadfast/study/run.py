@@ -27,6 +27,7 @@ from steadfast.judges.types import Answer, Judge
 from steadfast.models.policy import add_adapter, load_adapter
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel, load_model
+from steadfast.models.scoring import LowerLayers
 from steadfast.study.arms import ARMS, PRE_RL
 from steadfast.study.data import StudyData
 from steadfast.study.progress import Progress, SilentProgress
@@ -51,6 +52,7 @@ class Study:
     training_judge: Judge
     evaluation_judge: Judge
     progress: Progress
+    lower_layers: LowerLayers | None = None
 
     @property
     def checkpoints(self) -> list[str]:
@@ -79,6 +81,8 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
     progress.note(f"loading {recipe.model.name}")
     model = _load(recipe)
     _claim(study, model)
+    if recipe.training.adapter.layers != "all":
+        study.lower_layers = LowerLayers(int(model.lm.config.num_hidden_layers) - recipe.training.adapter.layers)
     progress.plan(_units(study))
     try:
         for name in recipe.arms:
@@ -238,7 +242,7 @@ def _evaluate_checkpoint(study: Study, checkpoint: str) -> None:
         done += count
         study.progress.reach(stage, done * _REQUEST_UNITS, f"{done}/{measurement.requests} requests")
 
-    rows = evaluate(checkpoint, model, measurement, file.parent, on_done)
+    rows = evaluate(checkpoint, model, measurement, file.parent, on_done, study.lower_layers)
     write_atomically(file, lambda p: rows.select(RESULT_SCHEMA.keys()).write_parquet(p))
     study.progress.end(stage)
 
