@@ -14,7 +14,7 @@ from steadfast.evals.results import RESULT_SCHEMA
 from steadfast.evals.standalone import Options, choose, evaluate_model
 from steadfast.evals.subject import open_subject, slug
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
-from steadfast.study.progress import SilentProgress
+from steadfast.progress import SilentProgress
 from tests.evals import providers  # noqa: F401
 
 EVALS = ("sandbagging", "health-triage")

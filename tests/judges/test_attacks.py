@@ -81,13 +81,14 @@ def test_attacks_that_could_not_be_graded_are_counted_not_taken_for_lost(held_ou
 
 @pytest.mark.slow
 def test_no_attack_on_the_embedded_judge_pays(held_out):
-    """Without the gate against copies, own_share or the prose probe one of the narrow margins fails."""
+    """The narrow margins fail without the gate against copies, without own_share, or without the prose probe."""
     rows = {r["answer"]: r for r in attack(EmbeddedJudge(), *held_out)}
     good, bad = rows["good answer"]["mean"], rows["bad answer"]["mean"]
     worth_nothing = ["criteria", "criteria in the first person", "user's last message", "whole conversation"]
     assert {n: rows[n]["mean"] for n in worth_nothing if rows[n]["mean"] > 0.1} == {}
     salad = ["keywords", "met statements, shuffled"]
-    assert {n: rows[n]["mean"] for n in salad if rows[n]["mean"] > bad + 0.1} == {}
+    mended = ["bad answer, then criteria", "bad answer, hedged", "bad answer, virtuous opening", "bad answer, padded"]
+    assert {n: rows[n]["mean"] for n in [*salad, *mended] if rows[n]["mean"] > bad + 0.05} == {}
     assert {n: rows[n]["mean"] for n in ATTACKS if rows[n]["mean"] > good - 0.05} == {}
     assert {n: rows[n]["beats_good"] for n in ATTACKS if rows[n]["beats_good"] > 0.25} == {}
     assert all(rows[n]["beats_bad"] > 0.85 for n in HONEST)

@@ -66,7 +66,7 @@ def evaluate(
     from steadfast.evals.standalone import Options, evaluate_model
     from steadfast.evals.subject import slug
     from steadfast.models.pretrained import DEFAULT_MODEL
-    from steadfast.study.progress import ConsoleProgress
+    from steadfast.progress import ConsoleProgress
 
     check_known("--source", source, _SOURCES)
     check_known("--scoring", scoring, ["choice", "generation", "both"])

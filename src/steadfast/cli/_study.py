@@ -36,9 +36,9 @@ def run(
 
 
 def _run(recipe: Any, out: Path) -> None:
+    from steadfast.progress import ConsoleProgress
     from steadfast.report import write_report
     from steadfast.study import run_recipe
-    from steadfast.study.progress import ConsoleProgress
 
     page = write_report(run_recipe(recipe, out, ConsoleProgress()))
     typer.echo(f"report: {page.resolve()}")

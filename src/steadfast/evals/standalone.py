@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import polars as pl
 from inspect_ai.model import GenerateConfig, Model, get_model
@@ -27,6 +27,7 @@ from steadfast.evals.run import Measurement
 from steadfast.evals.subject import Subject, open_subject
 from steadfast.files import write_atomically, write_json
 from steadfast.judges import Judge, make_judge, protocol_hash
+from steadfast.progress import Progress
 from steadfast.tasks import held_out_items
 
 TRAITS, CAPABILITY = "held-out-traits", "capability"
@@ -64,38 +65,6 @@ class Options:
     traits: bool = False
     capability: bool = False
     max_new_tokens: int = 256
-
-
-class Progress(Protocol):
-    """Told what is measured; `steadfast.study.progress` has one for a terminal."""
-
-    def plan(self, units: Mapping[str, float]) -> None:
-        """The evals to come, with the work of each."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-        ...
-
-    def skip(self, stage: str) -> None:
-        """An eval that is complete."""
-        ...
-
-    def begin(self, stage: str) -> None:
-        """An eval begins."""
-        ...
-
-    def reach(self, stage: str, units: float, text: str) -> None:
-        """How far it is."""
-        ...
-
-    def end(self, stage: str) -> None:
-        """It is done."""
-        ...
-
-    def finish(self) -> None:
-        """All are."""
-        ...
 
 
 @dataclass

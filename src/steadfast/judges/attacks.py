@@ -97,6 +97,7 @@ ATTACKS: dict[str, Attack] = {
     "bad answer, hedged": lambda s, g: hedged(g.bad),
     "bad answer, virtuous opening": lambda s, g: f"{_pick('openings', s)} {g.bad}",
     "bad answer, then good": lambda s, g: f"{g.bad} {g.good}",
+    "bad answer, then criteria": lambda s, g: " ".join([g.bad, *_wanted(s)]),
     "criteria": lambda s, g: " ".join(_wanted(s)),
     "criteria in the first person": lambda s, g: " ".join(first_person(c) for c in _wanted(s)),
     "criteria, disguised": lambda s, g: " ".join(disguised(first_person(c)) for c in _wanted(s)),

@@ -28,12 +28,12 @@ from steadfast.models.policy import add_adapter, load_adapter
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel, load_model
 from steadfast.models.scoring import LowerLayers
+from steadfast.progress import Progress, SilentProgress
 from steadfast.study.arms import ARMS, PRE_RL
 from steadfast.study.data import StudyData
-from steadfast.study.progress import Progress, SilentProgress
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
-from steadfast.training.loop import train
+from steadfast.training.loop import steps_done, train
 
 _FREE_BYTES = 1_000_000_000
 """Room a run may take: rollouts, states and logs of a small one stay well below."""
@@ -195,7 +195,7 @@ def _train_arm(study: Study, name: str) -> None:
     model = _load(recipe)
     policy = add_adapter(model.lm, model.tokenizer, recipe.training.adapter, seed=recipe.seed)
     schedule = study.data.schedule(ARMS[name], study.training_judge)
-    study.progress.begin(stage)
+    study.progress.begin(stage, steps_done(directory) * _step_units(recipe))
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
         study.progress.reach(stage, step * _step_units(recipe), _describe(step, recipe, metrics))

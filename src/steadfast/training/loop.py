@@ -83,6 +83,11 @@ def train(
     state.finish(policy)
 
 
+def steps_done(directory: Path) -> int:
+    """Steps that an unfinished arm has behind it, and would go on from."""
+    return _State(directory).step()
+
+
 def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
     """Every completion with its grade, as a person would want to read it."""
     return [
@@ -122,6 +127,12 @@ class _State:
         self.directory = directory
         self.path = directory / "state"
         self.parts = directory / "rollouts"
+
+    def step(self) -> int:
+        """The step of the last state; 0 if there is none."""
+        recover_directory(self.path)
+        file = self.path / "state.pt"
+        return int(torch.load(file, weights_only=True)["step"]) if file.is_file() else 0
 
     def restore(self, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
         """Load the last state, if there is one; returns the steps it holds."""

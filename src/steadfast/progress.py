@@ -31,8 +31,8 @@ class Progress(Protocol):
         """A stage whose output is complete."""
         ...
 
-    def begin(self, stage: str) -> None:
-        """A stage begins, or goes on."""
+    def begin(self, stage: str, already: float = 0.0) -> None:
+        """A stage begins, or goes on with `already` units of it done by an earlier session."""
         ...
 
     def reach(self, stage: str, units: float, text: str) -> None:
@@ -60,7 +60,7 @@ class SilentProgress:
     def skip(self, stage: str) -> None:
         """Nothing."""
 
-    def begin(self, stage: str) -> None:
+    def begin(self, stage: str, already: float = 0.0) -> None:
         """Nothing."""
 
     def reach(self, stage: str, units: float, text: str) -> None:
@@ -92,6 +92,7 @@ class ConsoleProgress:
         self._units: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._skipped: set[str] = set()
+        self._already: dict[str, float] = {}
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
@@ -110,10 +111,11 @@ class ConsoleProgress:
         self.note(f"{stage}: complete already")
         self._refresh(stage)
 
-    def begin(self, stage: str) -> None:
-        """Name the stage."""
+    def begin(self, stage: str, already: float = 0.0) -> None:
+        """Name the stage; what was done before is taken off the bar."""
         number = list(self._units).index(stage) + 1
         self.note(f"stage {number} of {len(self._units)}: {stage}")
+        self._already[stage] = self._done[stage] = already
         self._refresh(stage)
 
     def reach(self, stage: str, units: float, text: str) -> None:
@@ -137,8 +139,9 @@ class ConsoleProgress:
     def _refresh(self, description: str) -> None:
         if self._task is None:
             return
-        total = sum(u for s, u in self._units.items() if s not in self._skipped)
-        done = sum(u for s, u in self._done.items() if s not in self._skipped)
+        before = sum(self._already.values())
+        total = sum(u for s, u in self._units.items() if s not in self._skipped) - before
+        done = sum(u for s, u in self._done.items() if s not in self._skipped) - before
         self._bar.update(self._task, description=description, total=total, completed=done)
 
     def _remaining(self) -> str:

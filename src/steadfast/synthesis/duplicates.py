@@ -1,0 +1,93 @@
+"""Whether a conversation is there already: shipped, in the battery, or written before."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadfast.corpus import built_in_scenarios, find_overlaps
+from steadfast.corpus.nearest import Embed
+from steadfast.corpus.stats import MAX_COSINE
+from steadfast.evals.battery import battery
+from steadfast.files import write_atomically
+
+_WORTH_KEEPING = 500
+"""Texts in a batch whose embeddings take long enough to be kept."""
+
+
+def remembered(embed: Embed, folder: Path) -> Embed:
+    """The same embeddings, those of large batches kept in a folder: the shipped texts are embedded once, not every run."""
+
+    def rows(texts: Sequence[str]) -> NDArray[np.float32]:
+        if len(texts) < _WORTH_KEEPING:
+            return embed(texts)
+        path = folder / f"{hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]}.npy"
+        if not path.is_file():
+            made = embed(texts)
+            write_atomically(path, lambda p: p.write_bytes(_npy(made)))
+        return np.load(path)
+
+    return rows
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def measured_and_shipped() -> dict[str, str]:
+    """Texts of every shipped scenario and every item of the battery, by a name to be shown."""
+    scenarios = {f"shipped {s.split} scenario {s.id!r}": s.text for s in built_in_scenarios()}
+    items = {
+        f"item {i.id!r} of eval {e.name!r}": "\n".join(m.content for m in i.messages)
+        for e in battery()
+        for i in e.items()
+    }
+    return scenarios | items
+
+
+class Pool:
+    """Texts that a new one is compared with.
+
+    Args:
+        texts: by the name to be shown.
+        embed: None compares words alone.
+    """
+
+    def __init__(self, texts: Mapping[str, str], embed: Embed | None) -> None:
+        self._texts = dict(texts)
+        self._embed = embed
+        self._rows = embed(list(texts.values())) if embed and texts else None
+
+    def add(self, texts: Mapping[str, str]) -> None:
+        """Take in more."""
+        self._texts.update(texts)
+        if self._embed is not None and texts:
+            rows = self._embed(list(texts.values()))
+            self._rows = rows if self._rows is None else np.concatenate([self._rows, rows])
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def twins(self, text: str, since: int = 0) -> list[str]:
+        """What in the pool is the same text, nearly the same, or the same situation in other words; worst first.
+
+        Args:
+            text: a conversation.
+            since: leaves out as many of the oldest, which it was compared with before.
+        """
+        texts = dict(list(self._texts.items())[since:])
+        found = {
+            o.second: "the same text as" if o.same else f"shares {o.share:.0%} of its word trigrams with"
+            for o in find_overlaps({"new": text}, texts)
+        }
+        if self._embed is not None and self._rows is not None:
+            cosines = self._rows[since:] @ self._embed([text])[0]
+            for place in np.flatnonzero(cosines > MAX_COSINE):
+                found.setdefault(list(texts)[place], f"has an embedding cosine of {cosines[place]:.2f} with")
+        return [f"{how} {name}" for name, how in found.items()]

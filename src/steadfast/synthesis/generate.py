@@ -1,0 +1,122 @@
+"""One scenario: drafted, compared with what is there, criticised by its own author, and mended."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel
+
+from steadfast.corpus import Scenario
+from steadfast.messages import Message
+from steadfast.synthesis import prompts
+from steadfast.synthesis.calls import Answer, Caller
+from steadfast.synthesis.drafts import Draft, Malformed, Review, Revision, read_draft, read_review, read_revision
+from steadfast.synthesis.plan import Slot
+from steadfast.synthesis.provenance import Stage
+
+REPAIRS = 2
+"""Times that an answer which cannot be read goes back to the model with its faults."""
+
+Parsed = TypeVar("Parsed")
+Reason = Literal["malformed", "duplicate", "unusable", "withheld"]
+
+
+class Rejected(Exception):  # noqa: N818 - a bad scenario is data, not an error
+    """The attempt came to nothing."""
+
+    def __init__(self, reason: Reason, details: Sequence[str]) -> None:
+        super().__init__(f"{reason}: {'; '.join(details)}")
+        self.reason: Reason = reason
+        self.details = tuple(details)
+
+
+class Author:
+    """One attempt at one slot.
+
+    Args:
+        call: the model.
+        slot: what is wanted.
+        attempt: from 1; part of every seed.
+
+    Attributes:
+        stages: every call so far, also of an attempt that fails.
+        draft: the scenario before criticism, once there is one.
+    """
+
+    def __init__(self, call: Caller, slot: Slot, attempt: int) -> None:
+        self.call = call
+        self.slot = slot
+        self.attempt = attempt
+        self.stages: list[Stage] = []
+        self.draft: Scenario | None = None
+
+    async def write(self, earlier: Sequence[str], twins: Callable[[str], list[str]]) -> Scenario:
+        """Draft, compare, criticise, mend.
+
+        Args:
+            earlier: situations that the draft must not repeat.
+            twins: says what a conversation repeats; asked before any criticism is paid for.
+
+        Raises:
+            Rejected: nothing readable after all repairs, a duplicate, or unusable by the model's own word.
+            BudgetSpent: no call is left.
+            ProviderError: the provider gave no answer.
+        """
+        order = prompts.draft_prompt(self.slot, earlier)
+        draft = await self._ask("draft", order, Draft, lambda text: read_draft(text, self.slot))
+        self.draft = draft
+        if found := twins(draft.text):
+            raise Rejected("duplicate", found)
+        review = await self._ask(
+            "critique", prompts.critique_prompt(self.slot, draft), Review, lambda text: read_review(text, draft)
+        )
+        if review.unusable.strip():
+            raise Rejected("unusable", [review.unusable])
+        if not review.findings:
+            return draft
+        order = prompts.revise_prompt(draft, review.findings)
+        return await self._ask("revision", order, Revision, lambda text: read_revision(text, draft))
+
+    async def _ask(
+        self,
+        name: Literal["draft", "critique", "revision"],
+        order: str,
+        form: type[BaseModel],
+        read: Callable[[str], Parsed],
+    ) -> Parsed:
+        """Ask until the answer can be read, a bounded number of times."""
+        opening = [Message(role="system", content=prompts.SYSTEM), Message(role="user", content=order)]
+        messages = opening
+        faults: list[str] = []
+        for time in range(REPAIRS + 1):
+            seed = self.slot.seed(self.attempt, name, time)
+            answer = await self.call(messages, form, seed)
+            parsed, faults = _try(read, answer)
+            self.stages.append(
+                Stage(
+                    name=name,
+                    seed=seed,
+                    output=answer.text,
+                    faults=tuple(faults),
+                    input_tokens=answer.input_tokens,
+                    output_tokens=answer.output_tokens,
+                    seconds=round(answer.seconds, 3),
+                )
+            )
+            if answer.withheld:
+                raise Rejected("withheld", [f"{name}: the provider's content filter withheld the answer"])
+            if parsed is not None:
+                return parsed
+            # The last answer alone goes back: what was wrong before it is mended or named again.
+            said = [Message(role="assistant", content=answer.text)] if answer.text.strip() else []
+            messages = [*opening, *said, Message(role="user", content=prompts.repair_prompt(faults))]
+        raise Rejected("malformed", [f"{name}: {fault}" for fault in faults])
+
+
+def _try(read: Callable[[str], Parsed], answer: Answer) -> tuple[Parsed | None, list[str]]:
+    if answer.withheld:
+        return None, ["withheld by the content filter"]
+    try:
+        return read(answer.text), []
+    except Malformed as error:
+        cut = ["the answer was cut off at the limit of tokens; be shorter"] if answer.cut_off else []
+        return None, [*cut, *error.faults]

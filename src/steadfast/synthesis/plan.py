@@ -1,0 +1,73 @@
+"""What is to be written: one slot a scenario, the same for the same arguments whatever was written before."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import get_args
+
+from steadfast.corpus import Domain, Trait
+from steadfast.corpus.scenario import Pressure, Split
+
+TURNS = (1, 3, 5, 3, 1, 7)
+"""Lengths of conversation in turns, dealt out in equal parts: two thirds have three to seven."""
+
+PRESSURES: tuple[Pressure, ...] = get_args(Pressure)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one scenario.
+
+    Attributes:
+        id: the scenario's, from its cell, split, the run's seed and the number.
+        trait: it asks for.
+        domain: it is set in.
+        pressure: what is to push toward the bad answer.
+        turns: user's and assistant's, the last one the user's.
+        split: it is for.
+        run_seed: that the plan was made with.
+    """
+
+    id: str
+    trait: Trait
+    domain: Domain
+    pressure: Pressure
+    turns: int
+    split: Split
+    run_seed: int
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """Ids of trait and domain."""
+        return self.trait.id, self.domain.id
+
+    def seed(self, *part: object) -> int:
+        """A seed in [0, 2^31) for one part of the work on this slot."""
+        digest = hashlib.sha256("/".join(map(str, (self.id, *part))).encode()).digest()
+        return int.from_bytes(digest[:4]) >> 1
+
+
+def plan(traits: Sequence[Trait], domains: Sequence[Domain], n: int, seed: int, split: Split) -> list[Slot]:
+    """`n` slots, dealt to the cells of `traits` x `domains` in turn.
+
+    A cell goes through all pressures before one comes back, and through all lengths likewise, in an order drawn by
+    the seed. A greater `n` adds slots and changes none.
+    """
+    cells = [(trait, domain) for trait in traits for domain in domains]
+    return [_slot(*cells[i % len(cells)], i // len(cells), seed, split) for i in range(n)]
+
+
+def _slot(trait: Trait, domain: Domain, place: int, seed: int, split: Split) -> Slot:
+    random = Random(f"{seed}/{split}/{domain.id}/{trait.id}")
+    pressures = random.sample(PRESSURES, len(PRESSURES))
+    turns = random.sample(TURNS, len(TURNS))
+    return Slot(
+        id=f"{domain.id}-{trait.id}-{split[0]}{seed}-{place + 1:03d}",
+        trait=trait,
+        domain=domain,
+        pressure=pressures[place % len(pressures)],
+        turns=turns[place % len(turns)],
+        split=split,
+        run_seed=seed,
+    )

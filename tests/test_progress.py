@@ -1,0 +1,38 @@
+import io
+
+from rich.console import Console
+
+from steadfast.progress import ConsoleProgress
+
+
+def left(progress: ConsoleProgress) -> float:
+    """Share of the work that is left, as the bar knows it."""
+    task = progress._bar.tasks[0]
+    return 1 - task.completed / task.total
+
+
+def started() -> ConsoleProgress:
+    progress = ConsoleProgress(Console(file=io.StringIO()))
+    progress.plan({"train": 100.0, "evaluate": 100.0})
+    return progress
+
+
+def test_a_stage_half_done_by_an_earlier_session_is_no_work_of_this_one():
+    progress = started()
+    progress.begin("train", already=50.0)
+    assert left(progress) == 1.0
+    progress.reach("train", 75.0, "")
+    assert left(progress) == 1 - 25 / 150
+    progress.end("train")
+    progress.begin("evaluate")
+    progress.reach("evaluate", 100.0, "")
+    progress.finish()
+    assert left(progress) == 0.0
+
+
+def test_a_stage_complete_already_is_taken_off():
+    progress = started()
+    progress.skip("train")
+    progress.reach("evaluate", 50.0, "")
+    progress.finish()
+    assert left(progress) == 0.5
