@@ -20,7 +20,7 @@ _WORTH_KEEPING = 500
 
 
 def remembered(embed: Embed, folder: Path) -> Embed:
-    """The same embeddings, those of large batches kept in a folder: the shipped texts are embedded once, not every run."""
+    """The same embeddings, those of large batches kept in a folder, so that the shipped texts are embedded once."""
 
     def rows(texts: Sequence[str]) -> NDArray[np.float32]:
         if len(texts) < _WORTH_KEEPING:
