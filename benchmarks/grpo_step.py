@@ -2,7 +2,7 @@
 
     python benchmarks/grpo_step.py [--layers all|N] [--rounds 2] [--completions 32] [--tokens 64]
 
-The issue's setting by default: 32 completions of 64 tokens after prompts of about 150 tokens in groups of 8, LoRA on
+By default 32 completions of 64 tokens after prompts of about 150 tokens in groups of 8, LoRA on
 all linear layers of all layers. End-of-turn is ignored on both sides, so both sample exactly the same number of
 tokens. The reward is a function of the text that gives every group some variance, and costs nothing. Each engine runs
 in a process of its own, one after the other, so that neither holds the other's memory; TRL keeps its defaults, which

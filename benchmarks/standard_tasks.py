@@ -2,7 +2,7 @@
 
     python benchmarks/standard_tasks.py [--items 24] [--samples 4]
 
-Samples at the demo's settings and prints a Markdown table; the README's and ARCHITECTURE's claims come from it.
+Samples at the demo's settings and prints a Markdown table; the claim in `steadfast/tasks/reasoning.py` comes from it.
 """
 
 import argparse

@@ -17,12 +17,12 @@ class DataError(SteadfastError):
 
 
 class RecipeError(SteadfastError):
-    """The recipe cannot be run as written."""
+    """The recipe cannot be run as written, or its directory holds a run under another protocol."""
 
 
 class ModelNotFoundError(SteadfastError):
-    """No weights under that name, here or on the hub."""
+    """No model or adapter under that name, or none that can be loaded or asked."""
 
 
 class JudgeError(SteadfastError):
-    """A judge answered something that is no grade."""
+    """A judge cannot be made or may not grade here, or answered something that is no grade."""

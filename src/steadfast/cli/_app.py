@@ -14,7 +14,7 @@ warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers
 
 app = typer.Typer(
     name="steadfast",
-    help="Train a language model's beneficial traits, measure how far the change spreads, see whether it lasts.",
+    help="Train a language model's beneficial traits, measure how far the change spreads, see what it costs.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -44,7 +44,7 @@ class Eval:
     Attributes:
         name: in commands and files.
         title: in reports.
-        construct: what it measures, one of PAPER's constructs.
+        construct: what it measures, one of the paper's constructs (arXiv:2606.24014).
         domain: where; "health" and "mental-health" count as health.
         measures: what, and in which format, in a sentence.
         source: "steadfast" for our own.

@@ -29,11 +29,11 @@ class Measurement:
 
     Attributes:
         evals: of the battery, with their items.
-        choice: score the battery's and the traits' replies by likelihood.
+        choice: score the battery's and the traits' replies by likelihood, or by letters for a model that shows none.
         generated: items of the battery that are also answered freely, by eval.
         chat: harmless everyday requests, answered freely.
         scenarios: held-out scenarios, answered freely.
-        gold: gold pairs of held-out scenarios, for likelihoods.
+        gold: gold pairs by scenario, for `choice` scoring of the held-out ones.
         capability: held-out standard items by task.
         judge: grades free answers; never the one that trained.
         style: the instruction on form that training used.

@@ -9,7 +9,7 @@ results.parquet              all rows
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -182,7 +182,7 @@ def _protocol(
     graded = options.scoring != "choice" or any(e.needs_grader for e in public)
     items = {n: protocol_hash(n, {"requests": _texts(m)}) for n, m in units.items()}
     for e in public:
-        items[e.name] = protocol_hash(e.name, {"task": e.task, "args": e.args, "release": version("inspect-evals")})
+        items[e.name] = protocol_hash(e.name, {"task": e.task, "args": e.args, "release": _release("inspect-evals")})
     return {
         "model": subject.identity,
         "judge": {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)} if graded else None,
@@ -191,6 +191,14 @@ def _protocol(
         "max_new_tokens": options.max_new_tokens,
         "items": items,
     }
+
+
+def _release(package: str) -> str | None:
+    """A package's version; None where it is not installed, which `check_reach` then says with what to do."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _texts(measurement: Measurement) -> list[Any]:

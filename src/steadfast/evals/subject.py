@@ -121,10 +121,7 @@ def open_subject(model: str, adapter: Path | None, max_new_tokens: int) -> Subje
             return ApiSubject(name, api)
     loaded = load_model(local)
     if adapter is not None:
-        try:
-            loaded = replace(loaded, lm=load_adapter(loaded.lm, adapter))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ModelNotFoundError(f"--adapter: {error}") from error
+        loaded = replace(loaded, lm=load_adapter(loaded.lm, adapter))
     prepack_frozen_linears(loaded.lm.requires_grad_(False))
     return LocalSubject(name, loaded, _hash(adapter), max_new_tokens)
 

@@ -92,7 +92,7 @@ class EmbeddedJudge:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Model checksum and constants."""
+        """Model checksum and calibration; `version` stands for the other constants and the gates."""
         return self._settings
 
     @cached_property

@@ -72,7 +72,7 @@ def collect(scenarios: Sequence[Scenario], embedder: Embedder) -> Statements:
 def sibling_similarity(vectors: Tensor, criterion: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cosine of each statement to the statements of each (criterion, side), itself left out.
 
-    Means of cosines, not cosines to means: a mean of two vectors is longer-lasting than one vector alone, and a
+    Means of cosines, not cosines to means: the cosine to a mean grows with the number of vectors in it, and a
     statement's own side has one sibling fewer.
 
     Returns:

@@ -42,6 +42,7 @@ class Grade:
         protocol: hash of all that decides the grade besides the answer (see `protocol_hash`).
         gate: "empty", "looping", "truncated" or "copied" where the text earned nothing before any rubric was read.
         error: why there is no score.
+        detail: what else is kept with the grade, such as a language model's raw replies.
     """
 
     score: float | None

@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from steadfast.errors import ModelNotFoundError
 from steadfast.messages import Message
 
 
@@ -19,10 +20,12 @@ def encode_chat(
         style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
 
     Raises:
-        ValueError: the tokenizer has no chat template.
+        ModelNotFoundError: the tokenizer has no chat template.
     """
     if tokenizer.chat_template is None:
-        raise ValueError("this tokenizer has no chat template; use an instruction-tuned model, or set one on it")
+        raise ModelNotFoundError(
+            "this model's tokenizer has no chat template: use an instruction-tuned model, or set one on the tokenizer"
+        )
     turns = [m.model_dump() for m in messages]
     if style and turns and turns[0]["role"] == "system":
         turns[0]["content"] += f"\n{style}"

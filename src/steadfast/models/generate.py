@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from steadfast.errors import ModelNotFoundError
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
 from steadfast.models.policy import eos_token_ids, load_adapter
@@ -31,10 +30,7 @@ def answer_prompt(
     loaded = load_model(model or DEFAULT_MODEL)
     lm = loaded.lm
     if adapter is not None:
-        try:
-            lm = load_adapter(lm, adapter)
-        except FileNotFoundError as error:
-            raise ModelNotFoundError(str(error)) from error
+        lm = load_adapter(lm, adapter)
     prepack_frozen_linears(lm.requires_grad_(False))
     ids = encode_chat(loaded.tokenizer, [Message(role="user", content=prompt)], style=style)
     group = sample_groups(

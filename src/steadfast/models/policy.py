@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from steadfast.errors import ModelNotFoundError, RecipeError
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
 from steadfast.models.forward import can_start_at, decoder_of
@@ -30,7 +31,7 @@ class AdapterConfig(BaseModel):
 
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)
-    layers: int | Literal["all"] = "all"
+    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
 
 
 @dataclass
@@ -86,12 +87,12 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
     """Put a fresh adapter, which changes nothing yet, on every linear layer of the chosen decoder layers.
 
     Raises:
-        ValueError: more layers asked for than the model has.
+        RecipeError: more layers asked for than the model has.
     """
     total = int(lm.config.num_hidden_layers)
     wanted = total if config.layers == "all" else config.layers
     if not 1 <= wanted <= total:
-        raise ValueError(f"adapter.layers is {config.layers}, but the model has {total} layers")
+        raise RecipeError(f"training.adapter.layers is {config.layers}, but the model has {total} layers")
     torch.manual_seed(seed)
     lora = LoraConfig(
         r=config.rank,
@@ -113,11 +114,14 @@ def load_adapter(lm: PreTrainedModel, directory: Path) -> PreTrainedModel:
     """The model with a saved adapter applied, for inference.
 
     Raises:
-        FileNotFoundError: no adapter in that directory.
+        ModelNotFoundError: no adapter in that directory, or one of another model.
     """
     if not (directory / "adapter_config.json").is_file():
-        raise FileNotFoundError(f"{directory} holds no adapter (adapter_config.json is missing)")
-    return PeftModel.from_pretrained(lm, str(directory)).merge_and_unload()  # type: ignore[return-value, operator]
+        raise ModelNotFoundError(f"{directory} holds no adapter (adapter_config.json is missing)")
+    try:
+        return PeftModel.from_pretrained(lm, str(directory)).merge_and_unload()  # type: ignore[return-value, operator]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelNotFoundError(f"the adapter in {directory} does not fit this model: {error}") from error
 
 
 def _linear_names(lm: PreTrainedModel) -> set[str]:

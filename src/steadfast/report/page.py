@@ -26,7 +26,8 @@ from steadfast.study.arms import ARMS, PRE_RL
 def write_report(directory: Path) -> Path:
     """Write `report.html` of a finished run; returns its path.
 
-    The page depends on the run directory alone: written twice, it is the same byte for byte.
+    The page depends on the run directory and on the scenarios it names, if they are still there: written twice by one
+    version of Steadfast, it is the same byte for byte.
 
     Raises:
         SteadfastError: the run is unfinished, or a file of it cannot be read.

@@ -1,4 +1,4 @@
-"""The arms of the experiment: what fills the slice of the mixture, and what rewards it (PAPER's table)."""
+"""The arms of the experiment: what fills the slice, and what rewards it (the table of arXiv:2606.24014)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from steadfast.errors import DataError, RecipeError
 from steadfast.evals.battery import Eval, EvalItem, battery, select
 from steadfast.evals.run import Measurement
 from steadfast.judges.types import Judge
-from steadfast.study.arms import Arm
+from steadfast.study.arms import ARMS, Arm
 from steadfast.study.recipe import Recipe
 from steadfast.tasks import TaskItem, held_out_items, standard_items
 from steadfast.training.mixture import build_mixture
@@ -51,7 +51,12 @@ class StudyData:
         scenarios = built_in_scenarios() if path is None else load_scenarios(path)
         data = cls(recipe, scenarios, standard_items(recipe.data.standard_prompts, recipe.seed))
         if not data.held_out:
-            raise DataError(["no scenario is held out, so nothing could measure the trait on unseen ground"])
+            raise DataError(
+                [
+                    "no scenario is held out, so nothing could measure the trait on unseen ground: "
+                    'mark some with "split": "held_out"'
+                ]
+            )
         return data
 
     @cached_property
@@ -99,12 +104,21 @@ class StudyData:
         compared["standard x capability (equality)"] = len(trained) * len(measured)
         return compared
 
-    def schedule(self, arm: Arm, judge: Judge) -> list[list[TrainingPrompt]]:
-        """The prompts of each step of an arm.
+    def check_slices(self) -> None:
+        """See that every arm has something to train on.
 
         Raises:
-            RecipeError: the arm's slice is empty.
+            RecipeError: an arm's slice is empty.
         """
+        for name in self.recipe.arms:
+            arm = ARMS[name]
+            if arm.slice == "trait" and not arm.scenarios(self.training):
+                raise RecipeError(
+                    f"arm {name!r}: no training scenario lies in its domains; add some, or take the arm out"
+                )
+
+    def schedule(self, arm: Arm, judge: Judge) -> list[list[TrainingPrompt]]:
+        """The prompts of each step of an arm."""
         items = {item.id: item for item in self.standard}
         verifiable = VerifiableReward(items)
         standard = [TrainingPrompt(i.id, "standard", i.messages, verifiable) for i in self.standard]
@@ -112,8 +126,6 @@ class StudyData:
         half = len(standard) // 2
         training = self.recipe.training
         own = standard[half:] if arm.slice == "standard" else self._slice(arm, judge)
-        if not own:
-            raise RecipeError(f"arm {arm.name!r}: no training scenario lies in its domains")
         return build_mixture(
             own,
             standard[:half],

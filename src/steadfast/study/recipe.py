@@ -43,7 +43,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scenarios: Path | None = None
-    standard_prompts: int = Field(default=2000, ge=1)
+    standard_prompts: int = Field(default=2000, ge=2)
 
 
 class EvaluationConfig(BaseModel):
@@ -118,7 +118,7 @@ class Recipe(BaseModel):
         if unknown:
             raise ValueError(f"unknown arm {', '.join(unknown)}; known: {', '.join(ARMS)}")
         if len(set(arms)) < len(arms):
-            raise ValueError("an arm stands there twice")
+            raise ValueError(f"{next(a for a in arms if arms.count(a) > 1)!r} stands there twice")
         return arms
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Run or resume a recipe: train its arms, measure every checkpoint, write the results and the report.
+"""Run or resume a recipe: train its arms, measure every checkpoint, write the results.
 
 Each step writes files that the next one reads, and a step whose output is complete is not run again.
 """
@@ -52,6 +52,7 @@ class Study:
     training_judge: Judge
     evaluation_judge: Judge
     progress: Progress
+    compared: Mapping[str, int]
     lower_layers: LowerLayers | None = None
 
     @property
@@ -84,6 +85,7 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
     if recipe.training.adapter.layers != "all":
         study.lower_layers = LowerLayers(int(model.lm.config.num_hidden_layers) - recipe.training.adapter.layers)
     progress.plan(_units(study))
+    worked = not all(study.results_file(c).is_file() for c in study.checkpoints)
     try:
         for name in recipe.arms:
             _train_arm(study, name)
@@ -94,19 +96,17 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
             gc.collect()
     finally:
         progress.finish()
+        if worked:
+            _record_time(directory, time.time() - started)
     results = pl.concat([pl.read_parquet(study.results_file(c)) for c in study.checkpoints])
     write_atomically(directory / "results.parquet", lambda p: results.write_parquet(p))
-    _record_time(directory, time.time() - started)
     return directory
 
 
 def _prepare(recipe: Recipe, directory: Path, progress: Progress) -> Study:
     """Everything that can fail fast, in order of cost."""
     data = StudyData.load(recipe)
-    for name in recipe.arms:
-        arm = ARMS[name]
-        if arm.slice == "trait" and not arm.scenarios(data.training):
-            raise RecipeError(f"arm {name!r}: no training scenario lies in its domains")
+    data.check_slices()
     directory.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(directory).free
     if free < _FREE_BYTES:
@@ -119,8 +119,7 @@ def _prepare(recipe: Recipe, directory: Path, progress: Progress) -> Study:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {probe.error or 'it gave no score'}")
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
-    write_json(directory / "disjoint.json", compared)
-    return Study(recipe, directory, data, training, evaluation, progress)
+    return Study(recipe, directory, data, training, evaluation, progress, compared)
 
 
 def _load(recipe: Recipe) -> LoadedModel:
@@ -147,6 +146,7 @@ def _claim(study: Study, model: LoadedModel) -> None:
     recipe = yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(study.directory / "recipe.yaml", recipe)
     write_json(study.directory / "environment.json", _environment(model))
+    write_json(study.directory / "disjoint.json", study.compared)
     write_json(file, protocol)
 
 

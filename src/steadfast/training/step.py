@@ -16,7 +16,7 @@ from steadfast.models.packing import Pack, pack
 from steadfast.models.policy import Policy
 from steadfast.models.sampling import Group, sample_groups
 from steadfast.training.config import TrainingConfig
-from steadfast.training.losses import advantages, is_dead, policy_loss, token_weights
+from steadfast.training.losses import advantages, is_dead, kl_k3, policy_loss, token_weights
 from steadfast.training.prompts import Attempt, Outcome, TrainingPrompt
 
 
@@ -172,8 +172,6 @@ def _reference(policy: Policy, batch: _Batch, config: TrainingConfig) -> Tensor:
 @torch.no_grad()
 def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingConfig) -> float:
     """Mean k3 estimate per token over the first completion of every group, whatever the penalty's weight."""
-    from steadfast.training.losses import kl_k3
-
     total, tokens = 0.0, 0
     for graded in groups:
         completion = graded.group.completions[0]
