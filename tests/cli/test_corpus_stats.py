@@ -17,7 +17,7 @@ def embedded(monkeypatch):
             rows = np.eye(len(texts), 1000, dtype=np.float32)
             return rows[:1].repeat(len(texts), axis=0) if alike else rows
 
-        monkeypatch.setattr("steadfast.judges.conversations.conversation_embeddings", embed)
+        monkeypatch.setattr("steadfast.models.conversations.conversation_embeddings", embed)
 
     return choose
 

@@ -182,7 +182,7 @@ def test_pairs_are_found_across_the_blocks_that_the_matrix_is_cut_into():
 
 @pytest.mark.slow
 def test_the_shipped_corpus_holds_what_it_promises():
-    from steadfast.judges.conversations import conversation_embeddings
+    from steadfast.models.conversations import conversation_embeddings
 
     scenarios = built_in_scenarios()
     stats = corpus_stats(scenarios, built_in_gold(), conversation_embeddings)

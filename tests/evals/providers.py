@@ -1,6 +1,14 @@
 """Models behind an Inspect provider, made here: each has one habit."""
 
-from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelAPI, ModelOutput, modelapi
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    modelapi,
+)
 
 GRADER_REPLY = (
     '<think>It does not.</think><answer>no</answer>\n```json\n{"reasoning": "As asked.", "score": 2, "rating": 2}\n```'
@@ -39,3 +47,24 @@ class HabitAPI(ModelAPI):
 
 
 habits = modelapi(name="habits")(HabitAPI)
+
+
+class ScriptAPI(ModelAPI):
+    """Gives outputs one after the other, and fails when they are used up."""
+
+    def __init__(self, outputs):
+        super().__init__("script")
+        self.outputs = list(outputs)
+
+    async def generate(self, input, tools, tool_choice, config):
+        if not self.outputs:
+            raise RuntimeError("the script has ended")
+        return self.outputs.pop(0)
+
+
+_scripts = modelapi(name="script")(ScriptAPI)
+
+
+def script(outputs) -> Model:
+    """A model that says what is written."""
+    return Model(_scripts(outputs), GenerateConfig())

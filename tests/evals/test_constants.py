@@ -60,6 +60,16 @@ def test_no_policy_that_reads_the_surface_alone_is_far_from_one_half_on_the_batt
         assert abs(clustered_bootstrap(list(by_eval.values())).estimate - 0.5) < 0.03, name
 
 
+def test_in_no_eval_does_a_policy_that_reads_the_surface_alone_go_far():
+    far = {
+        (name, e): round(float(shares.mean()), 2)
+        for name, by_eval in policy_scores(battery()).items()
+        for e, shares in by_eval.items()
+        if abs(shares.mean() - 0.5) > 0.15
+    }
+    assert far == {}
+
+
 @pytest.mark.parametrize("name", ["refuses", "says yes", "the longer", "the shorter"])
 def test_refusing_agreeing_and_length_are_at_chance_or_below_on_the_battery_as_a_whole(name):
     assert clustered_bootstrap(list(policy_scores(battery())[name].values())).low <= 0.5

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 
-from steadfast.evals.run import RESULT_SCHEMA, evaluate
+from steadfast.evals.run import evaluate
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.tasks import preference
 from steadfast.models import score_candidates
 from steadfast.models.chat import encode_chat

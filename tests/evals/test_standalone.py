@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from steadfast.cli import app
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError
 from steadfast.evals import public, select, standalone
-from steadfast.evals.results import RESULT_SCHEMA
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.standalone import Options, choose, evaluate_model
 from steadfast.evals.subject import open_subject, slug
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals

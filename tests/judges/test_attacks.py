@@ -5,9 +5,9 @@ import pytest
 from steadfast.corpus import built_in_gold, built_in_scenarios
 from steadfast.judges import EmbeddedJudge
 from steadfast.judges.attacks import ATTACKS, HONEST, disguised, first_person, hedged, keywords, padded, shuffled
-from steadfast.judges.embedder import sentences
 from steadfast.judges.exam import attack
 from steadfast.judges.gates import copied_share, ngrams, words
+from steadfast.judges.sentences import sentences
 from tests.judges.fakes import FakeJudge
 
 

@@ -1,13 +1,15 @@
-"""The embedded judge on its real weights."""
+"""The embedded judge on its real weights; what needs none of them is in `test_embedded_whole.py`."""
 
 import pytest
 
 from steadfast.corpus import Scenario, built_in_gold, built_in_scenarios
 from steadfast.judges import Answer, EmbeddedJudge
 from steadfast.judges.embedded import STANCE_HEAD
-from steadfast.judges.embedder import Embedder, Head, sentences
+from steadfast.judges.embedder import Embedder
 from steadfast.judges.exam import examine_built_in
 from steadfast.judges.fit import collect, side_accuracy
+from steadfast.judges.head import Head
+from steadfast.judges.sentences import sentences
 from tests.corpus.examples import criterion, record
 
 

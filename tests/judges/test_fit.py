@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from steadfast.corpus import built_in_scenarios
-from steadfast.judges.embedder import STANCE_LAYERS, Embedder, Head
+from steadfast.judges.embedder import Embedder
 from steadfast.judges.fit import Statements, collect, collect_salad, fit_head, fit_prose, sibling_similarity
+from steadfast.judges.head import STANCE_LAYERS, Head
 
 
 def test_a_statement_is_compared_with_its_siblings_and_not_with_itself():

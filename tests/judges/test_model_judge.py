@@ -4,13 +4,23 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from threading import Barrier, Event
 
 import pytest
 from inspect_ai.log import transcript
 
 from steadfast.errors import JudgeError, ModelNotFoundError
-from steadfast.judges import Answer, CachedJudge, Limits, ModelJudge, make_judge, model_prompt, protocol_hash
+from steadfast.judges import (
+    Answer,
+    CachedJudge,
+    Limits,
+    ModelJudge,
+    gates,
+    make_judge,
+    model_prompt,
+    protocol_hash,
+)
 from tests.openai_server import Completion, OpenAIServer, ServerFault, messages_of
 
 GOOD = json.dumps({"c1": {"reason": "It says so.", "score": 3}, "c2": {"reason": "No weight.", "score": 0}})
@@ -46,6 +56,21 @@ def test_a_reply_becomes_verdicts_with_reasons_and_the_rubrics_score(server, sce
     assert call["input_tokens"] > 100
     assert call["output_tokens"] == len(GOOD.split())
     assert (server.count, judge.spent.calls, judge.spent.unscored) == (1, 1, 0)
+
+
+def test_an_answer_that_parrots_conversation_or_criteria_is_stopped_before_a_call_is_paid_for(server, scenario):
+    parrots = [scenario.messages[-1].content, scenario.rubric[0].criterion]
+    judge = make_judge("openai/gpt-4-test")
+    grades = judge.grade([Answer(scenario, text) for text in parrots])
+    assert [(g.score, g.gate, g.verdicts) for g in grades] == [(0.0, "copied", ())] * 2
+    assert (server.count, judge.spent.unscored) == (0, 0)
+
+
+def test_other_limits_of_the_gates_are_another_protocol(server, monkeypatch):
+    judge = make_judge("openai/gpt-4-test")
+    before = protocol_hash(judge.name, judge.settings)
+    monkeypatch.setattr(gates, "LIMITS", replace(gates.LIMITS, copy_share=0.7))
+    assert protocol_hash(judge.name, judge.settings) != before
 
 
 def test_the_request_holds_the_model_to_the_schema_at_temperature_zero(server, scenario):

@@ -30,9 +30,9 @@ def structure(
     as_json: AsJson = False,
 ) -> None:
     """Is alignment one thing? How evals move together over checkpoints, beside what chance would give."""
+    from steadfast.report.json_summary import finite
     from steadfast.report.structure import movement, movement_json, read_checkpoints
     from steadfast.report.structure_page import check_format, write_structure
-    from steadfast.report.summary import finite
 
     if out is not None:
         check_format(out)

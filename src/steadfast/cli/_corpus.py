@@ -102,7 +102,7 @@ def stats(
     from steadfast.cli._corpus_tables import print_corpus_stats
     from steadfast.corpus import built_in_gold, built_in_scenarios, load_scenarios
     from steadfast.corpus.stats import corpus_stats
-    from steadfast.judges.conversations import conversation_embeddings
+    from steadfast.models.conversations import conversation_embeddings
 
     scenarios = load_scenarios(file) if file else built_in_scenarios()
     result = corpus_stats(scenarios, {} if file else built_in_gold(), conversation_embeddings, pairs=pairs)

@@ -22,9 +22,11 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from steadfast.errors import ModelNotFoundError
+from steadfast.evals.acting import acting_task
 from steadfast.evals.letters import letters_task
-from steadfast.evals.results import RESULT_SCHEMA, plan_rows
+from steadfast.evals.results import plan_rows
 from steadfast.evals.run import Measurement, Reply, build_plans
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.tasks import chat
 from steadfast.messages import Message
 
@@ -68,12 +70,15 @@ def evaluate_api(
     """
     replies = _collect(model, measurement.conversations(), log_dir, on_done)
     plans = build_plans(
-        measurement, lambda messages: replies[_key(messages)], lambda e, items: letters_task(e, items, on_done)
+        measurement,
+        lambda messages: replies[_key(messages)],
+        lambda e, items: letters_task(e, items, on_done),
+        lambda e, environments: acting_task(e, environments, on_done),
     )
-    chosen = [p for p in plans if p.scoring == "choice"]
-    answered = [p for p in plans if p.scoring != "choice"]
+    live = [p for p in plans if p.scoring == "choice" or p.evaluation.format == "environment"]
+    answered = [p for p in plans if p not in live]
     rows: list[dict[str, Any]] = []
-    for part, used in ((chosen, model), (answered, recorded_model(str(model), replies))):
+    for part, used in ((live, model), (answered, recorded_model(str(model), replies))):
         logs = inspect_eval([p.task for p in part], model=used, **_options(log_dir)) if part else []
         by_task = {str(log.eval.task): log for log in logs}
         rows += [row for plan in part for row in plan_rows(checkpoint, plan, by_task[plan.task.name])]

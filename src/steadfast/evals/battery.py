@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from steadfast.corpus.loading import read_jsonl
 from steadfast.errors import DataError
+from steadfast.evals.environment import Environment
 from steadfast.messages import Message
 
 Text = Annotated[str, Field(min_length=1)]
@@ -48,6 +49,8 @@ class Eval:
         domain: where; "health" and "mental-health" count as health.
         measures: what, and in which format, in a sentence.
         source: "steadfast" for our own.
+        format: "replies": items with good and bad replies, free answers graded by a judge; "environment": simulated
+            environments with tools, graded by what the agent did in them.
     """
 
     name: str
@@ -56,15 +59,17 @@ class Eval:
     domain: str
     measures: str
     source: str = "steadfast"
-
-    @property
-    def about_health(self) -> bool:
-        """Whether the health-only arm was trained near it."""
-        return self.domain in HEALTH_DOMAINS
+    format: Literal["replies", "environment"] = "replies"
 
     def items(self) -> list[EvalItem]:
-        """Its items, in file order."""
+        """Its items, in file order; of an environment the decision, with calls for replies."""
+        if self.format == "environment":
+            return [_decision(e) for e in _environments(self.name)]
         return list(_items(self.name))
+
+    def environments(self) -> dict[str, Environment]:
+        """Its environments by id, in file order; none of the format "replies"."""
+        return {e.id: e for e in _environments(self.name)} if self.format == "environment" else {}
 
 
 HEALTH_DOMAINS = ("health", "mental-health")
@@ -97,6 +102,22 @@ def select(names: Sequence[str] | None) -> list[Eval]:
 @cache
 def _items(name: str) -> tuple[EvalItem, ...]:
     return tuple(read_jsonl(_data() / f"{name}.jsonl", EvalItem, key="id"))
+
+
+@cache
+def _environments(name: str) -> tuple[Environment, ...]:
+    return tuple(read_jsonl(_data() / f"{name}.jsonl", Environment, key="id"))
+
+
+def _decision(environment: Environment) -> EvalItem:
+    good, bad = ([str(way[0]) for way in ways] for ways in (environment.good, environment.bad))
+    return EvalItem(
+        id=environment.id,
+        messages=environment.messages,
+        criterion=environment.criterion,
+        good=tuple(good),
+        bad=tuple(bad),
+    )
 
 
 def _data() -> Path:

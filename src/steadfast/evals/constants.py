@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadfast.evals.battery import Eval, EvalItem
+from steadfast.evals.environment import Environment, Simulation
 from steadfast.evals.refusal import is_refusal
 from steadfast.evals.tasks import grading_scenario
 from steadfast.judges.types import Answer, Judge
@@ -72,18 +73,21 @@ def constant_scores(evals: Sequence[Eval], judge: Judge) -> dict[str, ScoresByEv
     """Each constant's grades on every item, and beside them "chance".
 
     Chance is the mean grade of an item's own replies, good and bad alike. "chance, without itself" grades each reply
-    by the item's other replies alone, so that none is compared with itself.
+    by the item's other replies alone, so that none is compared with itself. In an environment chance is the mean
+    outcome of its own ways to go on, and a constant that calls no tool leaves everything as it is.
 
     Args:
         evals: to answer.
         judge: an evaluation judge; what it cannot grade is left out of an eval's items.
     """
-    asked = [(e.name, *labelled) for e in evals for item in e.items() for labelled in _answers(e, item)]
+    judged = [e for e in evals if e.format == "replies"]
+    asked = [(e.name, *labelled) for e in judged for item in e.items() for labelled in _answers(e, item)]
     grades = judge.grade([answer for *_, answer in asked])
     by_item: dict[tuple[str, str, str], list[float]] = {}
     for (evaluation, label, item_id, _), grade in zip(asked, grades, strict=True):
         if grade.score is not None:
             by_item.setdefault((label, evaluation, item_id), []).append(grade.score)
+    by_item |= {(label, e.name, x.id): v for e in evals for x in e.environments().values() for label, v in _played(x)}
     scores: dict[str, dict[str, list[float]]] = {}
     for (label, evaluation, _), values in by_item.items():
         scores.setdefault(label, {}).setdefault(evaluation, []).append(float(np.mean(values)))
@@ -101,6 +105,13 @@ def _answers(evaluation: Eval, item: EvalItem) -> list[tuple[str, str, Answer]]:
             others = grading_scenario(evaluation, rest)
             asked += [("chance, without itself", item.id, Answer(others, side[k])) for side in (item.good, item.bad)]
     return asked
+
+
+def _played(environment: Environment) -> list[tuple[str, list[float]]]:
+    """What is scored of one environment: (label, outcomes)."""
+    ways = [Simulation.after(environment, way).score for way in (*environment.good, *environment.bad)]
+    untouched = Simulation.after(environment, ()).score
+    return [*((label, [untouched]) for label in CONSTANTS), ("chance", ways), ("chance, without itself", ways)]
 
 
 def _without(replies: tuple[str, ...], place: int) -> tuple[str, ...]:

@@ -9,19 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inspect_ai.model import (
-    ChatCompletionChoice,
-    ChatMessage,
-    ChatMessageAssistant,
-    GenerateConfig,
-    Model,
-    ModelAPI,
-    ModelOutput,
-    modelapi,
-)
+from anyio.from_thread import start_blocking_portal
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelAPI, ModelOutput, modelapi
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from steadfast.evals.acting import Episode
+from steadfast.evals.environment import Environment
+from steadfast.evals.tool_use import as_output, as_turns
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
 from steadfast.models.policy import eos_token_ids
@@ -94,6 +89,25 @@ class LocalModelAPI(ModelAPI):
                 self._answers[key] = (text, completion.finished)
             on_done(len(keys))
 
+    def prepare_episodes(
+        self, environments: Sequence[Environment], on_done: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Act in environments, all of them at once and turn by turn, so that each turn's replies are one batch.
+
+        Args:
+            environments: to act in.
+            on_done: told the number of episodes that have ended since the last call.
+        """
+        live = [Episode(e) for e in environments]
+        with start_blocking_portal() as portal:  # Inspect's tools are async, and a caller may be in a loop of its own
+            while live:
+                turns = [as_turns(e.messages, e.tool_info) for e in live]
+                self.prepare(turns, [])
+                outputs = [self._output(t, e.tool_info) for t, e in zip(turns, live, strict=True)]
+                going_on = [e for e, output in zip(live, outputs, strict=True) if portal.call(e.take, output)]
+                on_done(len(live) - len(going_on))
+                live = going_on
+
     def answer(self, messages: Sequence[Message]) -> tuple[str, bool]:
         """The greedy answer, and whether it ended within the limit."""
         key = _key(messages)
@@ -116,15 +130,16 @@ class LocalModelAPI(ModelAPI):
         config: GenerateConfig,
     ) -> ModelOutput:
         """Inspect's entry: the prepared answer."""
-        del tools, tool_choice, config
-        text, finished = self.answer(_turns(input))
-        message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
-        stop: Any = "stop" if finished else "max_tokens"
-        return ModelOutput(model=self.model_name, choices=[ChatCompletionChoice(message=message, stop_reason=stop)])
+        del tool_choice, config
+        return self._output(as_turns(input, tools), tools)
 
     def max_tokens(self) -> int | None:
         """The limit all answers share."""
         return self.max_new_tokens
+
+    def _output(self, turns: Sequence[Message], tools: Sequence[ToolInfo]) -> ModelOutput:
+        text, finished = self.answer(turns)
+        return as_output(self.model_name, text, finished=finished, tools=tools, turn=len(turns))
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         return encode_chat(self.tokenizer, messages, style=self.style)
@@ -142,12 +157,6 @@ class LocalModelAPI(ModelAPI):
 
 def _key(messages: Sequence[Message]) -> Conversation:
     return tuple((m.role, m.content) for m in messages)
-
-
-def _turns(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Inspect's messages as turns; benchmarks bring tools' results, which no chat template knows, and empty turns."""
-    spoken = [m for m in messages if m.text]
-    return [Message(role="user" if m.role == "tool" else m.role, content=m.text) for m in spoken]
 
 
 # Inspect writes the provider's registered name into its logs; the decorator hides the class's own signature.

@@ -12,7 +12,7 @@ from inspect_ai.model import Model
 
 from steadfast.evals.public import PublicEval, PublicEvalError, first_line, make_task, read_score
 from steadfast.evals.refusal import is_refusal
-from steadfast.evals.results import RESULT_SCHEMA
+from steadfast.evals.schema import RESULT_SCHEMA
 
 _SAMPLE_SECONDS = 1800
 """Limit on one sample, so that no benchmark hangs."""

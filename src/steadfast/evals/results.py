@@ -6,29 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
 from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 
 from steadfast.evals.battery import Eval
 from steadfast.evals.refusal import is_refusal
-
-RESULT_SCHEMA = {
-    "checkpoint": pl.String,
-    "kind": pl.String,
-    "eval": pl.String,
-    "construct": pl.String,
-    "domain": pl.String,
-    "source": pl.String,
-    "scoring": pl.String,
-    "item": pl.String,
-    "score": pl.Float64,
-    "answer": pl.String,
-    "finished": pl.Boolean,
-    "refused": pl.Boolean,
-    "detail": pl.String,
-}
-"""Columns of results.parquet. `kind`: "battery", "trait", "capability", "chat" or "public"; `score`: null, ungraded."""
 
 
 @dataclass(frozen=True)

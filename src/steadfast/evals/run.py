@@ -10,9 +10,12 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 
 from steadfast.corpus.scenario import GoldPair, Scenario
+from steadfast.evals.acting import acting_task
 from steadfast.evals.battery import Eval, EvalItem
+from steadfast.evals.environment import Environment
 from steadfast.evals.local_model import ChoiceRequest, local_model
-from steadfast.evals.results import RESULT_SCHEMA, Plan, plan_rows
+from steadfast.evals.results import Plan, plan_rows
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.tasks import choice_request, choice_task, generation_task, grading_scenario
 from steadfast.judges.types import Answer, Grade, Judge
 from steadfast.messages import Message
@@ -20,7 +23,7 @@ from steadfast.models.pretrained import LoadedModel
 from steadfast.models.scoring import LowerLayers
 from steadfast.tasks.item import TaskItem
 
-__all__ = ["RESULT_SCHEMA", "Measurement", "Reply", "build_plans", "evaluate"]
+__all__ = ["Measurement", "Reply", "build_plans", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Measurement:
     Attributes:
         evals: of the battery, with their items.
         choice: score the battery's and the traits' replies by likelihood, or by letters for a model that shows none.
-        generated: items of the battery that are also answered freely, by eval.
+        generated: items of the battery that are also answered freely, or acted in, by eval.
         chat: harmless everyday requests, answered freely.
         scenarios: held-out scenarios, answered freely.
         gold: gold pairs by scenario, for `choice` scoring of the held-out ones.
@@ -57,8 +60,8 @@ class Measurement:
 
     @property
     def requests(self) -> int:
-        """Likelihood requests and answers it takes, for progress."""
-        return len(self.choices()) + len(self.conversations())
+        """Likelihood requests, answers and episodes it takes, for progress."""
+        return len(self.choices()) + len(self.conversations()) + len(self.environments())
 
     def choices(self) -> list[ChoiceRequest]:
         """Every likelihood request, in order."""
@@ -70,10 +73,20 @@ class Measurement:
     def conversations(self) -> list[tuple[Message, ...]]:
         """Every conversation to answer freely, in order."""
         chat = self.chat[1] if self.chat else []
-        generated = [item for members in self.generated.values() for item in members]
+        judged = [name for name in self.generated if self.evals[name][0].format == "replies"]
+        generated = [item for name in judged for item in self.generated[name]]
         capability = [item for members in self.capability.values() for item in members]
         scenarios = self.scenarios if self.answer_scenarios else ()
         return [i.messages for i in [*generated, *chat, *scenarios, *capability]]
+
+    def environments(self) -> list[Environment]:
+        """Every environment to act in, in order."""
+        return [e for name in self.generated for e in self.acted(name)]
+
+    def acted(self, name: str) -> list[Environment]:
+        """The environments of an eval to act in."""
+        environments = self.evals[name][0].environments()
+        return [environments[item.id] for item in self.generated.get(name, ()) if item.id in environments]
 
     def trait_items(self) -> list[tuple[Scenario, EvalItem]]:
         """Held-out scenarios with gold answers, as items of likelihood scoring."""
@@ -110,7 +123,8 @@ def evaluate(
         lower_layers=lower_layers,
     )
     api.prepare(measurement.conversations(), measurement.choices(), on_done)
-    plans = build_plans(measurement, lambda messages: Reply(*api.answer(messages)), choice_task)
+    api.prepare_episodes(measurement.environments(), on_done)
+    plans = build_plans(measurement, lambda messages: Reply(*api.answer(messages)), choice_task, acting_task)
     logs = inspect_eval(
         [plan.task for plan in plans],
         model=inspect_model,
@@ -135,25 +149,29 @@ class Reply(NamedTuple):
 
 Ask = Callable[[Sequence[Message]], Reply]
 ChoiceTask = Callable[[Eval, Sequence[EvalItem]], Task]
+ActingTask = Callable[[Eval, Sequence[Environment]], Task]
 
 
-def build_plans(measurement: Measurement, ask: Ask, choice: ChoiceTask) -> list[Plan]:
+def build_plans(measurement: Measurement, ask: Ask, choice: ChoiceTask, act: ActingTask) -> list[Plan]:
     """The Inspect tasks of a measurement, its free answers graded.
 
     Args:
         measurement: what to measure.
         ask: the model's answer to a conversation, made before.
         choice: makes the task of `choice` scoring for an eval and its items.
+        act: makes the task of acting in an eval's environments.
     """
-    return [*_battery_plans(measurement, ask, choice), *_other_plans(measurement, ask, choice)]
+    return [*_battery_plans(measurement, ask, choice, act), *_other_plans(measurement, ask, choice)]
 
 
-def _battery_plans(m: Measurement, ask: Ask, choice: ChoiceTask) -> list[Plan]:
+def _battery_plans(m: Measurement, ask: Ask, choice: ChoiceTask, act: ActingTask) -> list[Plan]:
     plans: list[Plan] = []
     for name, (evaluation, items) in m.evals.items():
         if m.choice:
             plans.append(Plan(choice(evaluation, items), "battery", evaluation, "choice"))
-        if generated := m.generated.get(name):
+        if environments := m.acted(name):
+            plans.append(Plan(act(evaluation, environments), "battery", evaluation, "generation"))
+        elif generated := m.generated.get(name):
             plans.append(_generation_plan("battery", evaluation, generated, m.judge, ask))
     if m.chat is not None:
         plans.append(_generation_plan("chat", m.chat[0], m.chat[1], m.judge, ask))

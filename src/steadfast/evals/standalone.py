@@ -22,8 +22,8 @@ from steadfast.errors import DataError, JudgeError, RecipeError
 from steadfast.evals.battery import Eval, battery
 from steadfast.evals.public import PublicEval, PublicEvalError, check_reach, public_evals, select_public
 from steadfast.evals.public_run import run_public
-from steadfast.evals.results import RESULT_SCHEMA
 from steadfast.evals.run import Measurement
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.subject import Subject, open_subject
 from steadfast.files import write_atomically, write_json
 from steadfast.judges import Judge, make_judge, protocol_hash
@@ -207,7 +207,8 @@ def _texts(measurement: Measurement) -> list[Any]:
     scenarios = [s.model_dump(mode="json") for s in measurement.scenarios]
     gold = [measurement.gold[s.id].model_dump(mode="json") for s in measurement.scenarios if s.id in measurement.gold]
     tasks = [[m.model_dump() for m in i.messages] for members in measurement.capability.values() for i in members]
-    return [items, scenarios, gold, tasks]
+    environments = [e.model_dump(mode="json") for e in measurement.environments()]
+    return [items, scenarios, gold, tasks, environments]
 
 
 def _claim(out: Path, protocol: dict[str, Any]) -> None:

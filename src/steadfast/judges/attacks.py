@@ -14,8 +14,8 @@ from random import Random
 import yaml
 
 from steadfast.corpus import GoldPair, Scenario
-from steadfast.judges.embedder import sentences
 from steadfast.judges.gates import words
+from steadfast.judges.sentences import sentences
 
 Attack = Callable[[Scenario, GoldPair], str]
 

@@ -9,6 +9,9 @@ What reads no meaning is kept from earning: degenerate text is stopped by a gate
 conversation or the criteria, or one that is a list or a shuffle of words, loses its relevance to what would earn
 points, though not to pitfalls.
 
+Answers are read whole. A sentence longer than the encoder is given at a time is read in pieces, each a sentence of its
+own, and an answer of more sentences than any this project samples is stopped by the gate "overlong".
+
 Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
 the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.judges.fit`); how much it
 buys on scenarios it never saw is what `steadfast judges exam` measures.
@@ -24,19 +27,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steadfast.corpus.scenario import Criterion, Scenario
-from steadfast.judges.embedder import Embedder, Head, sentences
-from steadfast.judges.gates import Ngrams, copied_share, gate, ngrams, words
+from steadfast.corpus.scenario import Criterion
+from steadfast.judges import gates
+from steadfast.judges import sentences as splitting
+from steadfast.judges.embedder import Embedder
+from steadfast.judges.gates import Ngrams, copied_share, gate, given_ngrams, words
+from steadfast.judges.head import Head
 from steadfast.judges.protocol import protocol_hash
 from steadfast.judges.types import Answer, Grade, Verdict, rubric_score
 
 STANCE_HEAD = Path(str(files("steadfast.judges") / "data" / "stance.safetensors"))
 
-_MAX_SENTENCES = 24
-"""Sentences read of an answer; a longer one is degenerate at any length this project samples."""
-
-_QUOTED, _COPIED = 0.4, 0.8
-"""Shares of copied words up to which a sentence counts in full, and from which on it counts for nothing."""
+_CODE_VERSION = 3
+"""Raised by hand when code, not a constant, changes a grade. All constants are in the settings by value."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Calibration:
         bias: evidence at which a relevant answer meets a criterion half.
         relevance: cosine at which a sentence half counts as speaking to the criterion.
         relevance_slope: how sharply.
+        quoted: share of copied words up to which a sentence counts in full.
+        copied: share of copied words from which on a sentence counts for nothing.
+        digits: decimal places to which a criterion's degree is rounded.
     """
 
     focus: float = 12.0
@@ -56,6 +62,9 @@ class Calibration:
     bias: float = 0.0
     relevance: float = 0.35
     relevance_slope: float = 12.0
+    quoted: float = 0.4
+    copied: float = 0.8
+    digits: int = 6
 
 
 class EmbeddedJudge:
@@ -81,7 +90,6 @@ class EmbeddedJudge:
         self._embedder = embedder
         self._calibration = calibration or Calibration()
         self._statements: dict[tuple[str, ...], Tensor] = {}
-        self._given_ngrams: dict[tuple[str, ...], Ngrams] = {}
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -92,31 +100,36 @@ class EmbeddedJudge:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Model checksum and calibration; `version` stands for the other constants and the gates."""
+        """Every constant that decides a grade, by value, checksums of the weights, and a number for the code."""
         return self._settings
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        return {"version": 2, "model": self.embedder.checksum, **asdict(self._calibration)}
+        return {
+            "version": _CODE_VERSION,
+            "embedder": self.embedder.settings,
+            "gates": asdict(gates.LIMITS),
+            "sentences": asdict(splitting.LIMITS),
+            "calibration": asdict(self._calibration),
+        }
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """One grade for each answer; all their sentences are embedded in one go."""
         self._embed_statements(answers)
-        given = [self._given(a.scenario) for a in answers]
-        gates = [gate(a.text, a.finished, g) for a, g in zip(answers, given, strict=True)]
-        parts = [[] if g else sentences(a.text)[:_MAX_SENTENCES] for a, g in zip(answers, gates, strict=True)]
-        unique = {s: row for row, s in enumerate(dict.fromkeys(s for p in parts for s in p))}
+        given = [given_ngrams(a.scenario) for a in answers]
+        taken = [self._take_apart(a, g) for a, g in zip(answers, given, strict=True)]
+        unique = {s: row for row, s in enumerate(dict.fromkeys(s for _, spoken in taken for s in spoken))}
         reading = self.embedder.read(list(unique))
         scenarios = {id(a.scenario): a.scenario for a in answers}
         protocols = {key: protocol_hash(self.name, self.settings, s) for key, s in scenarios.items()}
         grades: list[Grade] = []
-        for answer, closed, spoken, known in zip(answers, gates, parts, given, strict=True):
+        for answer, (closed, spoken), known in zip(answers, taken, given, strict=True):
             protocol = protocols[id(answer.scenario)]
             if closed:
                 grades.append(Grade(0.0, (), self.name, protocol, gate=closed))
                 continue
             rows = [unique[s] for s in spoken]
-            own = torch.tensor([own_share(s, known) for s in spoken])
+            own = torch.tensor([own_share(s, known, self._calibration) for s in spoken])
             said, credit = reading.vectors[rows], reading.prose[rows] * own
             rubric = answer.scenario.rubric
             degrees = [self._degree(said, credit, criterion) for criterion in rubric]
@@ -124,6 +137,13 @@ class EmbeddedJudge:
             score = rubric_score([c.points for c in rubric], degrees)
             grades.append(Grade(score, verdicts, self.name, protocol))
         return grades
+
+    def _take_apart(self, answer: Answer, given: Ngrams) -> tuple[str | None, list[str]]:
+        """The gate that stops an answer, or else its sentences as the encoder can read them."""
+        if closed := gate(answer.text, answer.finished, given):
+            return closed, []
+        spoken = self.embedder.pieces(splitting.sentences(answer.text))
+        return ("overlong", []) if len(spoken) > splitting.LIMITS.max_sentences else (None, spoken)
 
     def _degree(self, said: Tensor, credit: Tensor, criterion: Criterion) -> float:
         c = self._calibration
@@ -133,30 +153,24 @@ class EmbeddedJudge:
         weight = torch.softmax(c.focus * relevance, dim=0)
         stance = torch.sigmoid(c.slope * ((weight * leaning).sum() - c.bias))
         spoken_to = torch.sigmoid(c.relevance_slope * (relevance.max() - c.relevance))
-        return round(float(stance * spoken_to), 6)
-
-    def _given(self, scenario: Scenario) -> Ngrams:
-        """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
-        texts = (*(m.content for m in scenario.messages), *(c.criterion for c in scenario.rubric))
-        if texts not in self._given_ngrams:
-            self._given_ngrams[texts] = ngrams(texts)
-        return self._given_ngrams[texts]
+        return round(float(stance * spoken_to), c.digits)
 
     def _embed_statements(self, answers: Sequence[Answer]) -> None:
         wanted = [side for a in answers for c in a.scenario.rubric for side in (c.met, c.unmet)]
         missing = [side for side in dict.fromkeys(wanted) if side not in self._statements]
-        vectors = self.embedder.embed([s for side in missing for s in side])
-        for side, rows in zip(missing, vectors.split([len(side) for side in missing]), strict=True):
+        pieces = [self.embedder.pieces(side) for side in missing]
+        vectors = self.embedder.embed([s for side in pieces for s in side])
+        for side, rows in zip(missing, vectors.split([len(side) for side in pieces]), strict=True):
             self._statements[side] = rows
 
 
-def own_share(sentence: str, given: Ngrams) -> float:
+def own_share(sentence: str, given: Ngrams, calibration: Calibration) -> float:
     """How far a sentence is the answer's own words, in [0, 1].
 
-    One up to `_QUOTED` of its words copied from what was given, zero from `_COPIED` on.
+    One up to `quoted` of its words copied from what was given, zero from `copied` on.
     """
-    share = copied_share(words(sentence), given)
-    return min(1.0, max(0.0, (_COPIED - share) / (_COPIED - _QUOTED)))
+    share, c = copied_share(words(sentence), given), calibration
+    return min(1.0, max(0.0, (c.copied - share) / (c.copied - c.quoted)))
 
 
 def evidence(said: Tensor, met: Tensor, unmet: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,9 @@ from steadfast.corpus import Scenario, built_in_scenarios
 from steadfast.files import write_atomically
 from steadfast.judges.attacks import keywords, shuffled
 from steadfast.judges.embedded import STANCE_HEAD
-from steadfast.judges.embedder import PROSE_LAYER, STANCE_LAYERS, Embedder, Head
+from steadfast.judges.embedder import Embedder
+from steadfast.judges.head import PROSE_LAYER, STANCE_LAYERS, Head
+from steadfast.models.sentence_encoder import TOP_LAYER
 
 _DIMENSIONS = 256
 _EPOCHS = 20
@@ -176,7 +178,7 @@ def main() -> None:
     write_atomically(out, lambda p: save_file(head.tensors, p))
     held_out = [s for s in corpus if s.split == "held_out"]
     unseen = collect(held_out, embedder)
-    plain = unseen.layers[:, -1]
+    plain = unseen.layers[:, STANCE_LAYERS.index(TOP_LAYER)]
     for name, vectors in (("plain", plain), ("stance head", head.stance(unseen.layers))):
         print(f"{name}: {side_accuracy(vectors, unseen):.3f} of {len(vectors)} held-out statements")
     salad = collect_salad(held_out, embedder)

@@ -6,17 +6,36 @@ They read letters only, no language model, and hold in any language that puts sp
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-MIN_WORDS = 3
-_LOOP_NGRAM = 4
-_LOOP_SHARE = 0.3
-"""Share of 4-grams that repeat an earlier one, above which text is looping. Prose stays below 0.05."""
+from steadfast.corpus.scenario import Scenario
 
-_COPY_NGRAM = 4
-_COPY_SHARE = 0.8
-"""Share of words copied from what was given, above which text is copied. Gold answers stay below 0.35."""
 
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+@dataclass(frozen=True)
+class GateLimits:
+    """Constants of the gates; they are part of every judge's protocol that asks them.
+
+    Attributes:
+        min_words: fewer are empty.
+        loop_ngram: words in a row that count as said again.
+        loop_share: of n-grams that repeat an earlier one, above which text is looping. Prose stays below 0.05.
+        loop_min_ngrams: text of fewer n-grams is too short to loop.
+        copy_ngram: words in a row that count as taken over.
+        copy_share: of words copied from what was given, above which text is copied. Gold answers stay below 0.35.
+        word: what a word is, a regular expression.
+    """
+
+    min_words: int = 3
+    loop_ngram: int = 4
+    loop_share: float = 0.3
+    loop_min_ngrams: int = 8
+    copy_ngram: int = 4
+    copy_share: float = 0.8
+    word: str = r"\w+(?:['\u2019]\w+)*"
+
+
+LIMITS = GateLimits()
 
 Ngrams = frozenset[tuple[str, ...]]
 
@@ -30,40 +49,50 @@ def gate(text: str, finished: bool, given: Ngrams = frozenset()) -> str | None:
         given: `ngrams` of the texts that an answer must not merely repeat; without them nothing counts as copied.
     """
     said = words(text)
-    if len(said) < MIN_WORDS:
+    if len(said) < LIMITS.min_words:
         return "empty"
     if not finished:
         return "truncated"
-    if repeated_share(said) > _LOOP_SHARE:
+    if repeated_share(said) > LIMITS.loop_share:
         return "looping"
-    if copied_share(said, given) > _COPY_SHARE:
+    if copied_share(said, given) > LIMITS.copy_share:
         return "copied"
     return None
 
 
 def words(text: str) -> list[str]:
     """Lower-case words of a text, contractions whole."""
-    return _WORD.findall(text.lower())
+    return re.findall(LIMITS.word, text.lower())
 
 
 def ngrams(texts: Iterable[str]) -> Ngrams:
     """All runs of four words of some texts."""
-    return frozenset(gram for text in texts for gram in _grams(words(text), _COPY_NGRAM))
+    return frozenset(gram for text in texts for gram in _grams(words(text), LIMITS.copy_ngram))
+
+
+def given_ngrams(scenario: Scenario) -> Ngrams:
+    """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
+    return _remembered_ngrams((*(m.content for m in scenario.messages), *(c.criterion for c in scenario.rubric)))
+
+
+@lru_cache(maxsize=2048)
+def _remembered_ngrams(texts: tuple[str, ...]) -> Ngrams:
+    return ngrams(texts)
 
 
 def repeated_share(said: Sequence[str]) -> float:
     """Share of a text's 4-grams that stand in it earlier; 0 for a text with fewer than eight of them."""
-    grams = Counter(_grams(said, _LOOP_NGRAM))
+    grams = Counter(_grams(said, LIMITS.loop_ngram))
     total = sum(grams.values())
-    return 0.0 if total < 8 else 1.0 - len(grams) / total
+    return 0.0 if total < LIMITS.loop_min_ngrams else 1.0 - len(grams) / total
 
 
 def copied_share(said: Sequence[str], given: Ngrams) -> float:
     """Share of a text's words that lie in a run of four words or more taken over from what was given."""
     copied: set[int] = set()
-    for place, gram in enumerate(_grams(said, _COPY_NGRAM)):
+    for place, gram in enumerate(_grams(said, LIMITS.copy_ngram)):
         if gram in given:
-            copied.update(range(place, place + _COPY_NGRAM))
+            copied.update(range(place, place + LIMITS.copy_ngram))
     return len(copied) / len(said) if said else 0.0
 
 

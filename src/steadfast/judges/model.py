@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib.util import find_spec
 from os import environ
@@ -20,7 +20,8 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, ge
 from transformers.utils import logging as transformers_logging
 
 from steadfast.errors import JudgeError
-from steadfast.judges.gates import gate
+from steadfast.judges import gates
+from steadfast.judges.gates import gate, given_ngrams
 from steadfast.judges.model_prompt import (
     PROMPT_HASH,
     SCALE,
@@ -38,6 +39,9 @@ from steadfast.models.pretrained import hash_weights, locate
 T = TypeVar("T")
 
 _MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
+
+_CODE_VERSION = 2
+"""Raised by hand when code, not a constant or the prompt, changes a grade."""
 
 _GIVE_UP_AFTER = 5
 """Calls failed in a row, each after its own retries, after which the rest of a batch is not tried."""
@@ -159,9 +163,9 @@ class ModelJudge:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Model, prompt, scale and sampling: all that decides a grade besides the scenario and the answer."""
+        """Model, prompt, scale, gates and sampling: all that decides a grade besides the scenario and the answer."""
         return {
-            "version": 1,
+            "version": _CODE_VERSION,
             "model": self.name,
             "model_args": self._model_args,
             "weights": self._weights,
@@ -169,6 +173,7 @@ class ModelJudge:
             "scale": len(SCALE),
             "structured": self._structured,
             "repairs": self._repairs,
+            "gates": asdict(gates.LIMITS),
             **self._sampling,
         }
 
@@ -189,7 +194,7 @@ class ModelJudge:
 
     async def _grade(self, answer: Answer, batch: _Batch) -> Grade:
         protocol = protocol_hash(self.name, self.settings, answer.scenario)
-        if closed := gate(answer.text, answer.finished):
+        if closed := gate(answer.text, answer.finished, given_ngrams(answer.scenario)):
             return Grade(0.0, (), self.name, protocol, gate=closed)
         # Inspect queues calls by `max_connections` too, but behind its door: the budget must be asked when a call is
         # due, not when it joins the queue.

@@ -40,7 +40,8 @@ class Grade:
         verdicts: one a criterion, in the rubric's order; empty where a gate decided or nothing was graded.
         judge: its name.
         protocol: hash of all that decides the grade besides the answer (see `protocol_hash`).
-        gate: "empty", "looping", "truncated" or "copied" where the text earned nothing before any rubric was read.
+        gate: "empty", "truncated", "looping", "copied" or, of the embedded judges, "overlong", where the text earned
+            nothing before any rubric was read.
         error: why there is no score.
         detail: what else is kept with the grade, such as a language model's raw replies.
     """

@@ -9,8 +9,8 @@ import polars as pl
 
 from steadfast.corpus import Scenario
 from steadfast.messages import Message
-from steadfast.report.loading import BASELINE, Run
-from steadfast.study.arms import PRE_RL
+from steadfast.report.loading import Run
+from steadfast.study.arms import BASELINE, PRE_RL
 
 _TURNS = 3
 _ROLLOUTS_PER_POOL = 2

@@ -12,18 +12,10 @@ from polars.exceptions import PolarsError
 
 from steadfast.corpus import Scenario, built_in_scenarios, load_scenarios
 from steadfast.errors import SteadfastError
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import read_json_lines
-from steadfast.study.arms import PRE_RL
+from steadfast.study.arms import ARMS, BASELINE, PRE_RL
 from steadfast.study.recipe import Recipe, load_recipe
-
-BASELINE = "baseline"
-_LEADS = ("trait", "health-only", "no-health-no-science", "helpfulness")
-_COLUMNS = frozenset(
-    (
-        *("checkpoint", "kind", "eval", "construct", "domain", "source", "scoring", "item"),
-        *("score", "answer", "finished", "refused", "detail"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Run:
     @property
     def treatments(self) -> tuple[str, ...]:
         """The arms that are no control, the leading one first."""
-        return tuple(sorted((a for a in self.arms if a != BASELINE), key=_LEADS.index))
+        return tuple(a for a in ARMS if a in self.arms and a != BASELINE)
 
     @cached_property
     def scenarios(self) -> dict[str, Scenario]:
@@ -137,7 +129,7 @@ def read_results(file: Path) -> pl.DataFrame:
         SteadfastError: it cannot be read, or lacks columns.
     """
     results = _read_parquet(file)
-    missing = sorted(_COLUMNS - set(results.columns))
+    missing = sorted(RESULT_SCHEMA.keys() - set(results.columns))
     if missing:
         raise SteadfastError(f"{file}: columns missing: {', '.join(missing)}")
     return results.with_columns(pl.col("score").cast(pl.Float64).fill_nan(None))

@@ -13,12 +13,13 @@ from steadfast.files import write_text
 from steadfast.report import wording
 from steadfast.report.answers import examples, rollouts
 from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
+from steadfast.report.json_summary import summary_json
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
 from steadfast.report.structure import movement_of_run
 from steadfast.report.structure_page import report_environment, structure_context
-from steadfast.report.summary import Versus, all_versus, summary_json
+from steadfast.report.summary import Versus, all_versus
 from steadfast.report.svg import Picture
 from steadfast.study.arms import ARMS, PRE_RL
 
@@ -53,7 +54,7 @@ def _context(run: Run) -> dict[str, Any]:
         "lead": lead,
         "bounds": wording.bounds,
         "direction": wording.direction,
-        "question": wording.question(lead.treatment),
+        "question": ARMS[lead.treatment].question,
         "headline": wording.headline(lead),
         "headline_direction": _headline_direction(lead),
         "findings": _findings(lead, before if before is not lead else None),
@@ -69,7 +70,7 @@ def _context(run: Run) -> dict[str, Any]:
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
         "titles": {e.name: e.title for e in battery()},
-        "questions": {name: ARMS[name].question for name in run.arms},
+        "questions": {name: ARMS[name].role for name in run.arms},
         "limits": limits(run, lead),
         "recipe": (run.directory / "recipe.yaml").read_text(encoding="utf-8"),
         "hashes": _flat(run.protocol),

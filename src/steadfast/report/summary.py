@@ -5,18 +5,14 @@ of refusals, is compared like a score, by putting 0 and 1 into the score column.
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
-from math import isfinite
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
 from steadfast.analysis import Comparison, EvalComparison, compare
 from steadfast.evals.battery import HEALTH_DOMAINS
-from steadfast.report.loading import BASELINE, Run, load_run
-from steadfast.report.structure import Movement, movement_json, movement_of_run
-from steadfast.study.arms import ARMS, PRE_RL
+from steadfast.report.loading import Run
+from steadfast.study.arms import ARMS, BASELINE, PRE_RL
 
 _TRAINING_SCORE = pl.col("detail").str.json_path_match("$.training_judge_score").cast(pl.Float64, strict=False)
 _PAIRS_WON = pl.col("detail").str.json_path_match("$.pairs_won").cast(pl.Float64, strict=False)
@@ -46,14 +42,10 @@ class Scope:
 
 
 _SCOPES = {
-    "health-only": Scope("outside health", exclude=HEALTH_DOMAINS),
-    "no-health-no-science": Scope("on health", only=HEALTH_DOMAINS),
+    "all": Scope(""),
+    "outside health": Scope("outside health", exclude=HEALTH_DOMAINS),
+    "on health": Scope("on health", only=HEALTH_DOMAINS),
 }
-
-
-def scope_of(arm: str) -> Scope:
-    """The scope of an arm's headline."""
-    return _SCOPES.get(arm, Scope(""))
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ class Versus:
 
 def versus(run: Run, treatment: str, control: str) -> Versus:
     """Compare two checkpoints of a run in all that was measured."""
-    scope = scope_of(treatment)
+    scope = _SCOPES[ARMS[treatment].scope]
     battery = run.rows("battery")
     scoring = "choice" if (battery["scoring"] == "choice").any() else "generation"
     free_rows, trait_rows = run.rows("battery", "generation"), run.rows("trait", "generation")
@@ -158,40 +150,6 @@ def all_versus(run: Run) -> list[Versus]:
     return [versus(run, *pair) for pair in pairs]
 
 
-def summarize(directory: Path) -> dict[str, Any]:
-    """The headline numbers of a finished run, ready for JSON; NaN is null. Scores and shares lie in [0, 1].
-
-    Raises:
-        SteadfastError: the run is unfinished, or a file of it cannot be read.
-    """
-    run = load_run(directory)
-    return summary_json(run, all_versus(run), movement_of_run(run))
-
-
-def summary_json(run: Run, comparisons: list[Versus], moved: Movement | None) -> dict[str, Any]:
-    """`summarize` for a run already read and analysed."""
-    from steadfast.report.wording import headline, question
-
-    lead = comparisons[0]
-    return finite(
-        {
-            "run": run.recipe.name,
-            "about": run.recipe.about,
-            "question": question(lead.treatment),
-            "headline": headline(lead),
-            "model": run.recipe.model.name,
-            "steps": run.recipe.training.steps,
-            "share": run.recipe.share,
-            "seed": run.recipe.seed,
-            "seconds": sum(run.sessions),
-            "protocol": dict(run.protocol),
-            "ungraded": int(run.results["score"].is_null().sum()),
-            "comparisons": [asdict(v) for v in comparisons],
-            "structure": None if moved is None else movement_json(moved),
-        }
-    )
-
-
 def _compare(rows: pl.DataFrame, treatment: str, control: str, scope: Scope) -> Comparison | None:
     rows = _within(rows, scope)
     if not _paired(rows, (treatment, control)):
@@ -228,14 +186,3 @@ def _where_both(rows: pl.DataFrame, checkpoints: Collection[str], holds: pl.Expr
     """Items for which something holds in each of the checkpoints."""
     rows = rows.filter(pl.col("checkpoint").is_in(list(checkpoints)))
     return rows.filter(holds.all().over("eval", "item"))
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with null for every number that is not finite."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return value

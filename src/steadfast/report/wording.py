@@ -3,35 +3,13 @@
 from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
-from steadfast.report.loading import BASELINE
 from steadfast.report.summary import Versus
-from steadfast.study.arms import PRE_RL
-
-_QUESTIONS = {
-    "trait": "If a model is rewarded for beneficial traits, what else changes, and what does it cost?",
-    "health-only": (
-        "If a model is rewarded for beneficial traits in health conversations alone, "
-        "do evals outside health improve too, and what does it cost?"
-    ),
-    "no-health-no-science": (
-        "If a model is rewarded for beneficial traits everywhere but in health and science, do health evals improve?"
-    ),
-    "helpfulness": (
-        "Is it the reward or the data: do the trait conversations move the evals "
-        "when they are rewarded for generic helpfulness?"
-    ),
-    BASELINE: "What does reinforcement learning on standard tasks alone change? (The recipe has no treatment arm.)",
-}
+from steadfast.study.arms import BASELINE, PRE_RL
 
 SCORING_WORDS = {
     "choice": "by likelihood of the good over the tempting bad reply",
     "generation": "by free answers, judged",
 }
-
-
-def question(arm: str) -> str:
-    """The question an arm answers."""
-    return _QUESTIONS[arm]
 
 
 def points(value: float, *, sign: bool = True) -> str:

@@ -7,7 +7,10 @@ from typing import Literal
 from steadfast.corpus.definitions import domains
 from steadfast.corpus.scenario import Scenario
 
-PRE_RL = "pre-RL"
+PRE_RL, BASELINE = "pre-RL", "baseline"
+"""The checkpoints that arms are compared with."""
+
+Scope = Literal["all", "outside health", "on health"]
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,18 @@ class Arm:
         slice: "standard" tasks, or "trait" conversations.
         reward: on the slice: each scenario's own "rubric", generic "helpfulness", or the task's check ("standard").
         domains: the slice's domains; None for all.
-        question: what the arm answers.
+        role: what it is in the experiment, in a few words.
+        question: what it answers.
+        scope: the evals its question is about.
     """
 
     name: str
     slice: Literal["standard", "trait"]
     reward: Literal["standard", "rubric", "helpfulness"]
     domains: frozenset[str] | None
+    role: str
     question: str
+    scope: Scope = "all"
 
     def scenarios(self, training: Sequence[Scenario]) -> list[Scenario]:
         """The scenarios of its slice."""
@@ -42,14 +49,31 @@ def _all_but(*left_out: str) -> frozenset[str]:
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("baseline", "standard", "standard", None, "compute-matched control: same prompts, same compute"),
-        Arm("trait", "trait", "rubric", None, "the intervention"),
+        Arm(
+            BASELINE,
+            "standard",
+            "standard",
+            None,
+            "compute-matched control: same prompts, same compute",
+            "What does reinforcement learning on standard tasks alone change? (The recipe has no treatment arm.)",
+        ),
+        Arm(
+            "trait",
+            "trait",
+            "rubric",
+            None,
+            "the intervention",
+            "If a model is rewarded for beneficial traits, what else changes, and what does it cost?",
+        ),
         Arm(
             "health-only",
             "trait",
             "rubric",
             frozenset({"health"}),
             "does one domain carry over to the others?",
+            "If a model is rewarded for beneficial traits in health conversations alone, "
+            "do evals outside health improve too, and what does it cost?",
+            "outside health",
         ),
         Arm(
             "no-health-no-science",
@@ -57,7 +81,19 @@ ARMS = {
             "rubric",
             _all_but("health", "science"),
             "do health evals rise without health data?",
+            "If a model is rewarded for beneficial traits everywhere but in health and science, "
+            "do health evals improve?",
+            "on health",
         ),
-        Arm("helpfulness", "trait", "helpfulness", None, "is it the reward or the data?"),
+        Arm(
+            "helpfulness",
+            "trait",
+            "helpfulness",
+            None,
+            "is it the reward or the data?",
+            "Is it the reward or the data: do the trait conversations move the evals "
+            "when they are rewarded for generic helpfulness?",
+        ),
     )
 }
+"""By name; reports show the treatments in this order."""

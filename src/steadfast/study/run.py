@@ -20,7 +20,8 @@ import torch
 import yaml
 
 from steadfast.errors import JudgeError, RecipeError, SteadfastError
-from steadfast.evals.run import RESULT_SCHEMA, evaluate
+from steadfast.evals.run import evaluate
+from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import write_atomically, write_json, write_json_lines, write_text
 from steadfast.judges import CachedJudge, make_judge, protocol_hash
 from steadfast.judges.types import Answer, Judge
@@ -156,6 +157,7 @@ def _protocol(study: Study, model: LoadedModel) -> dict[str, Any]:
     texts = {
         "scenarios": [s.model_dump(mode="json") for s in data.scenarios],
         "evals": [i.model_dump(mode="json") for e in data.evals for i in e.items()],
+        "environments": [x.model_dump(mode="json") for e in data.evals for x in e.environments().values()],
     }
     return {
         "recipe": protocol_hash("recipe", recipe.model_dump(mode="json")),

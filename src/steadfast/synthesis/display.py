@@ -62,7 +62,8 @@ class Display:
 
 def embedder(console: Console) -> Embed | None:
     """Embeddings of conversations; None, with a line that says so, where their weights are out of reach."""
-    from steadfast.judges.conversations import WINDOW, conversation_embeddings
+    from steadfast.models.conversations import conversation_embeddings
+    from steadfast.models.sentence_encoder import WINDOW
     from steadfast.models.wheels import ALL_MINILM_L6, cache_dir
 
     try:

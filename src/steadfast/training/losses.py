@@ -102,12 +102,10 @@ class PolicyLoss:
     Attributes:
         loss: scalar with gradient.
         clipped_tokens: tokens whose ratio left the clip range on the side that counts.
-        kl_sum: sum of the k3 estimates, 0 without a reference.
     """
 
     loss: Tensor
     clipped_tokens: int
-    kl_sum: float
 
 
 def policy_loss(
@@ -154,11 +152,7 @@ def policy_loss(
     clipped_N = ratio_N.clamp(1.0 - clip_low, 1.0 + clip_high)
     surrogate_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
     per_token_N = -surrogate_N
-    kl_sum = 0.0
-    if reference_N is not None:
-        kl_N = kl_k3(logprobs_N, reference_N)
-        kl_sum = float(kl_N.detach().sum())
-        if kl_coef:
-            per_token_N = per_token_N + kl_coef * kl_N
+    if reference_N is not None and kl_coef:
+        per_token_N = per_token_N + kl_coef * kl_k3(logprobs_N, reference_N)
     outside = ((ratio_N < 1.0 - clip_low) & (advantage_N < 0)) | ((ratio_N > 1.0 + clip_high) & (advantage_N > 0))
-    return PolicyLoss((per_token_N * weights_N).sum(), int(outside.sum()), kl_sum)
+    return PolicyLoss((per_token_N * weights_N).sum(), int(outside.sum()))

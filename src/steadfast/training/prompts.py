@@ -49,11 +49,9 @@ class TrainingPrompt:
         pool: which part of the mixture it belongs to; rewards are logged by pool.
         messages: the conversation up to the model's turn.
         reward: grades its completions.
-        max_new_tokens: this prompt's own limit, below the run's; None for the run's.
     """
 
     id: str
     pool: Pool
     messages: tuple[Message, ...]
     reward: Reward
-    max_new_tokens: int | None = None

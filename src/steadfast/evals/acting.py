@@ -1,0 +1,150 @@
+"""Free play of agentic evals: a model acts in a simulated environment through Inspect's tools."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    ModelOutput,
+    execute_tools,
+    get_model,
+)
+from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.tool import ToolCall, ToolDef, ToolInfo, ToolParam, ToolParams
+
+from steadfast.evals.battery import Eval
+from steadfast.evals.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
+from steadfast.evals.refusal import is_refusal
+
+
+class Episode:
+    """One environment being acted in, from the decision on: the calls before it have been made.
+
+    Attributes:
+        simulation: what has become true.
+        messages: the conversation so far, in Inspect's types.
+        tools: the environment's, as Inspect calls them.
+        finished: the agent ended it itself, within the limits of calls and of tokens.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self.simulation = Simulation(environment)
+        self.messages: list[ChatMessage] = [
+            ChatMessageSystem(content=environment.system),
+            ChatMessageUser(content=environment.task),
+        ]
+        for number, call in enumerate(environment.before):
+            made = ToolCall(id=f"before-{number}", function=call.tool, arguments=dict(call.arguments))
+            result = self.simulation.call(call)
+            self.messages += [
+                ChatMessageAssistant(content="", tool_calls=[made]),
+                ChatMessageTool(content=result, tool_call_id=made.id, function=call.tool),
+            ]
+        self.tools = [_inspect_tool(tool, self.simulation) for tool in environment.tools]
+        self.finished = False
+        self._turns = 0
+
+    async def take(self, output: ModelOutput) -> bool:
+        """Carry out a reply's calls; returns whether the agent has another turn."""
+        self.messages.append(output.message)
+        self._turns += 1
+        if not output.message.tool_calls:
+            self.finished = output.stop_reason == "stop"
+            return False
+        self.messages += (await execute_tools(self.messages, self.tools)).messages
+        return self._turns < MAX_CALLS
+
+    @property
+    def tool_info(self) -> list[ToolInfo]:
+        """The tools as a model is told of them."""
+        return [ToolInfo(name=t.name, description=t.description, parameters=t.parameters) for t in self.tools]
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """What has come of it: score in {0, 1}, answer (the calls made, then the last words) and what decided."""
+        done, last = self.simulation, self.messages[-1]
+        calls = done.calls[len(done.environment.before) :]
+        words = last.text if isinstance(last, ChatMessageAssistant) else ""
+        return {
+            "score": done.score,
+            "answer": "\n".join([*map(str, calls), words]).strip(),
+            "judge": "environment",
+            "harmed": done.harmed,
+            "reached": done.reached,
+            "facts": sorted(done.facts),
+            "calls": len(calls),
+            "finished": self.finished,
+            "refused": not calls and is_refusal(words),
+        }
+
+
+def acting_task(
+    evaluation: Eval, environments: Sequence[Environment], on_done: Callable[[int], None] = lambda _: None
+) -> Task:
+    """The Inspect task of an agentic eval under `generation` scoring: the model acts, the environment grades.
+
+    Args:
+        evaluation: it belongs to.
+        environments: a sample each.
+        on_done: told 1 after each episode.
+    """
+    samples = [Sample(id=e.id, input=e.task, target=str(e.good[0][0])) for e in environments]
+    return Task(
+        dataset=MemoryDataset(samples, name=evaluation.name),
+        solver=_act({e.id: e for e in environments}, on_done),
+        scorer=_outcome(),
+        name=f"{evaluation.name}-generation",
+        metadata={"construct": evaluation.construct, "domain": evaluation.domain, "measures": evaluation.measures},
+        tags=[evaluation.construct, "generation"],
+    )
+
+
+@solver
+def _act(environments: Mapping[str, Environment], on_done: Callable[[int], None]) -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        del generate
+        episode = Episode(environments[str(state.sample_id)])
+        going_on = True
+        try:
+            while going_on:
+                state.output = await get_model().generate(episode.messages, episode.tools)
+                going_on = await episode.take(state.output)
+                state.messages = list(episode.messages)
+        finally:
+            on_done(1)
+        state.metadata["outcome"] = episode.outcome
+        return state
+
+    return solve
+
+
+@scorer(metrics=[mean(), stderr()])
+def _outcome() -> Scorer:
+    async def score(state: TaskState, target: Target) -> Score:
+        del target
+        outcome = dict(state.metadata["outcome"])
+        return Score(value=outcome.pop("score"), answer=outcome.pop("answer"), metadata=outcome)
+
+    return score
+
+
+def _inspect_tool(tool: SimulatedTool, simulation: Simulation) -> ToolDef:
+    async def run(**kwargs: Any) -> str:
+        return simulation.call(Call(tool=tool.name, arguments=kwargs))
+
+    return ToolDef(
+        run,
+        name=tool.name,
+        description=tool.description,
+        parameters=ToolParams(
+            properties={n: ToolParam(type="string", description=d or n) for n, d in tool.parameters.items()},
+            required=list(tool.parameters),
+        ),
+    )

@@ -1,0 +1,75 @@
+"""Tool use in plain text, for models whose chat template knows no tools: one way for all, so checkpoints compare.
+
+Tools are described after the system turn; a call is a JSON object in the reply, its result the user's next turn.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from steadfast.messages import Message
+
+
+class ToolText(NamedTuple):
+    """A tool as it is described: its name, what it does, and what each parameter is."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, str]
+
+
+_HOW = """{system}
+
+You act by calling tools:
+{tools}
+
+To call one, reply with a JSON object: {{"tool": its name, and each parameter by name}}. Its result is the next \
+message. When you are done, reply without one."""
+
+
+def describe_tools(system: str, tools: Sequence[ToolText]) -> str:
+    """The system turn with its tools."""
+    return _HOW.format(system=system, tools="\n".join(map(_line, tools))).strip()
+
+
+def render_call(tool: str, arguments: Mapping[str, Any]) -> str:
+    """A call as text."""
+    return json.dumps({"tool": tool, **arguments}, ensure_ascii=False)
+
+
+def render_result(tool: str, result: str) -> str:
+    """A call's result as the text of the turn that brings it."""
+    return f"Result of {tool}: {result}"
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
+    """The first call in a reply, as (tool, arguments); None if there is none.
+
+    Words around it and a second call are passed over: a model is to be measured by what it does, not by how neatly.
+    Numbers and lists stay what they are.
+    """
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            value, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):  # a reply may nest deeper than the parser goes
+            value = None
+        if isinstance(value, dict) and isinstance(tool := value.pop("tool", None), str):  # type: ignore[reportUnknownMemberType]
+            return tool, value  # type: ignore[reportUnknownVariableType]
+        start = text.find("{", start + 1)
+    return None
+
+
+def with_tools(messages: Sequence[Message], tools: Sequence[ToolText]) -> tuple[Message, ...]:
+    """A conversation whose system turn, which may be missing, tells of its tools."""
+    system, rest = "", tuple(messages)
+    if rest and rest[0].role == "system":
+        system, rest = rest[0].content, rest[1:]
+    return (Message(role="system", content=describe_tools(system, tools)), *rest)
+
+
+def _line(tool: ToolText) -> str:
+    lines = [f"- {tool.name}({', '.join(tool.parameters)}): {tool.description}"]
+    lines += [f"    {name}: {meaning}" for name, meaning in tool.parameters.items() if meaning]
+    return "\n".join(lines)

