@@ -85,7 +85,7 @@ def scripted(tiny_model, monkeypatch):
         for turns in generations:
             acted = any('"archive"' in m.content for m in turns if m.role == "assistant")
             text = "Done." if acted else '{"tool": "archive", "folder": "contracts"}'
-            api._answers[tuple((m.role, m.content) for m in turns)] = (text, True)
+            api._answers[turns] = (text, True)
 
     monkeypatch.setattr(api, "prepare", prepare)
     return api, batches

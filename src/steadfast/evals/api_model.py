@@ -28,6 +28,7 @@ from steadfast.evals.results import plan_rows
 from steadfast.evals.run import Measurement, Reply, build_plans
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.tasks import chat
+from steadfast.evals.tool_use import as_output, as_turns
 from steadfast.messages import Message
 
 _RETRIES = 5
@@ -71,7 +72,7 @@ def evaluate_api(
     replies = _collect(model, measurement.conversations(), log_dir, on_done)
     plans = build_plans(
         measurement,
-        lambda messages: replies[_key(messages)],
+        lambda messages: replies[tuple(messages)],
         lambda e, items: letters_task(e, items, on_done),
         lambda e, environments: acting_task(e, environments, on_done),
     )
@@ -85,11 +86,7 @@ def evaluate_api(
     return pl.DataFrame(rows, schema=RESULT_SCHEMA)
 
 
-Conversation = tuple[tuple[str, str], ...]
-
-
-def _key(messages: Sequence[Message]) -> Conversation:
-    return tuple((m.role, m.content) for m in messages)
+Conversation = tuple[Message, ...]
 
 
 def _options(log_dir: Path) -> dict[str, Any]:
@@ -106,17 +103,17 @@ def _collect(
     model: Model, conversations: Sequence[tuple[Message, ...]], log_dir: Path, on_done: Callable[[int], None]
 ) -> dict[Conversation, Reply]:
     """The model's answers, each conversation asked once."""
-    asked = {_key(m): m for m in conversations}
+    asked = list(dict.fromkeys(conversations))
     if not asked:
         return {}
-    samples = [Sample(id=i, input=chat(m)) for i, m in enumerate(asked.values())]
+    samples = [Sample(id=i, input=chat(m)) for i, m in enumerate(asked)]
     task = Task(dataset=MemoryDataset(samples, name="answers"), solver=_answer(on_done), name="answers")
     (log,) = inspect_eval(task, model=model, score=False, **_options(log_dir))
     if log.samples is None:
         reason = log.error.message if log.error else log.status
         raise ModelNotFoundError(f"model {model} could not be asked: {reason}; see {log.location}")
     by_id = {int(s.id): s for s in log.samples}
-    return {key: _reply(by_id.get(i)) for i, key in enumerate(asked)}
+    return {messages: _reply(by_id.get(i)) for i, messages in enumerate(asked)}
 
 
 def _reply(sample: EvalSample | None) -> Reply:
@@ -156,8 +153,8 @@ class RecordedModelAPI(ModelAPI):
     ) -> ModelOutput:
         """The recorded answer."""
         del tools, tool_choice, config
-        reply = self.replies[tuple((m.role, m.text) for m in input)]
-        return ModelOutput.from_content(self.model_name, reply.text, "stop" if reply.finished else "max_tokens")
+        reply = self.replies[as_turns(input)]
+        return as_output(self.model_name, reply.text, finished=reply.finished)
 
 
 # The decorator hides the class's own signature.

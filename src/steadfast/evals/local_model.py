@@ -23,9 +23,6 @@ from steadfast.models.policy import eos_token_ids
 from steadfast.models.sampling import sample_groups
 from steadfast.models.scoring import CandidateScore, LowerLayers, score_candidates
 
-Conversation = tuple[tuple[str, str], ...]
-"""(role, content) of each turn: what a request is found by."""
-
 _GENERATION_BATCH = 48
 
 
@@ -54,8 +51,8 @@ class LocalModelAPI(ModelAPI):
         self.lm, self.tokenizer = lm, tokenizer
         self.style, self.max_new_tokens = style, max_new_tokens
         self.lower_layers = lower_layers
-        self._answers: dict[Conversation, tuple[str, bool]] = {}
-        self._choices: dict[tuple[Conversation, tuple[str, ...]], list[CandidateScore]] = {}
+        self._answers: dict[tuple[Message, ...], tuple[str, bool]] = {}
+        self._choices: dict[ChoiceRequest, list[CandidateScore]] = {}
 
     def prepare(
         self,
@@ -71,23 +68,23 @@ class LocalModelAPI(ModelAPI):
             on_done: told the number of requests done since the last call.
         """
         self._score(choices, on_done)
-        todo = {_key(m): self._encode(m) for m in generations if _key(m) not in self._answers}
-        order = sorted(todo, key=lambda k: (len(todo[k]), k))
+        todo = {m: self._encode(m) for m in generations if m not in self._answers}
+        order = sorted(todo, key=lambda m: (len(todo[m]), todo[m]))
         for start in range(0, len(order), _GENERATION_BATCH):
-            keys = order[start : start + _GENERATION_BATCH]
+            batch = order[start : start + _GENERATION_BATCH]
             groups = sample_groups(
                 self.lm,
-                [todo[k] for k in keys],
+                [todo[m] for m in batch],
                 group_size=1,
                 max_new_tokens=self.max_new_tokens,
                 eos_token_ids=eos_token_ids(self.lm, self.tokenizer),
                 temperature=0.0,
             )
-            for key, group in zip(keys, groups, strict=True):
+            for messages, group in zip(batch, groups, strict=True):
                 completion = group.completions[0]
                 text = str(self.tokenizer.decode(completion.token_ids, skip_special_tokens=True)).strip()
-                self._answers[key] = (text, completion.finished)
-            on_done(len(keys))
+                self._answers[messages] = (text, completion.finished)
+            on_done(len(batch))
 
     def prepare_episodes(
         self, environments: Sequence[Environment], on_done: Callable[[int], None] = lambda _: None
@@ -110,17 +107,16 @@ class LocalModelAPI(ModelAPI):
 
     def answer(self, messages: Sequence[Message]) -> tuple[str, bool]:
         """The greedy answer, and whether it ended within the limit."""
-        key = _key(messages)
-        if key not in self._answers:
-            self.prepare([tuple(messages)], [])
-        return self._answers[key]
+        asked = tuple(messages)
+        if asked not in self._answers:
+            self.prepare([asked], [])
+        return self._answers[asked]
 
     def choice(self, request: ChoiceRequest) -> list[CandidateScore]:
         """Likelihoods of the candidates as the reply."""
-        key = (_key(request.messages), request.candidates)
-        if key not in self._choices:
+        if request not in self._choices:
             self._score([request], lambda _: None)
-        return self._choices[key]
+        return self._choices[request]
 
     async def generate(
         self,
@@ -145,18 +141,14 @@ class LocalModelAPI(ModelAPI):
         return encode_chat(self.tokenizer, messages, style=self.style)
 
     def _score(self, requests: Sequence[ChoiceRequest], on_done: Callable[[int], None]) -> None:
-        todo = [r for r in requests if (_key(r.messages), r.candidates) not in self._choices]
+        todo = [r for r in requests if r not in self._choices]
         encoded = [(self._encode(r.messages), [self._reply(c) for c in r.candidates]) for r in todo]
         scores = score_candidates(self.lm, encoded, on_done=lambda: on_done(1), lower_layers=self.lower_layers)
         for request, result in zip(todo, scores, strict=True):
-            self._choices[_key(request.messages), request.candidates] = result
+            self._choices[request] = result
 
     def _reply(self, candidate: str) -> list[int]:
         return list(self.tokenizer(candidate, add_special_tokens=False)["input_ids"])
-
-
-def _key(messages: Sequence[Message]) -> Conversation:
-    return tuple((m.role, m.content) for m in messages)
 
 
 # Inspect writes the provider's registered name into its logs; the decorator hides the class's own signature.

@@ -112,7 +112,7 @@ def evaluate(
         lower_layers: shared with the other checkpoints of the run.
 
     Raises:
-        RuntimeError: an Inspect task did not finish; its log says why.
+        EvaluationError: an Inspect task did not finish; its log, whose place is named, says why.
     """
     inspect_model, api = local_model(
         f"steadfast/{checkpoint}",

@@ -3,6 +3,7 @@
 protocol.json                the model's and the judge's hashes, and the items' of each eval
 evals/NAME.parquet           rows of an eval, written when it is complete
 logs/                        Inspect's logs, for `inspect view`
+grades.sqlite                every grade of a free answer, under the judge's protocol
 results.parquet              all rows
 """
 
@@ -26,7 +27,8 @@ from steadfast.evals.run import Measurement
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.subject import Subject, open_subject
 from steadfast.files import write_atomically, write_json
-from steadfast.judges import Judge, make_judge, protocol_hash
+from steadfast.judges import CachedJudge, Judge, Limits, UntilSpent, is_model, make_judge, model_of, protocol_hash
+from steadfast.locking import sole_use
 from steadfast.progress import Progress
 from steadfast.tasks import held_out_items
 
@@ -49,6 +51,7 @@ class Options:
         scoring: of the battery and the traits.
         limit: items an eval at most; scenarios a trait.
         judge: grades free answers; a "provider/model" also grades the public benchmarks.
+        judge_limits: what a "provider/model" may cost here; the public benchmarks' own calls to it are not counted.
         traits: the held-out scenarios of the paper's seven starred traits too.
         capability: held-out standard items too.
         max_new_tokens: limit of an answer.
@@ -62,6 +65,7 @@ class Options:
     scoring: Literal["choice", "generation", "both"] = "choice"
     limit: int | None = None
     judge: str = "embedded-plain"
+    judge_limits: Limits | None = None
     traits: bool = False
     capability: bool = False
     max_new_tokens: int = 256
@@ -80,15 +84,30 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
 
     Raises:
         DataError: an unknown eval or construct, or nothing left to run.
-        JudgeError: no such judge, or the model would grade itself.
+        JudgeError: no such judge, the model would grade itself, or the judge's budget is spent.
         ModelNotFoundError: no such model.
         RecipeError: the directory holds results under another protocol.
+        SteadfastError: another process uses the directory.
     """
     own, public = choose(options)
     _refuse_self_grading(options)
-    judge = make_judge(options.judge)
-    units = _units(options, own, judge)
+    judge = make_judge(options.judge, options.judge_limits)
     subject = open_subject(options.model, options.adapter, options.max_new_tokens)
+    out.mkdir(parents=True, exist_ok=True)
+    with sole_use(out):
+        kept = UntilSpent(CachedJudge(judge, out / "grades.sqlite"))
+        return _evaluate(options, subject, kept, _units(options, own, kept), public, out, progress)
+
+
+def _evaluate(
+    options: Options,
+    subject: Subject,
+    judge: Judge,
+    units: Mapping[str, Measurement],
+    public: Sequence[PublicEval],
+    out: Path,
+    progress: Progress,
+) -> Evaluated:
     _claim(out, _protocol(options, subject, judge, units, public))
     grader = _grader(options) if any(e.needs_grader for e in public) else None
     reached, failures = _in_reach(public, out, graded=grader is not None)
@@ -134,7 +153,7 @@ def choose(options: Options) -> tuple[list[Eval], list[PublicEval]]:
 
 
 def _refuse_self_grading(options: Options) -> None:
-    if options.judge.removeprefix("hf/") == options.model.removeprefix("hf/"):
+    if model_of(options.judge).removeprefix("hf/") == options.model.removeprefix("hf/"):
         raise JudgeError(f"--judge {options.judge!r} is the model under test; no model grades itself, give another")
 
 
@@ -282,7 +301,9 @@ def _run_public(
 
 def _grader(options: Options) -> Model | None:
     """The judge as a model, for benchmarks that bring their own grading prompts."""
-    return get_model(options.judge, config=GenerateConfig(temperature=0.0)) if "/" in options.judge else None
+    if not is_model(options.judge):
+        return None
+    return get_model(model_of(options.judge), config=GenerateConfig(temperature=0.0))
 
 
 def _rows_file(out: Path, name: str) -> Path:

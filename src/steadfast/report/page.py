@@ -18,9 +18,10 @@ from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
 from steadfast.report.structure import movement_of_run
-from steadfast.report.structure_page import report_environment, structure_context
+from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import Versus, all_versus
 from steadfast.report.svg import Picture
+from steadfast.report.templating import report_templates
 from steadfast.study.arms import ARMS, PRE_RL
 
 
@@ -40,7 +41,7 @@ def write_report(directory: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page of a run."""
-    return report_environment().get_template("page.html.jinja").render(_context(run))
+    return report_templates().get_template("page.html.jinja").render(_context(run))
 
 
 def _context(run: Run) -> dict[str, Any]:

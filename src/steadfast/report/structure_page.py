@@ -5,42 +5,16 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from steadfast.analysis.structure import Tested
 from steadfast.errors import SteadfastError
 from steadfast.evals.battery import battery
 from steadfast.files import write_text
-from steadfast.report import wording
-from steadfast.report.structure import Movement, null_interval, number, tested_rows
+from steadfast.report.structure import Movement, tested_rows
 from steadfast.report.structure_figure import structure_figure
 from steadfast.report.structure_words import findings, left_out, limits, verdict
 from steadfast.report.svg import Picture
+from steadfast.report.templating import report_templates
 
 FORMATS = (".svg", ".html")
-
-
-def report_environment() -> Environment:
-    """Templates of the report with the filters that they use."""
-    environment = Environment(
-        loader=PackageLoader("steadfast.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Any] = {
-        "points": wording.points,
-        "difference": wording.difference,
-        "p": wording.probability,
-        "svg": Markup,
-        "the": wording.the,
-        "number": _number,
-        "null_interval": _interval,
-    }
-    environment.filters.update(filters)
-    return environment
 
 
 def structure_context(m: Movement, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
@@ -89,7 +63,7 @@ def write_structure(path: Path, m: Movement, *, sources: int = 1, controlled: bo
         write_text(path, _standalone(_picture(m, controlled).wide))
         return
     context = structure_context(m, sources=sources, controlled=controlled)
-    template = report_environment().get_template("structure_page.html.jinja")
+    template = report_templates().get_template("structure_page.html.jinja")
     write_text(path, template.render(structure=context, checkpoints=m.matrix.checkpoints))
 
 
@@ -106,11 +80,3 @@ def _standalone(svg: str) -> str:
 
 
 _NAMESPACE = '"http://www.w3.org/2000/svg"'
-
-
-def _number(value: float, share: bool) -> str:
-    return f"{value:.1%}" if share else number(value)
-
-
-def _interval(test: Tested, share: bool) -> str:
-    return f"[{100 * test.low:.1f}, {100 * test.high:.1f}]" if share else null_interval(test)

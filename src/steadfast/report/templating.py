@@ -1,0 +1,40 @@
+"""The report's templates and the filters that put numbers into them."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from steadfast.analysis.structure import Tested
+from steadfast.report import wording
+from steadfast.report.structure import null_interval, number
+
+
+def report_templates() -> Environment:
+    """Templates of the report with the filters that they use."""
+    environment = Environment(
+        loader=PackageLoader("steadfast.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Any] = {
+        "points": wording.points,
+        "difference": wording.difference,
+        "p": wording.probability,
+        "svg": Markup,
+        "the": wording.the,
+        "number": _number,
+        "null_interval": _interval,
+    }
+    environment.filters.update(filters)
+    return environment
+
+
+def _number(value: float, share: bool) -> str:
+    return f"{value:.1%}" if share else number(value)
+
+
+def _interval(test: Tested, share: bool) -> str:
+    return f"[{100 * test.low:.1f}, {100 * test.high:.1f}]" if share else null_interval(test)
