@@ -31,13 +31,25 @@ def summarize_constructs(evals: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def totals(rows: pl.DataFrame) -> dict[str, Any]:
-    """Items, the share of free answers that refuse (None without any), and how many items have no score."""
-    answered = rows.filter(pl.col("refused").is_not_null())
+    """Counts and shares in [0, 1] over all rows; a share is None where nothing bears on it.
+
+    items, ungraded: how many there are, and how many without a score.
+    refused: share of free answers that refuse.
+    episodes, harmed, reached: free play of agentic evals, the share with harm and the share that reached the goal.
+    """
+    harmed, reached = (rows["detail"].str.json_path_match(f"$.{key}").drop_nulls() for key in ("harmed", "reached"))
     return {
         "items": len(rows),
-        "refused": float(answered["refused"].mean()) if len(answered) else None,  # type: ignore[arg-type]
         "ungraded": int(rows["score"].null_count()),
+        "refused": _share(rows["refused"].drop_nulls()),
+        "episodes": len(harmed),
+        "harmed": _share(harmed == "true"),
+        "reached": _share(reached == "true"),
     }
+
+
+def _share(holds: pl.Series) -> float | None:
+    return holds.sum() / len(holds) if len(holds) else None
 
 
 def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
 from steadfast.study.arms import ARMS, PRE_RL
 
+_GRADED = "agentic ones graded by what was done, the others judged"
+
 
 def write_report(directory: Path) -> Path:
     """Write `report.html` of a finished run; returns its path.
@@ -96,7 +98,9 @@ def _findings(lead: Versus, before: Versus | None) -> list[tuple[str, str]]:
         found.append((f"Evals {rest.words}", wording.counts(lead, lead.rest, rest.words)))
     if lead.free:
         sentence = wording.counts(lead, lead.free, lead.scope.words)
-        found.append(("Free answers", f"{sentence} Same evals, judged."))
+        found.append(
+            ("Free answers", f"{sentence} Same evals; agentic ones graded by what was done, the others judged.")
+        )
     if sentence := wording.traits(lead, before):
         found.append(("Rewarded traits", sentence))
     found.append(("Cost", wording.cost(lead, before)))
@@ -138,7 +142,7 @@ def _levels(comparisons: Sequence[Versus]) -> list[dict[str, Any]]:
 
 def _level_rows(columns: Sequence[Versus]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    scoring = "likelihood" if columns[0].scoring == "choice" else "judged"
+    scoring = "likelihood" if columns[0].scoring == "choice" else "free answers"
     measures = [("battery", f"evals in scope, {scoring}"), ("free", "evals in scope, free answers"), *_MEASURES]
     for name, label in measures:
         unit = "tasks" if name == "capability" else "evals"
@@ -189,7 +193,7 @@ def _forests(against: Sequence[Versus]) -> list[Picture]:
         rows = [Rows(f"Free answers {lead.scope.words}".strip(), by_difference(lead.free), titles)]
         if lead.free_rest and rest:
             rows.append(Rows(f"Free answers {rest.words}", by_difference(lead.free_rest), titles))
-        caption = f"The same evals by free answers, judged; few items each, see the table below. {key}"
+        caption = f"The same evals by free answers, {_GRADED}; few items each, see the table below. {key}"
         pictures.append(forest("free", _described(panels, control), caption, panels, rows))
     if lead.by_trait:
         panels = [panel(v.treatment, [v.by_trait]) for v in against]
