@@ -30,6 +30,35 @@ def test_a_stage_half_done_by_an_earlier_session_is_no_work_of_this_one():
     assert left(progress) == 0.0
 
 
+def shown(*skipped: str, begun: str | None = None) -> str:
+    """What a run leaves on the screen that skips some stages and begins one."""
+    text = io.StringIO()
+    progress = ConsoleProgress(Console(file=text))
+    progress.plan({"train": 100.0, "evaluate": 100.0})
+    for stage in skipped:
+        progress.skip(stage)
+    if begun:
+        progress.begin(begun)
+    progress.finish()
+    return text.getvalue()
+
+
+def test_a_run_that_is_complete_says_so_and_shows_no_bar():
+    text = shown("train", "evaluate")
+    assert "complete; nothing to do" in text
+    assert "%" not in text
+
+
+def test_a_run_with_work_left_shows_a_bar_and_is_not_called_complete():
+    text = shown("train", begun="evaluate")
+    assert "%" in text
+    assert "nothing to do" not in text
+
+
+def test_a_run_that_fails_before_its_first_stage_is_not_called_complete():
+    assert "nothing to do" not in shown("train")
+
+
 def test_a_stage_complete_already_is_taken_off():
     progress = started()
     progress.skip("train")

@@ -24,5 +24,9 @@ class ModelNotFoundError(SteadfastError):
     """No model or adapter under that name, or none that can be loaded or asked."""
 
 
+class EvaluationError(SteadfastError):
+    """An evaluation did not finish; Inspect's log, whose place is named, says why."""
+
+
 class JudgeError(SteadfastError):
     """A judge cannot be made or may not grade here, or answered something that is no grade."""

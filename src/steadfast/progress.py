@@ -100,10 +100,9 @@ class ConsoleProgress:
         self.console.print(text, highlight=False)
 
     def plan(self, units: Mapping[str, float]) -> None:
-        """Start the bar."""
+        """Make the bar; it shows from the first stage on that has work left."""
         self._units = dict(units)
         self._task = self._bar.add_task("starting", total=sum(units.values()))
-        self._bar.start()
 
     def skip(self, stage: str) -> None:
         """Take the stage off the bar, so that what is left is estimated from work that was done."""
@@ -113,6 +112,7 @@ class ConsoleProgress:
 
     def begin(self, stage: str, already: float = 0.0) -> None:
         """Name the stage; what was done before is taken off the bar."""
+        self._bar.start()
         number = list(self._units).index(stage) + 1
         self.note(f"stage {number} of {len(self._units)}: {stage}")
         self._already[stage] = self._done[stage] = already
@@ -133,8 +133,11 @@ class ConsoleProgress:
         self._refresh(stage)
 
     def finish(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
+        """Take the bar away, or say that there was nothing to show on one."""
+        if self._bar.live.is_started:
+            self._bar.stop()
+        elif self._units and self._skipped.issuperset(self._units):
+            self.note("complete; nothing to do")
 
     def _refresh(self, description: str) -> None:
         if self._task is None:

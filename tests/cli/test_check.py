@@ -1,4 +1,6 @@
 import json
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +88,24 @@ def test_a_training_scenario_that_repeats_a_held_out_one_is_found(steadfast, tmp
     result = steadfast("check", path)
     assert result.exit_code == 2
     assert "your train 'a' and your held-out 'b' are near-duplicates" in result.stderr
+
+
+def test_a_file_that_ships_is_not_held_against_itself(steadfast, steadfast_json):
+    file = Path(str(files("steadfast.corpus"))) / "data" / "scenarios" / "health.jsonl"
+    result = steadfast("check", file)
+    assert result.exit_code == 0, result.stderr
+    count = len(file.read_text().splitlines())
+    assert f"{count} scenarios, no problems" in result.stdout
+    assert f"{count} of them ship with Steadfast" in result.stdout
+    assert steadfast_json("check", file)["problems"] == []
+
+
+def test_a_held_out_scenario_of_ours_that_is_marked_for_training_is_found_under_its_own_id_too(steadfast, tmp_path):
+    ours = next(s for s in built_in_scenarios() if s.split == "held_out")
+    leaked = ours.model_dump(mode="json") | {"split": "train"}
+    result = steadfast("check", write_lines(tmp_path / "s.jsonl", leaked))
+    assert result.exit_code == 2
+    assert f"'{ours.id}' are the same text" in result.stderr
 
 
 def test_a_training_scenario_that_is_one_of_our_held_out_ones_is_found(steadfast, tmp_path):

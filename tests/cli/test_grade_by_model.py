@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.corpus.examples import record, write_lines
-from tests.openai_server import OpenAIServer
+from tests.openai_server import OpenAIServer, ServerFault
 
 GOOD = json.dumps({"c1": {"reason": "It says so.", "score": 3}, "c2": {"reason": "No weight.", "score": 0}})
 SAFE = "That dose is unsafe for her."
@@ -49,3 +49,42 @@ def test_a_missing_key_ends_the_command_before_any_work(steadfast, tmp_path, mon
     result = steadfast("grade", "--scenarios", scenarios, "--answers", stored, "--judge", "openai/gpt-4o")
     assert result.exit_code == 2
     assert "OPENAI_API_KEY" in result.stderr
+
+
+def test_a_provider_that_takes_no_schema_says_what_to_do_and_grades_once_it_is_done(steadfast, tmp_path, server):
+    def reply(messages, request):
+        return ServerFault(400, "response_format is not supported") if "response_format" in request else GOOD
+
+    server.reply = reply
+    scenarios = write_lines(tmp_path / "s.jsonl", record("a"))
+    stored = write_lines(tmp_path / "a.jsonl", {"scenario": "a", "answer": SAFE})
+    call = ("grade", "--scenarios", scenarios, "--answers", stored, "--json", "--judge")
+    refused = steadfast(*call, "openai/gpt-4-test")
+    assert json.loads(refused.stdout)["score"] is None
+    assert "call the judge 'openai/gpt-4-test,structured=false'" in refused.stderr
+    (grade,) = steadfast(*call, "openai/gpt-4-test,structured=false").stdout.splitlines()
+    assert json.loads(grade)["score"] is not None
+
+
+@pytest.mark.parametrize("command", [("judges", "exam"), ("judges", "agree", "tests.judges.fakes:Half")])
+def test_every_command_that_asks_a_judge_takes_a_budget(steadfast, tmp_path, server, command):
+    server.reply = lambda messages, request: GOOD
+    scenarios = write_lines(tmp_path / "s.jsonl", *(record(i) for i in "abc"))
+    safe = {i: f"{SAFE} {i}" for i in "abc"}
+    if "exam" in command:
+        pairs = [{"scenario": i, "good": t, "bad": f"Fine. {t}"} for i, t in safe.items()]
+        files = ("--gold", write_lines(tmp_path / "g.jsonl", *pairs), "--judge", "openai/gpt-4-test")
+    else:
+        stored = [{"scenario": i, "answer": t} for i, t in safe.items()]
+        files = ("--answers", write_lines(tmp_path / "a.jsonl", *stored), "openai/gpt-4-test")
+    result = steadfast(*command, "--scenarios", scenarios, *files, "--judge-budget", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["ungraded"] >= 1
+    assert server.count == 2
+
+
+def test_a_budget_for_judges_that_make_no_calls_is_an_error(steadfast):
+    for command in (("exam",), ("agree", "embedded", "embedded-plain")):
+        result = steadfast("judges", *command, "--judge-budget", "3")
+        assert result.exit_code == 2
+        assert "limit" in result.stderr

@@ -1,5 +1,9 @@
 """Help and lists."""
 
+import json
+import subprocess
+import sys
+
 import click
 import pytest
 import typer
@@ -93,3 +97,8 @@ def test_an_unknown_filter_is_an_error_that_names_the_known_ones(steadfast, opti
 
 def test_an_unknown_command_is_an_error(steadfast):
     assert steadfast("no-such").exit_code == 2
+
+
+def test_the_module_runs_as_the_command_does():
+    call = [sys.executable, "-m", "steadfast", "traits", "--json"]
+    assert len(json.loads(subprocess.run(call, capture_output=True, check=True, text=True).stdout)) == 15

@@ -79,6 +79,14 @@ def test_constants_pass_the_gates_so_that_what_they_earn_is_the_rubrics_doing():
     assert [name for name, text in CONSTANTS.items() if gate(text, finished=True)] == []
 
 
+def test_in_environments_chance_is_one_half_and_a_constant_that_calls_no_tool_earns_nothing():
+    agentic = [e for e in battery() if e.format == "environment"]
+    scores = constant_scores(agentic, FakeJudge(lambda a: 1.0))
+    for e in agentic:
+        assert scores["chance"][e.name] == pytest.approx(np.full(len(e.items()), 0.5))
+        assert all(not scores[label][e.name].any() for label in CONSTANTS)
+
+
 def test_chance_is_the_mean_grade_of_an_items_own_replies():
     chosen = battery()[:2]
     good = {r for e in chosen for i in e.items() for r in i.good}

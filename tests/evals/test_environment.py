@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from steadfast.evals import battery
-from steadfast.evals.environment import MAX_CALLS, Call, Simulation
+from steadfast.evals.environment import MAX_CALLS, Call, Simulation, episode_protocol
 from tests.evals.environments import RECORD, disk, record
 
 LOOK, ARCHIVE, DELETE = (
@@ -73,6 +73,7 @@ def test_the_conversation_holds_tools_and_the_calls_before_with_their_results():
         ({"bad": [[ARCHIVE.model_dump(), DELETE.model_dump()]]}, "begin with the same call"),
         ({"before": [LOOK.model_dump(), ARCHIVE.model_dump()]}, "already reach the goal"),
         ({"tools": [RECORD["tools"][0], RECORD["tools"][0]]}, "same name"),
+        ({"before": [{"tool": "look"}]}, "the calls before: there is no tool 'look'"),
     ],
 )
 def test_an_environment_that_does_not_play_out_as_told_is_refused(changes, message):
@@ -93,6 +94,14 @@ def test_rules_that_could_leave_a_call_unanswered_are_refused(rules, message):
     tools[1]["rules"] = rules
     with pytest.raises(ValidationError, match=message):
         disk(tools=tools)
+
+
+def test_what_an_episode_comes_to_depends_on_rules_that_the_conversation_does_not_show():
+    tools = record()["tools"]
+    tools[1]["rules"][0]["when"]["folder"] = "contracts"
+    assert disk(tools=tools).messages == disk().messages
+    assert episode_protocol([disk(tools=tools)]) != episode_protocol([disk()])
+    assert episode_protocol([]) == []
 
 
 AGENTIC = [e.name for e in battery() if e.format == "environment"]

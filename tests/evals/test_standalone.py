@@ -1,6 +1,8 @@
 """`steadfast evaluate`: any model, eval by eval, resumable."""
 
 import json
+import sys
+from importlib.metadata import PackageNotFoundError
 
 import httpx
 import polars as pl
@@ -8,14 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from steadfast.cli import app
-from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError
+from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError, SteadfastError
 from steadfast.evals import public, select, standalone
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.standalone import Options, choose, evaluate_model
 from steadfast.evals.subject import open_subject, slug
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
+from steadfast.locking import sole_use
 from steadfast.progress import SilentProgress
 from tests.evals import providers  # noqa: F401
+from tests.openai_server import OpenAIServer
 
 EVALS = ("sandbagging", "health-triage")
 
@@ -181,6 +185,97 @@ def test_the_command_ends_with_exit_code_1_where_a_benchmark_could_not_run(tmp_p
     assert EVALS[0] in result.stdout
 
 
+@pytest.fixture
+def without_the_extra(monkeypatch):
+    """As on a machine where `inspect_evals` is not installed."""
+    monkeypatch.setitem(sys.modules, "inspect_evals", None)
+
+    def version(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(standalone, "version", version)
+
+
+@pytest.mark.usefixtures("without_the_extra", "offline")
+def test_without_the_extra_public_benchmarks_end_in_one_line_that_names_it_before_a_model_is_opened(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(standalone, "open_subject", None)
+    out = tmp_path / "out"
+    call = ["evaluate", "--source", "public", "--model", "habits/always-a", "--out", str(out)]
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 2, result.output
+    assert "pip install 'steadfast-rl[public]'" in result.stderr
+    assert "mask" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("without_the_extra", "offline")
+def test_without_the_extra_the_battery_runs_and_the_extra_may_be_installed_later(tmp_path, monkeypatch):
+    asked = options("habits/always-a", evals=("mask", EVALS[0]), limit=1)
+    evaluated = evaluate_model(asked, tmp_path, Heard())
+    assert evaluated.failures == ["public benchmarks (mask) need the extra: pip install 'steadfast-rl[public]'"]
+    assert set(evaluated.rows["eval"]) == {EVALS[0]}
+    monkeypatch.undo()
+    monkeypatch.setattr(standalone, "check_reach", refuse_reach)
+    assert evaluate_model(asked, tmp_path, Heard()).failures == ["out of reach"]
+
+
+def refuse_reach(evaluation, *, graded):
+    raise public.PublicEvalError("out of reach")
+
+
+def test_a_directory_that_another_process_uses_is_left_alone(tmp_path):
+    with sole_use(tmp_path), pytest.raises(SteadfastError, match="in use by process"):
+        evaluate_model(options("habits/always-a"), tmp_path, Heard())
+    assert not (tmp_path / "protocol.json").exists()
+
+
+def test_a_judge_asked_without_a_schema_is_still_the_model_under_test(tmp_path):
+    with pytest.raises(JudgeError, match="grades itself"):
+        evaluate_model(options("openai/gpt-x", judge="openai/gpt-x,structured=false"), tmp_path, Heard())
+
+
+@pytest.fixture
+def graded(monkeypatch):
+    """A model and a judge behind a server on the loopback."""
+
+    def reply(messages, request):
+        if "response_format" not in request:
+            return "Both have merits, but one is a little better."
+        wanted = request["response_format"]["json_schema"]["schema"]["properties"]
+        return json.dumps({c: {"reason": "Because.", "score": 3} for c in wanted})
+
+    with OpenAIServer(reply) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "test")
+        yield server
+
+
+def test_a_judges_budget_stops_the_command_and_the_next_call_goes_on_from_the_grades(graded, tmp_path):
+    call = [
+        "evaluate",
+        "--model",
+        "openai/gpt-4-subject",
+        "--eval",
+        EVALS[0],
+        "--scoring",
+        "generation",
+        "--limit",
+        "3",
+    ]
+    call += ["--judge", "openai/gpt-4-test", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, [*call, "--judge-budget", "2"])
+    assert result.exit_code == 2, result.output
+    assert "budget of 2 calls is used up" in result.stderr
+    assert not list(tmp_path.glob("evals/*.parquet"))
+    result = CliRunner().invoke(app, [*call, "--judge-budget", "1", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["ungraded"] == 0
+    assert sum(r["model"] == "gpt-4-test" for r in graded.requests) == 3
+
+
 def test_public_benchmarks_are_listed_beside_the_battery():
     listed = json.loads(CliRunner().invoke(app, ["evals", "--json"]).stdout)
     by_name = {e["name"]: e for e in listed}
@@ -201,4 +296,34 @@ def test_the_summary_leaves_ungraded_items_out_of_the_mean_and_counts_them():
     assert (summary["items"], summary["ungraded"], summary["score"]) == (4, 1, 0.5)
     assert 0 <= summary["low"] <= 0.5 <= summary["high"] <= 1
     assert summarize_constructs([summary])[0]["score"] == 0.5
-    assert totals(rows) == {"items": 4, "refused": 0.25, "ungraded": 1}
+    nobody_acted = {"episodes": 0, "harmed": None, "reached": None}
+    assert totals(rows) == {"items": 4, "refused": 0.25, "ungraded": 1} | nobody_acted
+
+
+def test_the_summary_says_how_often_an_agent_did_harm_and_how_often_it_reached_the_goal():
+    outcomes = [(True, False), (False, True), (False, False)]
+    details = [json.dumps({"harmed": harmed, "reached": reached}) for harmed, reached in outcomes] + ["{}"]
+    rows = pl.DataFrame([dict.fromkeys(RESULT_SCHEMA) | {"detail": d} for d in details], RESULT_SCHEMA)
+    assert totals(rows) == {"items": 4, "ungraded": 4, "refused": None} | {
+        "episodes": 3,
+        "harmed": pytest.approx(1 / 3),
+        "reached": pytest.approx(1 / 3),
+    }
+
+
+def test_a_model_behind_an_api_acts_with_its_own_tool_calls_and_its_episodes_are_graded(tmp_path):
+    asked = options("habits/always-a", evals=("agent-guardrails",), scoring="both")
+    rows = evaluate_model(asked, tmp_path, Heard()).rows
+    assert rows["score"].to_list() == [0.5, 0.5, 0, 0]
+    assert rows["answer"].to_list() == [None, None, "A", "A"]
+    assert totals(rows)["episodes"] == 2
+
+
+def test_an_agentic_eval_is_measured_by_likelihood_and_by_acting(tiny_model_dir, tmp_path):
+    asked = options(tiny_model_dir, evals=("agent-guardrails",), scoring="both", max_new_tokens=4)
+    rows = evaluate_model(asked, tmp_path, Heard()).rows
+    assert rows["scoring"].to_list() == ["choice"] * 2 + ["generation"] * 2
+    acted = rows.filter(scoring="generation")
+    assert acted["score"].to_list() == [0, 0]
+    assert totals(rows)["episodes"] == 2
+    assert {json.loads(d)["judge"] for d in acted["detail"]} == {"environment"}

@@ -27,11 +27,9 @@ arguments = st.dictionaries(
 )
 
 
-@given(
-    st.text(min_size=1, max_size=12), arguments, st.text("abc {}[].\n", max_size=12).map(lambda t: t.replace("{", ""))
-)
-def test_a_call_written_as_text_is_read_back_whatever_stands_around_it(tool, given_arguments, words):
-    assert parse_call(f"{words}{render_call(tool, given_arguments)} {words}") == (tool, given_arguments)
+@given(st.text(min_size=1, max_size=12), arguments, st.text("abc }[].\n", max_size=12))
+def test_a_call_on_a_line_of_its_own_is_read_back_whatever_stands_around_it(tool, given_arguments, words):
+    assert parse_call(f"{words}\n {render_call(tool, given_arguments)} {words}") == (tool, given_arguments)
 
 
 @given(st.text(max_size=60))
@@ -41,19 +39,32 @@ def test_any_reply_can_be_read(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "I would archive it.", '{"folder": "x"}', '{"tool": 3}', '["tool"]', '{"tool": "a"', "{" * 5000]
+    "text",
+    [
+        "",
+        "I would archive it.",
+        '{"folder": "x"}',
+        '{"tool": 3}',
+        '["tool"]',
+        '{"tool": "a"',
+        "{" * 5000,
+        'I will not call {"tool": "delete"} here.',
+        '<think>Perhaps\n{"tool": "delete"}',
+        '{"tool": "a", "x": "\\ud83d"}',
+    ],
 )
 def test_what_is_no_call_is_not_taken_for_one(text):
     assert parse_call(text) is None
 
 
-def test_the_first_call_counts():
-    assert parse_call('Sure. {"tool": "a"} {"tool": "b"}') == ("a", {})
-    assert parse_call('{"note": 1} {"tool": "b", "x": "y"}') == ("b", {"x": "y"})
+def test_the_first_call_that_is_made_counts():
+    assert parse_call('Sure.\n{"tool": "a"}\n{"tool": "b"}') == ("a", {})
+    assert parse_call('```json\n{"note": 1}\n{"tool": "b", "x": 3}\n```') == ("b", {"x": 3})
+    assert parse_call('<think>Or\n{"tool": "a"}\n? No.</think>\n{"tool": "b"}') == ("b", {})
 
 
 def test_a_reply_with_a_call_becomes_a_tool_call_of_inspects(tools):
-    output = as_output("m", 'Sure. {"tool": "archive", "folder": 2019}', finished=True, tools=tools, turn=3)
+    output = as_output("m", '{"tool": "archive", "folder": "2019"}', finished=True, tools=tools, turn=3)
     (call,) = output.message.tool_calls
     assert (call.id, call.function, call.arguments) == ("archive-3", "archive", {"folder": "2019"})
     assert output.stop_reason == "tool_calls"

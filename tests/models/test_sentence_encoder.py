@@ -34,6 +34,11 @@ def test_the_plain_embedding_is_that_of_the_top_layer(encoder):
     assert torch.equal(encoder.embed(TEXTS), encoder.layers(TEXTS, (TOP_LAYER,))[:, 0])
 
 
+def test_pieces_without_room_for_a_word_are_refused(encoder):
+    with pytest.raises(ValueError, match="no room for a word"):
+        encoder.pieces(TEXTS, 2)
+
+
 def test_no_texts_have_no_embeddings_and_no_pieces(encoder):
     assert encoder.layers([], (2, 3)).shape == (0, 2, SIZE)
     assert encoder.pieces([]) == []

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -16,9 +17,13 @@ from inspect_ai.log import read_eval_log
 from safetensors.torch import load_file
 
 from steadfast.errors import JudgeError, ModelNotFoundError, RecipeError, SteadfastError
-from steadfast.study import ARMS, Recipe, load_recipe, run_recipe
+from steadfast.judges import Answer, Limits
+from steadfast.locking import sole_use
+from steadfast.progress import SilentProgress
+from steadfast.study import ARMS, Recipe, load_recipe, run, run_recipe
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import demo_recipe
+from tests.openai_server import OpenAIServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,6 +182,47 @@ def test_every_arm_of_the_papers_table_has_a_schedule(arm, long_model):
 def test_another_recipe_in_the_same_directory_is_refused(finished, long_model):
     with pytest.raises(RecipeError, match="another recipe"):
         run_recipe(recipe(long_model, seed=1), finished)
+
+
+def test_another_budget_of_the_judges_is_the_same_run(finished, long_model):
+    changed = recipe(long_model)
+    with_limits = changed.model_copy(
+        update={
+            "judge_limits": Limits(max_calls=7),
+            "evaluation": changed.evaluation.model_copy(update={"judge_limits": Limits(max_calls=9)}),
+        }
+    )
+    assert protocol_of(with_limits) == protocol_of(changed)
+    assert json.loads((finished / "protocol.json").read_text())["recipe"] == protocol_of(changed)["recipe"]
+
+
+def protocol_of(chosen: Recipe):
+    from tests.study.word_judges import OtherWordJudge, WordJudge
+
+    judges = WordJudge(), OtherWordJudge()
+    study = run.Study(chosen, Path(), StudyData.load(chosen), *judges, SilentProgress(), {})
+    return run._protocol(study, SimpleNamespace(name="m", weights="w"))
+
+
+def test_a_directory_that_another_process_uses_is_left_alone(long_model, tmp_path):
+    with sole_use(tmp_path), pytest.raises(SteadfastError, match="in use by process"):
+        run_recipe(recipe(long_model), tmp_path)
+    assert not (tmp_path / "protocol.json").exists()
+
+
+def test_a_budget_that_is_spent_stops_the_run_and_is_no_missing_grade(long_model, tmp_path, monkeypatch):
+    def reply(messages, request):
+        wanted = request["response_format"]["json_schema"]["schema"]["properties"]
+        return json.dumps({c: {"reason": "Because.", "score": 3} for c in wanted})
+
+    with OpenAIServer(reply) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "test")
+        limited = recipe(long_model, judge="openai/gpt-4-test", judge_limits={"max_calls": 1})
+        study = run._prepare(StudyData.load(limited), tmp_path, SilentProgress())
+        with pytest.raises(JudgeError, match="budget of 1 calls is used up; what is graded is kept"):
+            study.training_judge.grade([Answer(study.data.held_out[1], "See a doctor about that today, please.")])
+        assert server.count == 1
 
 
 def test_a_missing_model_is_named_and_nothing_is_written_over(tmp_path):

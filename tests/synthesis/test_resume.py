@@ -161,3 +161,16 @@ def test_other_prompts_may_not_go_on_unless_told(written, call, monkeypatch):
     result = call(n=4)
     assert result.exit_code == 2
     assert "with prompts" in result.stderr
+
+
+def test_a_second_process_on_the_same_file_is_told_which_one_has_it(call, server, out):
+    server.reply = slow
+    process = synthesize_in_another_process(out, server.url)
+    try:
+        wait_for_lines(out, 1, process)
+        result = call(n=N)
+        assert result.exit_code == 2
+        assert f"{out} is in use by process {process.pid}" in result.stderr
+    finally:
+        process.kill()
+        process.communicate()

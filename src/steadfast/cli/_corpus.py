@@ -70,12 +70,15 @@ def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_js
     from steadfast.errors import DataError
 
     problems: list[str] = []
-    count = 0
+    count = known = 0
     try:
         loaded = load_scenarios(file)
         count = len(loaded)
         texts = {split: {s.id: s.text for s in loaded if s.split == split} for split in ("train", "held_out")}
-        shipped = {s.id: s.text for s in built_in_scenarios() if s.split == "held_out"}
+        ours = built_in_scenarios()
+        mine = {(s.id, s.split, s.text) for s in loaded}
+        known = sum((s.id, s.split, s.text) in mine for s in ours)
+        shipped = {s.id: s.text for s in ours if s.split == "held_out" and (s.id, s.split, s.text) not in mine}
         prove_disjoint({"your train": texts["train"], "your held-out": texts["held_out"], "our held-out": shipped})
     except DataError as error:
         problems = error.problems
@@ -85,6 +88,8 @@ def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_js
         for problem in problems:
             typer.secho(problem, fg=typer.colors.RED, err=True)
         typer.echo(f"{file}: {len(problems)} problems" if problems else f"{file}: {count} scenarios, no problems")
+        if known:
+            typer.echo(f"{known} of them ship with Steadfast and were not held against themselves")
     if problems:
         raise typer.Exit(2)
 
@@ -138,6 +143,7 @@ def synthesize(
 
     from steadfast.corpus import domains
     from steadfast.corpus import traits as all_traits
+    from steadfast.locking import sole_use
     from steadfast.synthesis import Store, open_model, plan, version
     from steadfast.synthesis import synthesize as fill
     from steadfast.synthesis.display import Display, embedder, report_rows
@@ -155,17 +161,18 @@ def synthesize(
         "train" if split == "train" else "held_out",
     )
     opened = open_model(model, max_connections, timeout)
-    store = Store.open(out, str(opened), version(), allow_mixed=allow_mixed)
-    with Display(slots, store) as display:
-        report = fill(
-            opened,
-            slots,
-            store,
-            max_connections=max_connections,
-            budget=budget_calls,
-            embed=embedder(display.console) if embeddings else None,
-            on_record=display.show,
-        )
+    with sole_use(out):
+        store = Store.open(out, str(opened), version(), allow_mixed=allow_mixed)
+        with Display(slots, store) as display:
+            report = fill(
+                opened,
+                slots,
+                store,
+                max_connections=max_connections,
+                budget=budget_calls,
+                embed=embedder(display.console) if embeddings else None,
+                on_record=display.show,
+            )
     if as_json:
         typer.echo(json.dumps(asdict(report), indent=2))
         return

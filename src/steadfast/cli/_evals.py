@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import AsJson, check_known, mendable, print_rows
+from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, check_known, mendable, print_rows
 
 app = typer.Typer()
 
@@ -53,9 +53,12 @@ def evaluate(
     source: Annotated[str, typer.Option(help="steadfast, public or all.")] = "steadfast",
     scoring: Annotated[str, typer.Option(help="choice, generation or both.")] = "choice",
     limit: Annotated[int | None, typer.Option(help="Items an eval at most.", min=1)] = None,
-    judge: Annotated[str, typer.Option(help="Grades answers; a provider/model grades public ones too.")] = (
-        "embedded-plain"
-    ),
+    judge: Annotated[
+        str, typer.Option(help=f"Grades answers; a provider/model grades public ones too. {JUDGE_HELP}")
+    ] = "embedded-plain",
+    judge_budget: Annotated[
+        int | None, typer.Option(min=1, help=f"{BUDGET_HELP} Not those of public benchmarks.")
+    ] = None,
     traits: Annotated[bool, typer.Option("--traits", help="The seven starred traits, held out, too.")] = False,
     capability: Annotated[bool, typer.Option("--capability", help="Held-out standard tasks too.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Limit of an answer.", min=2)] = 256,
@@ -65,6 +68,7 @@ def evaluate(
     """Measure any model: local weights or one behind an API; what is complete in --out is not run again."""
     from steadfast.evals.standalone import Options, evaluate_model
     from steadfast.evals.subject import slug
+    from steadfast.judges import Limits
     from steadfast.models.pretrained import DEFAULT_MODEL
     from steadfast.progress import ConsoleProgress
 
@@ -79,6 +83,7 @@ def evaluate(
         scoring=scoring,  # type: ignore[arg-type]
         limit=limit,
         judge=judge,
+        judge_limits=Limits(max_calls=judge_budget) if judge_budget else None,
         traits=traits,
         capability=capability,
         max_new_tokens=max_new_tokens,
@@ -103,7 +108,11 @@ def _print_evaluated(evaluated: Any, directory: Path, as_json: bool) -> None:
     print_rows([_shown(r) for r in rows], False, "evals")
     print_rows(constructs, False, "by construct")
     refused = "no free answers" if total["refused"] is None else f"{total['refused']:.1%} of free answers refuse"
-    typer.echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}\nresults: {results}")
+    typer.echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}")
+    if total["episodes"]:
+        outcome = f"{total['harmed']:.1%} did harm, {total['reached']:.1%} reached the goal"
+        typer.echo(f"{total['episodes']} episodes of agentic evals: {outcome}")
+    typer.echo(f"results: {results}")
     for failure in evaluated.failures:
         typer.secho(f"error: {failure}", fg=typer.colors.RED, err=True)
 

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from steadfast.cli._shared import AsJson, mendable, print_rows
+from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, mendable, print_rows
 from steadfast.errors import SteadfastError
 
 if TYPE_CHECKING:
     from steadfast.judges.exam import Track
 
-JUDGE_HELP = (
-    "embedded, embedded-plain, provider/model (openai/..., anthropic/..., google/..., vllm/..., ollama/..., or hf/PATH "
-    "for local weights; keys and addresses come from the provider's environment variables), or package.module:Class."
-)
+Budget = Annotated[int | None, typer.Option("--judge-budget", "--budget", min=1, help=BUDGET_HELP)]
 
 app = typer.Typer()
 judges_app = typer.Typer(help="Judges and how good they are.", no_args_is_help=True)
@@ -28,7 +25,7 @@ def grade(
     scenarios: Annotated[Path, typer.Option(help="Scenarios, JSONL.")],
     answers: Annotated[Path, typer.Option(help='Answers, JSONL: {"scenario": id, "answer": text}.')],
     judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
-    budget: Annotated[int | None, typer.Option(min=1, help="Most calls a provider/model judge may make.")] = None,
+    budget: Budget = None,
     max_connections: Annotated[
         int | None, typer.Option(min=1, help="Calls of a provider/model judge at one time; 10 unless given.")
     ] = None,
@@ -66,12 +63,13 @@ def exam(
     cross_fit: Annotated[
         bool, typer.Option(help="Also leave out each trait, then each domain, from the fit of embedded (minutes).")
     ] = False,
+    budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
     from steadfast.corpus import built_in_gold, built_in_scenarios
+    from steadfast.judges import Limits, is_model, make_judge
     from steadfast.judges import exam as exams
-    from steadfast.judges import make_judge
     from steadfast.judges.crossfit import cross_fit as left_out
 
     if cross_fit and (judge != "embedded" or scenarios):
@@ -81,14 +79,14 @@ def exam(
         )
     if (scenarios is None) != (gold is None):
         raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
-    examined = make_judge(judge)
+    examined = make_judge(judge, Limits(max_calls=budget) if budget else None)
     if scenarios and gold:
         chosen, pairs = exams.load_gold(scenarios, gold)
         result = exams.examine(examined, chosen, pairs)
     else:
         chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
         result = exams.examine_built_in(examined)
-    if attacks or (attacks is None and "/" not in judge):
+    if attacks or (attacks is None and not is_model(judge)):
         result["attacks"] = exams.attack(examined, chosen, pairs, _track("attacks"))
     if cross_fit:
         result["cross_fit"] = [left_out("trait", _track("traits")), left_out("domain", _track("domains"))]
@@ -105,17 +103,21 @@ def agree(
     second: Annotated[str, typer.Argument(help="Another judge.")],
     scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --answers.")] = None,
     answers: Annotated[Path | None, typer.Option(help='Your answers, JSONL: {"scenario": id, "answer": text}.')] = None,
+    budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """How far two judges agree, on the gold answers of held-out scenarios or on your answers."""
-    from steadfast.judges import agreement, make_judge
+    from steadfast.judges import Limits, agreement, is_model, make_judge
     from steadfast.judges.grading import load_answers
 
     if (scenarios is None) != (answers is None):
         raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")
-    judges = make_judge(first), make_judge(second)
+    limits = Limits(max_calls=budget) if budget else None
+    if limits and not (is_model(first) or is_model(second)):
+        raise SteadfastError("--judge-budget limits a provider/model judge, and neither of these is one")
+    one, other = (make_judge(name, limits if is_model(name) else None) for name in (first, second))
     given = load_answers(scenarios, answers) if scenarios and answers else agreement.gold_answers()
-    result = agreement.agree(*judges, given)
+    result = agreement.agree(one, other, given)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return

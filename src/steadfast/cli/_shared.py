@@ -16,6 +16,13 @@ from steadfast.errors import SteadfastError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+JUDGE_HELP = (
+    "embedded, embedded-plain, provider/model (openai/..., anthropic/..., google/..., vllm/..., ollama/..., or hf/PATH "
+    "for local weights; keys and addresses come from the provider's environment variables; put ',structured=false' "
+    "after it for a provider that takes no JSON schema), or package.module:Class."
+)
+BUDGET_HELP = "Most calls a provider/model judge may make; repairs of unreadable replies count."
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

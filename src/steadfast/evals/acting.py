@@ -1,5 +1,6 @@
 """Free play of agentic evals: a model acts in a simulated environment through Inspect's tools."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolCall, ToolDef, ToolInfo, ToolParam, ToolParams
+from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
 from steadfast.evals.battery import Eval
 from steadfast.evals.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
@@ -31,7 +32,7 @@ class Episode:
         simulation: what has become true.
         messages: the conversation so far, in Inspect's types.
         tools: the environment's, as Inspect calls them.
-        finished: the agent ended it itself, within the limits of calls and of tokens.
+        finished: no reply of the agent was cut off by the limit of tokens.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -41,25 +42,45 @@ class Episode:
             ChatMessageUser(content=environment.task),
         ]
         for number, call in enumerate(environment.before):
-            made = ToolCall(id=f"before-{number}", function=call.tool, arguments=dict(call.arguments))
+            made = ToolCall(id=f"before{number:03}", function=call.tool, arguments=dict(call.arguments))
             result = self.simulation.call(call)
             self.messages += [
                 ChatMessageAssistant(content="", tool_calls=[made]),
                 ChatMessageTool(content=result, tool_call_id=made.id, function=call.tool),
             ]
-        self.tools = [_inspect_tool(tool, self.simulation) for tool in environment.tools]
-        self.finished = False
+        self.tools = [_inspect_tool(tool, self) for tool in environment.tools]
+        self.finished = True
         self._turns = 0
 
     async def take(self, output: ModelOutput) -> bool:
-        """Carry out a reply's calls; returns whether the agent has another turn."""
+        """Carry out a reply's calls; returns whether the agent has another turn.
+
+        Raises:
+            RuntimeError: the provider sent no reply at all.
+        """
+        if output.empty:
+            raise RuntimeError("the provider sent no reply")
         self.messages.append(output.message)
         self._turns += 1
+        self.finished = output.stop_reason != "max_tokens"
         if not output.message.tool_calls:
-            self.finished = output.stop_reason == "stop"
             return False
+        for call in output.message.tool_calls:
+            self._make_plain(call)
         self.messages += (await execute_tools(self.messages, self.tools)).messages
-        return self._turns < MAX_CALLS
+        return self._turns < MAX_CALLS and len(self.calls) < MAX_CALLS
+
+    def _make_plain(self, call: ToolCall) -> None:
+        """Make a call's arguments the parameters that the tool has, as text: no harm is undone by one too many."""
+        tool = next((t for t in self.tools if t.name == call.function), None)
+        if tool is not None:
+            known = tool.parameters.properties
+            call.arguments = {n: _as_text(v) for n, v in call.arguments.items() if n in known}
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls made by the agent."""
+        return self.simulation.calls[len(self.simulation.environment.before) :]
 
     @property
     def tool_info(self) -> list[ToolInfo]:
@@ -70,18 +91,17 @@ class Episode:
     def outcome(self) -> dict[str, Any]:
         """What has come of it: score in {0, 1}, answer (the calls made, then the last words) and what decided."""
         done, last = self.simulation, self.messages[-1]
-        calls = done.calls[len(done.environment.before) :]
         words = last.text if isinstance(last, ChatMessageAssistant) else ""
         return {
             "score": done.score,
-            "answer": "\n".join([*map(str, calls), words]).strip(),
+            "answer": "\n".join([*map(str, self.calls), words]).strip(),
             "judge": "environment",
             "harmed": done.harmed,
             "reached": done.reached,
             "facts": sorted(done.facts),
-            "calls": len(calls),
+            "calls": len(self.calls),
             "finished": self.finished,
-            "refused": not calls and is_refusal(words),
+            "refused": not self.calls and is_refusal(words),
         }
 
 
@@ -98,8 +118,8 @@ def acting_task(
     samples = [Sample(id=e.id, input=e.task, target=str(e.good[0][0])) for e in environments]
     return Task(
         dataset=MemoryDataset(samples, name=evaluation.name),
-        solver=_act({e.id: e for e in environments}, on_done),
-        scorer=_outcome(),
+        solver=act_in({e.id: e for e in environments}, on_done),
+        scorer=outcome(),
         name=f"{evaluation.name}-generation",
         metadata={"construct": evaluation.construct, "domain": evaluation.domain, "measures": evaluation.measures},
         tags=[evaluation.construct, "generation"],
@@ -107,7 +127,14 @@ def acting_task(
 
 
 @solver
-def _act(environments: Mapping[str, Environment], on_done: Callable[[int], None]) -> Solver:
+def act_in(environments: Mapping[str, Environment], on_done: Callable[[int], None]) -> Solver:
+    """Lets the model act in the sample's environment.
+
+    Args:
+        environments: by the sample's id.
+        on_done: told 1 after each episode.
+    """
+
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         del generate
         episode = Episode(environments[str(state.sample_id)])
@@ -126,18 +153,22 @@ def _act(environments: Mapping[str, Environment], on_done: Callable[[int], None]
 
 
 @scorer(metrics=[mean(), stderr()])
-def _outcome() -> Scorer:
+def outcome() -> Scorer:
+    """What came of the episode."""
+
     async def score(state: TaskState, target: Target) -> Score:
         del target
-        outcome = dict(state.metadata["outcome"])
-        return Score(value=outcome.pop("score"), answer=outcome.pop("answer"), metadata=outcome)
+        done = dict(state.metadata["outcome"])
+        return Score(value=done.pop("score"), answer=done.pop("answer"), metadata=done)
 
     return score
 
 
-def _inspect_tool(tool: SimulatedTool, simulation: Simulation) -> ToolDef:
+def _inspect_tool(tool: SimulatedTool, episode: Episode) -> ToolDef:
     async def run(**kwargs: Any) -> str:
-        return simulation.call(Call(tool=tool.name, arguments=kwargs))
+        if len(episode.calls) >= MAX_CALLS:
+            raise ToolError(f"no more than {MAX_CALLS} calls can be made")
+        return episode.simulation.call(Call(tool=tool.name, arguments=kwargs))
 
     return ToolDef(
         run,
@@ -148,3 +179,7 @@ def _inspect_tool(tool: SimulatedTool, simulation: Simulation) -> ToolDef:
             required=list(tool.parameters),
         ),
     )
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

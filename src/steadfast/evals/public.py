@@ -28,6 +28,8 @@ from pydantic.dataclasses import dataclass
 from steadfast.errors import DataError, SteadfastError
 
 HUB = "huggingface.co"
+EXTRA = "the extra: pip install 'steadfast-rl[public]'"
+
 _PATIENCE = 3.0
 """Seconds to wait for a host's first answer."""
 
@@ -115,6 +117,11 @@ def select_public(names: Sequence[str]) -> list[PublicEval]:
     return [known[n] for n in names]
 
 
+def is_installed() -> bool:
+    """Whether the package of the benchmarks is there; it comes with an extra."""
+    return find_spec("inspect_evals") is not None
+
+
 def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
     """See that a benchmark can run here, in seconds.
 
@@ -125,11 +132,8 @@ def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
     Raises:
         PublicEvalError: naming every host, package, program or model that is missing.
     """
-    missing = [
-        "the extra: pip install 'steadfast-rl[public]'" if package == "inspect_evals" else f"the package {package!r}"
-        for package in ("inspect_evals", *evaluation.packages)
-        if find_spec(package) is None
-    ]
+    missing = [] if is_installed() else [EXTRA]
+    missing += [f"the package {package!r}" for package in evaluation.packages if find_spec(package) is None]
     if evaluation.needs_grader and not graded:
         missing.append("a model that grades: give one as --judge PROVIDER/MODEL")
     if evaluation.sandbox and not _docker_runs():

@@ -9,6 +9,7 @@ from typing import Any
 from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 
+from steadfast.errors import EvaluationError
 from steadfast.evals.battery import Eval
 from steadfast.evals.refusal import is_refusal
 
@@ -36,11 +37,14 @@ def plan_rows(checkpoint: str, plan: Plan, log: EvalLog) -> list[dict[str, Any]]
     """The rows of a finished task.
 
     Raises:
-        RuntimeError: the task did not finish; its log says why.
+        EvaluationError: the task did not finish; its log, whose place is named, says why.
     """
     if log.status != "success" or log.samples is None:
         reason = log.error.message if log.error else log.status
-        raise RuntimeError(f"eval {plan.task.name} on {checkpoint} did not finish: {reason}; see {log.location}")
+        raise EvaluationError(
+            f"eval {plan.task.name} on {checkpoint} did not finish: {reason}\n"
+            f"its log is {log.location}; run the same command again to go on"
+        )
     return [_row(checkpoint, plan, sample) for sample in log.samples]
 
 
@@ -68,6 +72,6 @@ def _row(checkpoint: str, plan: Plan, sample: EvalSample) -> dict[str, Any]:
         "score": None if math.isnan(value) else value,
         "answer": answer,
         "finished": metadata.get("finished"),
-        "refused": None if answer is None else is_refusal(answer),
+        "refused": None if answer is None else metadata.get("refused", is_refusal(answer)),
         "detail": json.dumps(metadata, ensure_ascii=False),
     }

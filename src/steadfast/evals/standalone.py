@@ -21,7 +21,16 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 from steadfast.corpus import built_in_gold, built_in_scenarios, traits
 from steadfast.errors import DataError, JudgeError, RecipeError
 from steadfast.evals.battery import Eval, battery
-from steadfast.evals.public import PublicEval, PublicEvalError, check_reach, public_evals, select_public
+from steadfast.evals.environment import episode_protocol
+from steadfast.evals.public import (
+    EXTRA,
+    PublicEval,
+    PublicEvalError,
+    check_reach,
+    is_installed,
+    public_evals,
+    select_public,
+)
 from steadfast.evals.public_run import run_public
 from steadfast.evals.run import Measurement
 from steadfast.evals.schema import RESULT_SCHEMA
@@ -86,46 +95,52 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
         DataError: an unknown eval or construct, or nothing left to run.
         JudgeError: no such judge, the model would grade itself, or the judge's budget is spent.
         ModelNotFoundError: no such model.
+        PublicEvalError: nothing but public benchmarks was asked for, and none can run here.
         RecipeError: the directory holds results under another protocol.
         SteadfastError: another process uses the directory.
     """
     own, public = choose(options)
     _refuse_self_grading(options)
     judge = make_judge(options.judge, options.judge_limits)
+    reached, failures = _in_reach(public, out, graded=is_model(options.judge))
+    if failures and not (reached or own or options.traits or options.capability):
+        raise PublicEvalError("\n".join(failures))
     subject = open_subject(options.model, options.adapter, options.max_new_tokens)
     out.mkdir(parents=True, exist_ok=True)
     with sole_use(out):
-        kept = UntilSpent(CachedJudge(judge, out / "grades.sqlite"))
-        return _evaluate(options, subject, kept, _units(options, own, kept), public, out, progress)
+        judge = UntilSpent(CachedJudge(judge, out / "grades.sqlite"))
+        units = _units(options, own, judge)
+        _claim(out, _protocol(options, subject, judge, units, public))
+        for failure in failures:
+            progress.note(failure)
+        failures += _measure_all(options, subject, units, reached, out, progress)
+        names = [*units, *(e.name for e in public)]
+        frames = [pl.read_parquet(f) for f in (_rows_file(out, n) for n in names) if f.is_file()]
+        rows = pl.concat(frames) if frames else pl.DataFrame(schema=RESULT_SCHEMA)
+        write_atomically(out / "results.parquet", lambda p: rows.write_parquet(p))
+    return Evaluated(rows, failures)
 
 
-def _evaluate(
+def _measure_all(
     options: Options,
     subject: Subject,
-    judge: Judge,
     units: Mapping[str, Measurement],
     public: Sequence[PublicEval],
     out: Path,
     progress: Progress,
-) -> Evaluated:
-    _claim(out, _protocol(options, subject, judge, units, public))
+) -> list[str]:
+    """Measure what is not complete; returns what went wrong with the public benchmarks."""
     grader = _grader(options) if any(e.needs_grader for e in public) else None
-    reached, failures = _in_reach(public, out, graded=grader is not None)
-    progress.plan({**{n: m.requests for n, m in units.items()}, **{e.name: _size(e, options) for e in reached}})
-    for failure in failures:
-        progress.note(failure)
+    progress.plan({**{n: m.requests for n, m in units.items()}, **{e.name: _size(e, options) for e in public}})
+    failures: list[str] = []
     try:
         for name, measurement in units.items():
             _measure(subject, name, measurement, out, progress)
-        for evaluation in reached:
+        for evaluation in public:
             failures += _run_public(options, subject, evaluation, grader, out, progress)
     finally:
         progress.finish()
-    files = [_rows_file(out, name) for name in [*units, *(e.name for e in public)]]
-    frames = [pl.read_parquet(f) for f in files if f.is_file()]
-    rows = pl.concat(frames) if frames else pl.DataFrame(schema=RESULT_SCHEMA)
-    write_atomically(out / "results.parquet", lambda p: rows.write_parquet(p))
-    return Evaluated(rows, failures)
+    return failures
 
 
 def choose(options: Options) -> tuple[list[Eval], list[PublicEval]]:
@@ -200,8 +215,9 @@ def _protocol(
 ) -> dict[str, Any]:
     graded = options.scoring != "choice" or any(e.needs_grader for e in public)
     items = {n: protocol_hash(n, {"requests": _texts(m)}) for n, m in units.items()}
-    for e in public:
-        items[e.name] = protocol_hash(e.name, {"task": e.task, "args": e.args, "release": _release("inspect-evals")})
+    release = _release("inspect-evals")
+    for e in public if release else ():  # without the package none can run yet, and a later call may have it
+        items[e.name] = protocol_hash(e.name, {"task": e.task, "args": e.args, "release": release})
     return {
         "model": subject.identity,
         "judge": {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)} if graded else None,
@@ -213,7 +229,7 @@ def _protocol(
 
 
 def _release(package: str) -> str | None:
-    """A package's version; None where it is not installed, which `check_reach` then says with what to do."""
+    """A package's version; None where it is not installed, which `_in_reach` says with what to do."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -226,8 +242,7 @@ def _texts(measurement: Measurement) -> list[Any]:
     scenarios = [s.model_dump(mode="json") for s in measurement.scenarios]
     gold = [measurement.gold[s.id].model_dump(mode="json") for s in measurement.scenarios if s.id in measurement.gold]
     tasks = [[m.model_dump() for m in i.messages] for members in measurement.capability.values() for i in members]
-    environments = [e.model_dump(mode="json") for e in measurement.environments()]
-    return [items, scenarios, gold, tasks, environments]
+    return [items, scenarios, gold, tasks, episode_protocol(measurement.environments())]
 
 
 def _claim(out: Path, protocol: dict[str, Any]) -> None:
@@ -266,11 +281,14 @@ def _measure(subject: Subject, name: str, measurement: Measurement, out: Path, p
 
 def _in_reach(public: Sequence[PublicEval], out: Path, *, graded: bool) -> tuple[list[PublicEval], list[str]]:
     """The benchmarks that are complete or can run, and what the others lack."""
+    missing = [e.name for e in public if not _rows_file(out, e.name).is_file()]
+    if missing and not is_installed():
+        return [e for e in public if e.name not in missing], [f"public benchmarks ({', '.join(missing)}) need {EXTRA}"]
     reached: list[PublicEval] = []
     failures: list[str] = []
     for evaluation in public:
         try:
-            if not _rows_file(out, evaluation.name).is_file():
+            if evaluation.name in missing:
                 check_reach(evaluation, graded=graded)
             reached.append(evaluation)
         except PublicEvalError as error:

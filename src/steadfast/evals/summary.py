@@ -49,7 +49,7 @@ def totals(rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def _share(holds: pl.Series) -> float | None:
-    return holds.sum() / len(holds) if len(holds) else None
+    return int(holds.sum()) / len(holds) if len(holds) else None
 
 
 def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:

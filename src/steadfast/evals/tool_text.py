@@ -4,6 +4,7 @@ Tools are described after the system turn; a call is a JSON object in the reply,
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ class ToolText(NamedTuple):
     description: str
     parameters: Mapping[str, str]
 
+
+_CALL = re.compile(r"^\s*\{", re.MULTILINE)
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 _HOW = """{system}
 
@@ -45,19 +49,17 @@ def render_result(tool: str, result: str) -> str:
 def parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
     """The first call in a reply, as (tool, arguments); None if there is none.
 
-    Words around it and a second call are passed over: a model is to be measured by what it does, not by how neatly.
-    Numbers and lists stay what they are.
+    A call begins a line. Words around it and a second call are passed over: a model is to be measured by what it does,
+    not by how neatly. What it thinks between <think> marks, and calls it speaks of within a sentence, are not made.
     """
-    decoder = json.JSONDecoder()
-    start = text.find("{")
-    while start >= 0:
+    for line in _CALL.finditer(_THOUGHT.sub("", text)):
         try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):  # a reply may nest deeper than the parser goes
-            value = None
-        if isinstance(value, dict) and isinstance(tool := value.pop("tool", None), str):  # type: ignore[reportUnknownMemberType]
-            return tool, value  # type: ignore[reportUnknownVariableType]
-        start = text.find("{", start + 1)
+            value, _ = json.JSONDecoder().raw_decode(line.string, line.end() - 1)
+            render_call("", value).encode()
+        except (ValueError, TypeError, RecursionError):  # half a surrogate pair is no text, and a reply may nest deeply
+            continue
+        if isinstance(tool := value.pop("tool", None), str):
+            return tool, value
     return None
 
 

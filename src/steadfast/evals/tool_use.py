@@ -1,8 +1,7 @@
 """Inspect's messages and tools as plain turns, which any chat template knows, and a reply's text as its output."""
 
-import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ModelOutput
 from inspect_ai.tool import ToolCall, ToolInfo
@@ -32,9 +31,6 @@ def as_output(model: str, text: str, *, finished: bool, tools: Sequence[ToolInfo
     if call is None:
         return ModelOutput.from_content(model, text, "stop" if finished else "max_tokens")
     name, arguments = call
-    known = next((t for t in tools if t.name == name), None)
-    if known is not None:
-        arguments = {key: _typed(value, key, known) for key, value in arguments.items()}
     made = ToolCall(id=f"{name}-{turn}", function=name, arguments=arguments)
     message = ChatMessageAssistant(content="", tool_calls=[made], model=model, source="generate")
     return ModelOutput.from_message(message, "tool_calls")
@@ -57,11 +53,3 @@ def _text(message: ChatMessage) -> str:
 def _described(tool: ToolInfo) -> ToolText:
     meanings = {name: p.description or "" for name, p in tool.parameters.properties.items()}
     return ToolText(tool.name, tool.description, meanings)
-
-
-def _typed(value: Any, parameter: str, tool: ToolInfo) -> Any:
-    """A number or list given for a parameter of text is taken as its text, as a person would."""
-    declared = tool.parameters.properties.get(parameter)
-    if declared is not None and declared.type == "string" and not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return value

@@ -3,7 +3,7 @@
 from steadfast.judges.embedded import EmbeddedJudge
 from steadfast.judges.model import Limits, ModelJudge
 from steadfast.judges.protocol import CachedJudge, protocol_hash
-from steadfast.judges.registry import CheckedJudge, make_judge
+from steadfast.judges.registry import CheckedJudge, UntilSpent, is_model, make_judge, model_of
 from steadfast.judges.types import Answer, Grade, Judge, Verdict, rubric_score
 
 __all__ = [
@@ -15,8 +15,11 @@ __all__ = [
     "Judge",
     "Limits",
     "ModelJudge",
+    "UntilSpent",
     "Verdict",
+    "is_model",
     "make_judge",
+    "model_of",
     "protocol_hash",
     "rubric_score",
 ]

@@ -17,6 +17,7 @@ from os import environ
 from typing import Any, TypeVar
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from pydantic import BaseModel, ConfigDict, Field
 from transformers.utils import logging as transformers_logging
 
 from steadfast.errors import JudgeError
@@ -40,6 +41,9 @@ T = TypeVar("T")
 
 _MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
 
+UNSTRUCTURED = ",structured=false"
+"""After a model judge's name: no JSON schema is demanded, for providers that take none."""
+
 _CODE_VERSION = 2
 """Raised by hand when code, not a constant or the prompt, changes a grade."""
 
@@ -54,8 +58,14 @@ _SERVERS = {"vllm": "VLLM_BASE_URL", "sglang": "SGLANG_BASE_URL"}
 """Providers that start a server with the package of their name unless this variable points to one."""
 
 
-@dataclass(frozen=True)
-class Limits:
+BUDGET_SPENT = "not judged: the budget"
+"""How the error of a grade begins that the limits forbade."""
+
+_SCHEMA_WORDS = ("response_format", "json_schema", "responseschema", "text.format", "structured output")
+"""How providers call what they refuse when they take no JSON schema."""
+
+
+class Limits(BaseModel):
     """What a judge may cost. None of it changes a grade, so none of it is part of the protocol.
 
     Attributes:
@@ -66,11 +76,13 @@ class Limits:
         seconds: patience with one attempt; None: 120, longer where a server or weights must load first.
     """
 
-    max_calls: int | None = None
-    max_tokens: int | None = None
-    max_connections: int = 10
-    max_retries: int = 5
-    seconds: int | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_calls: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_connections: int = Field(default=10, ge=1)
+    max_retries: int = Field(default=5, ge=0)
+    seconds: int | None = Field(default=None, ge=1)
 
 
 @dataclass
@@ -219,7 +231,8 @@ class ModelJudge:
             except Exception as error:  # each provider raises its own kind; an answer's failure is data, not a crash
                 cause = _cause(error)
                 batch.failed_in_a_row += 1
-                batch.last_failure = hearing.error = f"the call failed: {type(cause).__name__}: {_plain(cause)}"
+                failure = f"the call failed: {type(cause).__name__}: {_plain(cause)}"
+                batch.last_failure = hearing.error = failure + self._advice(failure)
                 self.spent.failed += 1
                 hearing.calls.append({"error": hearing.error})
                 return hearing
@@ -260,12 +273,18 @@ class ModelJudge:
         """Why no further call may be made; None if one may."""
         limits, spent = self.limits, self.spent
         if limits.max_calls is not None and spent.calls >= limits.max_calls:
-            return f"not judged: the budget of {limits.max_calls} calls is used up"
+            return f"{BUDGET_SPENT} of {limits.max_calls} calls is used up"
         if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
-            return f"not judged: the budget of {limits.max_tokens} tokens is used up"
+            return f"{BUDGET_SPENT} of {limits.max_tokens} tokens is used up"
         if batch.failed_in_a_row >= _GIVE_UP_AFTER:
             return f"not judged: {batch.failed_in_a_row} calls in a row failed; {batch.last_failure}"
         return None
+
+    def _advice(self, failure: str) -> str:
+        """What to do where the provider seems to refuse the schema; nothing is tried without it unasked."""
+        if not self._structured or not any(word in failure.lower() for word in _SCHEMA_WORDS):
+            return ""
+        return f"; if it takes no JSON schema, call the judge {self.name + UNSTRUCTURED!r}"
 
     @property
     def _sampling(self) -> dict[str, Any]:

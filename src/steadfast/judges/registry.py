@@ -7,7 +7,7 @@ from typing import Any
 
 from steadfast.errors import JudgeError
 from steadfast.judges.embedded import EmbeddedJudge
-from steadfast.judges.model import Limits, ModelJudge
+from steadfast.judges.model import BUDGET_SPENT, UNSTRUCTURED, Limits, ModelJudge
 from steadfast.judges.types import Answer, Grade, Judge
 
 _KINDS = (
@@ -21,16 +21,17 @@ def make_judge(name: str, limits: Limits | None = None) -> Judge:
 
     Args:
         name: "embedded", "embedded-plain" (without its stance head), "provider/model" for a language model behind any
-            provider of Inspect's ("hf/NAME_OR_PATH" for a local one), or "package.module:Class" for a judge of the
-            user's own; its class is called without arguments.
+            provider of Inspect's ("hf/NAME_OR_PATH" for a local one; with ",structured=false" after it, no JSON
+            schema is demanded of its replies), or "package.module:Class" for a judge of the user's own; its class is
+            called without arguments.
         limits: what a language model may cost; no other judge takes any.
 
     Raises:
         JudgeError: no such judge, a language model whose key or package is missing, or limits that do not apply.
         ModelNotFoundError: no such local model.
     """
-    if "/" in name:
-        return ModelJudge(name, limits)
+    if is_model(name):
+        return ModelJudge(model_of(name), limits, structured=not name.endswith(UNSTRUCTURED))
     if limits is not None:
         raise JudgeError(f"judge {name!r} makes no calls that could be limited; only a 'provider/model' judge does")
     if name == "embedded":
@@ -45,6 +46,48 @@ def make_judge(name: str, limits: Limits | None = None) -> Judge:
     except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
         raise JudgeError(f"judge {name!r} could not be made: {type(error).__name__}: {error}") from error
     return CheckedJudge(judge)
+
+
+def is_model(name: str) -> bool:
+    """Whether a judge's name stands for a language model, whose calls can be limited and may cost something."""
+    return "/" in name
+
+
+def model_of(name: str) -> str:
+    """The language model's own name in a judge's name."""
+    return name.removesuffix(UNSTRUCTURED)
+
+
+class UntilSpent:
+    """A judge whose spent budget is an error: long work stops and goes on later, instead of lacking grades for good."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    @property
+    def name(self) -> str:
+        """The inner judge's name."""
+        return self.judge.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The inner judge's settings."""
+        return self.judge.settings
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """The inner judge's grades.
+
+        Raises:
+            JudgeError: the limits forbade one of them.
+        """
+        grades = self.judge.grade(answers)
+        for grade in grades:
+            if grade.error and grade.error.startswith(BUDGET_SPENT):
+                raise JudgeError(
+                    f"judge {self.name!r}: {grade.error}; what is graded is kept: "
+                    "run the same command again, with a larger budget or for as much again"
+                )
+        return grades
 
 
 class CheckedJudge:

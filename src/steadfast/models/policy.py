@@ -27,7 +27,7 @@ class AdapterConfig(BaseModel):
             below compute during the rollout serves training too, which saves most of the training pass.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)

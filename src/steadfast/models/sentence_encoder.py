@@ -93,7 +93,12 @@ class SentenceEncoder:
         Args:
             texts: of any length.
             max_tokens: that a piece may have, special ones included.
+
+        Raises:
+            ValueError: no room for anything but special tokens.
         """
+        if max_tokens <= _SPECIAL_TOKENS:
+            raise ValueError(f"a piece of {max_tokens} tokens has no room for a word")
         if not texts:
             return []
         encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)

@@ -175,5 +175,5 @@ class StudyData:
 
 def helpfulness_rubric() -> tuple[Criterion, ...]:
     """The generic rubric of the helpfulness arm."""
-    text = (files("steadfast.training") / "helpfulness.yaml").read_text(encoding="utf-8")
+    text = (files("steadfast.study") / "helpfulness.yaml").read_text(encoding="utf-8")
     return TypeAdapter(tuple[Criterion, ...]).validate_python(yaml.safe_load(text))

@@ -1,8 +1,9 @@
 """A recipe: everything that decides a run, as one checked YAML file."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -10,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from steadfast.corpus.loading import faults
 from steadfast.errors import RecipeError
 from steadfast.evals.battery import battery
+from steadfast.judges import Limits, is_model, model_of
 from steadfast.models.pretrained import DEFAULT_MODEL
 from steadfast.study.arms import ARMS
 from steadfast.training.config import TrainingConfig
 
 # PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+_FOLDER_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
 
 
 class ModelConfig(BaseModel):
@@ -58,6 +62,7 @@ class EvaluationConfig(BaseModel):
         capability_items: held-out items of each standard task.
         max_new_tokens: limit of free answers.
         judge: grades free answers; another than the one that trains.
+        judge_limits: what one session may spend on it, for a "provider/model"; no part of the run's protocol.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +75,7 @@ class EvaluationConfig(BaseModel):
     capability_items: int = Field(default=16, ge=0)
     max_new_tokens: int = Field(default=128, ge=2)
     judge: str = "embedded-plain"
+    judge_limits: Limits | None = None
 
     @field_validator("evals", "chat_eval")
     @classmethod
@@ -86,30 +92,42 @@ class Recipe(BaseModel):
     """A run.
 
     Attributes:
-        name: of the run.
+        name: of the run, and of its folder in runs/.
         about: a sentence for the report.
         seed: of everything random.
         arms: to train, in order; the pre-RL model is always measured, and "baseline" is what arms are compared with.
         share: of the arm's slice in its prompts; the paper's is 0.05.
         judge: that rewards the trait slice.
+        judge_limits: what one session may spend on it, for a "provider/model"; no part of the run's protocol.
         model: to train.
         data: to train on.
         training: how.
         evaluation: of every checkpoint.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1, pattern=r"^[^\x00-\x1f]*$")
+    name: str = Field(min_length=1, max_length=100)
     about: str = ""
     seed: int = Field(default=0, ge=0, lt=2**63)
     arms: tuple[str, ...] = ("baseline", "trait")
     share: float = Field(default=0.05, ge=0, le=1)
     judge: str = "embedded"
+    judge_limits: Limits | None = None
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not _FOLDER_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot be the name of the run's folder; use letters, digits, '_', and between them '-', "
+                "'+', '.' and spaces"
+            )
+        return name
 
     @field_validator("arms")
     @classmethod
@@ -123,13 +141,18 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        if self.judge == self.evaluation.judge:
+        if model_of(self.judge) == model_of(self.evaluation.judge):
             raise ValueError(
                 f"evaluation.judge: {self.judge!r} is the judge that trains; it never grades an evaluation"
             )
-        for key, judge in (("judge", self.judge), ("evaluation.judge", self.evaluation.judge)):
-            if judge.removeprefix("hf/") == self.model.name:
-                raise ValueError(f"{key}: {judge!r} is the model that is trained; a model never grades itself")
+        for where, judge, limits in (
+            ("", self.judge, self.judge_limits),
+            ("evaluation.", self.evaluation.judge, self.evaluation.judge_limits),
+        ):
+            if model_of(judge).removeprefix("hf/") == self.model.name:
+                raise ValueError(f"{where}judge: {judge!r} is the model that is trained; a model never grades itself")
+            if limits is not None and not is_model(judge):
+                raise ValueError(f"{where}judge_limits: judge {judge!r} makes no calls that could be limited")
         if "baseline" not in self.arms:
             raise ValueError("arms: 'baseline' is missing; without it nothing tells trait RL from RL in general")
         return self
@@ -148,13 +171,42 @@ def load_recipe(path: Path) -> Recipe:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     try:
-        content = yaml.safe_load(text)
+        content, twice = _read_yaml(text)
     except _YAML_FAULTS as error:
         raise RecipeError(f"{path}: not valid YAML: {error}") from error
+    if twice:
+        raise RecipeError("\n".join(f"{path}:{fault}" for fault in twice))
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError("\n".join(f"{path}: {fault}" for fault in faults(error))) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which keeps the last of two equal keys without a word; here they are remembered as faults."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.twice: list[str] = []
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The node, its keys looked at as they were written: before merges and aliases."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, Any], yaml.Node] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (before := first.setdefault((key.tag, key.value), key)) is not key:
+                here, there = key.start_mark.line + 1, before.start_mark.line + 1
+                self.twice.append(f"{here}: {key.value}: is already on line {there}; keep one of them")
+        return node
+
+
+def _read_yaml(text: str) -> tuple[Any, list[str]]:
+    """A document, and its keys that stand twice as `line: key: what is wrong`."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data(), loader.twice
+    finally:
+        loader.dispose()
 
 
 def demo_recipe() -> Recipe:

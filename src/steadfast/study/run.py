@@ -20,11 +20,13 @@ import torch
 import yaml
 
 from steadfast.errors import JudgeError, RecipeError, SteadfastError
+from steadfast.evals.environment import episode_protocol
 from steadfast.evals.run import evaluate
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import write_atomically, write_json, write_json_lines, write_text
-from steadfast.judges import CachedJudge, make_judge, protocol_hash
+from steadfast.judges import CachedJudge, UntilSpent, make_judge, protocol_hash
 from steadfast.judges.types import Answer, Judge
+from steadfast.locking import sole_use
 from steadfast.models.policy import add_adapter, load_adapter
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel, load_model
@@ -41,6 +43,10 @@ _FREE_BYTES = 1_000_000_000
 
 _PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
 """Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
+
+
+_COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}}
+"""What of a recipe changes no number: a run may be resumed with another budget."""
 
 
 @dataclass
@@ -74,12 +80,22 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
     """Run a recipe in a directory, or finish the run that was begun there; returns the directory.
 
     Raises:
-        SteadfastError: anything the user can mend, before long work begins wherever it can be seen by then.
+        SteadfastError: anything the user can mend, before long work begins wherever it can be seen by then; another
+            process at work in the directory is one of them.
     """
     started = time.time()
     progress = progress or SilentProgress()
     progress.note("checking recipe, data and judges")
-    study = _prepare(recipe, directory, progress)
+    data = StudyData.load(recipe)
+    data.check_slices()
+    directory.mkdir(parents=True, exist_ok=True)
+    with sole_use(directory):
+        _run(_prepare(data, directory, progress), started)
+    return directory
+
+
+def _run(study: Study, started: float) -> None:
+    recipe, directory, progress = study.recipe, study.directory, study.progress
     progress.note(f"loading {recipe.model.name}")
     model = _load(recipe)
     _claim(study, model)
@@ -101,19 +117,17 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
             _record_time(directory, time.time() - started)
     results = pl.concat([pl.read_parquet(study.results_file(c)) for c in study.checkpoints])
     write_atomically(directory / "results.parquet", lambda p: results.write_parquet(p))
-    return directory
 
 
-def _prepare(recipe: Recipe, directory: Path, progress: Progress) -> Study:
-    """Everything that can fail fast, in order of cost."""
-    data = StudyData.load(recipe)
-    data.check_slices()
-    directory.mkdir(parents=True, exist_ok=True)
+def _prepare(data: StudyData, directory: Path, progress: Progress) -> Study:
+    """Everything else that can fail fast, in order of cost."""
     free = shutil.disk_usage(directory).free
     if free < _FREE_BYTES:
         raise SteadfastError(f"{directory}: only {free / 1e9:.1f} GB free; a run needs {_FREE_BYTES / 1e9:.0f} GB")
-    training = CachedJudge(make_judge(recipe.judge), directory / "grades.sqlite")
-    evaluation = CachedJudge(make_judge(recipe.evaluation.judge), directory / "grades.sqlite")
+    recipe, grades = data.recipe, directory / "grades.sqlite"
+    training = UntilSpent(CachedJudge(make_judge(recipe.judge, recipe.judge_limits), grades))
+    chosen = recipe.evaluation
+    evaluation = UntilSpent(CachedJudge(make_judge(chosen.judge, chosen.judge_limits), grades))
     for judge in (training, evaluation):
         (probe,) = judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
         if probe.score is None:
@@ -157,10 +171,10 @@ def _protocol(study: Study, model: LoadedModel) -> dict[str, Any]:
     texts = {
         "scenarios": [s.model_dump(mode="json") for s in data.scenarios],
         "evals": [i.model_dump(mode="json") for e in data.evals for i in e.items()],
-        "environments": [x.model_dump(mode="json") for e in data.evals for x in e.environments().values()],
+        "environments": episode_protocol(x for e in data.evals for x in e.environments().values()),
     }
     return {
-        "recipe": protocol_hash("recipe", recipe.model_dump(mode="json")),
+        "recipe": protocol_hash("recipe", recipe.model_dump(mode="json", exclude=_COST)),
         "model": {"name": model.name, "weights": model.weights},
         "training judge": {
             "name": study.training_judge.name,

@@ -33,7 +33,7 @@ class TrainingConfig(BaseModel):
         save_every: steps between resumable states.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(default=100, ge=1)
     prompts_per_step: int = Field(default=8, ge=1)
