@@ -205,7 +205,7 @@ def test_without_the_extra_public_benchmarks_end_in_one_line_that_names_it_befor
     call = ["evaluate", "--source", "public", "--model", "habits/always-a", "--out", str(out)]
     result = CliRunner().invoke(app, call)
     assert result.exit_code == 2, result.output
-    assert "pip install 'steadfast-rl[public]'" in result.stderr
+    assert "pip install inspect-evals" in result.stderr
     assert "mask" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not out.exists()
@@ -215,7 +215,7 @@ def test_without_the_extra_public_benchmarks_end_in_one_line_that_names_it_befor
 def test_without_the_extra_the_battery_runs_and_the_extra_may_be_installed_later(tmp_path, monkeypatch):
     asked = options("habits/always-a", evals=("mask", EVALS[0]), limit=1)
     evaluated = evaluate_model(asked, tmp_path, Heard())
-    assert evaluated.failures == ["public benchmarks (mask) need the extra: pip install 'steadfast-rl[public]'"]
+    assert evaluated.failures == ["public benchmarks (mask) need a package: pip install inspect-evals"]
     assert set(evaluated.rows["eval"]) == {EVALS[0]}
     monkeypatch.undo()
     monkeypatch.setattr(standalone, "check_reach", refuse_reach)

@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass
 from steadfast.errors import DataError, SteadfastError
 
 HUB = "huggingface.co"
-EXTRA = "the extra: pip install 'steadfast-rl[public]'"
+EXTRA = "a package: pip install inspect-evals"
 
 _PATIENCE = 3.0
 """Seconds to wait for a host's first answer."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadfast.corpus.scenario import Scenario
-from steadfast.judges.types import Answer, Grade, Judge, Verdict
+from steadfast.judges.types import Answer, Grade, Judge, Verdict, WrappedJudge
 
 
 def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None = None) -> str:
@@ -31,7 +31,7 @@ _TRANSACTION = 256
 """Answers graded before their grades are kept: what a kill costs at most, where grades are paid for."""
 
 
-class CachedJudge:
+class CachedJudge(WrappedJudge):
     """A judge whose grades are kept in a SQLite file under the protocol's hash and the answer.
 
     Another judge, model, rubric or conversation has another hash, so no judge's verdict is served under another's
@@ -39,21 +39,11 @@ class CachedJudge:
     """
 
     def __init__(self, judge: Judge, path: Path) -> None:
-        self.judge = judge
+        super().__init__(judge)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade TEXT NOT NULL)")
-
-    @property
-    def name(self) -> str:
-        """The inner judge's name."""
-        return self.judge.name
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The inner judge's settings."""
-        return self.judge.settings
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """Grades from the cache, the rest from the judge; each batch is kept before the next one is asked for."""

@@ -8,7 +8,7 @@ from typing import Any
 from steadfast.errors import JudgeError
 from steadfast.judges.embedded import EmbeddedJudge
 from steadfast.judges.model import BUDGET_SPENT, UNSTRUCTURED, Limits, ModelJudge
-from steadfast.judges.types import Answer, Grade, Judge
+from steadfast.judges.types import Answer, Grade, Judge, WrappedJudge
 
 _KINDS = (
     "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
@@ -58,21 +58,8 @@ def model_of(name: str) -> str:
     return name.removesuffix(UNSTRUCTURED)
 
 
-class UntilSpent:
+class UntilSpent(WrappedJudge):
     """A judge whose spent budget is an error: long work stops and goes on later, instead of lacking grades for good."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-
-    @property
-    def name(self) -> str:
-        """The inner judge's name."""
-        return self.judge.name
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The inner judge's settings."""
-        return self.judge.settings
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """The inner judge's grades.
@@ -90,21 +77,8 @@ class UntilSpent:
         return grades
 
 
-class CheckedJudge:
+class CheckedJudge(WrappedJudge):
     """A judge whose answers are looked at before anything is built on them."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-
-    @property
-    def name(self) -> str:
-        """The inner judge's name."""
-        return self.judge.name
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The inner judge's settings."""
-        return self.judge.settings
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """The inner judge's grades.

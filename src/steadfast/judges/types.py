@@ -76,6 +76,27 @@ class Judge(Protocol):
         ...
 
 
+class WrappedJudge:
+    """A judge around another, under the other's name and settings: it must not change a grade."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+
+    @property
+    def name(self) -> str:
+        """The inner judge's name."""
+        return self.judge.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The inner judge's settings."""
+        return self.judge.settings
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """The inner judge's grades."""
+        return self.judge.grade(answers)
+
+
 def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
     """The score in [0, 1] of an answer that meets each criterion to the given degree.
 

@@ -26,7 +26,6 @@ class Pack:
         predictor_N: for each completion token, the place in the row whose logits predict it.
         target_N: the completion tokens, completion after completion.
         lengths: tokens in each completion.
-        prompt_length: tokens in the prompt.
     """
 
     input_ids_T: Tensor
@@ -35,7 +34,6 @@ class Pack:
     predictor_N: Tensor
     target_N: Tensor
     lengths: tuple[int, ...]
-    prompt_length: int
 
 
 def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
@@ -69,5 +67,4 @@ def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
         predictor_N=torch.tensor(predictors),
         target_N=torch.tensor([token for c in completions for token in c]),
         lengths=tuple(len(c) for c in completions),
-        prompt_length=prompt_length,
     )

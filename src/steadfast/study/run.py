@@ -76,7 +76,7 @@ class Study:
         return self.directory / "evals" / checkpoint / "results.parquet"
 
 
-def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None) -> Path:
+def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None = None) -> Path:
     """Run a recipe in a directory, or finish the run that was begun there; returns the directory.
 
     Raises:
@@ -84,6 +84,7 @@ def run_recipe(recipe: Recipe, directory: Path, progress: Progress | None = None
             process at work in the directory is one of them.
     """
     started = time.time()
+    directory = Path(directory)
     progress = progress or SilentProgress()
     progress.note("checking recipe, data and judges")
     data = StudyData.load(recipe)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from steadfast.analysis import clustered_bootstrap
 from steadfast.evals import EvalItem, battery
-from steadfast.evals.constants import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
+from steadfast.evals.surface import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
 from steadfast.judges import make_judge
 from steadfast.judges.gates import gate
 from steadfast.messages import Message
