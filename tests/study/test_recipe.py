@@ -37,6 +37,12 @@ def test_an_odd_file_is_an_error_that_names_it(tmp_path, case):
     assert str(path) in str(caught.value)
 
 
+def test_a_path_may_be_given_as_text(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x")
+    assert load_recipe(str(path)) == load_recipe(path)
+
+
 TWICE = """\
 name: x
 share: 0.1

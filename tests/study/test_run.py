@@ -86,7 +86,7 @@ def long_model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(long_model, tmp_path_factory):
-    return run_recipe(recipe(long_model), tmp_path_factory.mktemp("run"))
+    return run_recipe(recipe(long_model), str(tmp_path_factory.mktemp("run")))
 
 
 def test_a_run_writes_what_the_design_says(finished):
