@@ -1,7 +1,6 @@
 """What a long run shows of itself: its stages, where it is, and how long it still needs."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -16,64 +15,32 @@ from rich.progress import (
 )
 
 
-class Progress(Protocol):
-    """Told by a run what it is doing."""
+class Progress:
+    """Told by a run what it is doing, and shows nothing of it."""
 
     def note(self, text: str) -> None:
         """Something worth a line."""
-        ...
 
     def plan(self, units: Mapping[str, float]) -> None:
         """The stages to come, with the work of each in common units."""
-        ...
 
     def skip(self, stage: str) -> None:
         """A stage whose output is complete."""
-        ...
 
     def begin(self, stage: str, already: float = 0.0) -> None:
         """A stage begins, or goes on with `already` units of it done by an earlier session."""
-        ...
 
     def reach(self, stage: str, units: float, text: str) -> None:
         """How far the stage is."""
-        ...
 
     def end(self, stage: str) -> None:
         """The stage is done."""
-        ...
 
     def finish(self) -> None:
         """The run is done."""
-        ...
 
 
-class SilentProgress:
-    """Shows nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def plan(self, units: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def skip(self, stage: str) -> None:
-        """Nothing."""
-
-    def begin(self, stage: str, already: float = 0.0) -> None:
-        """Nothing."""
-
-    def reach(self, stage: str, units: float, text: str) -> None:
-        """Nothing."""
-
-    def end(self, stage: str) -> None:
-        """Nothing."""
-
-    def finish(self) -> None:
-        """Nothing."""
-
-
-class ConsoleProgress:
+class ConsoleProgress(Progress):
     """A bar over the whole run with the time left, and a line a stage; plain lines without a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:

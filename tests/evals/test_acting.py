@@ -1,16 +1,18 @@
 """Acting in an environment through Inspect, by scripted replies and by a local model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
-from steadfast.evals import Eval
+from steadfast.evals import Eval, select
 from steadfast.evals.acting import acting_task
 from steadfast.evals.environment import MAX_CALLS
 from steadfast.evals.local_model import local_model
 from steadfast.evals.results import Plan, plan_rows
+from steadfast.evals.run import evaluate
 from tests.evals.environments import disk
 from tests.evals.providers import script
 
@@ -125,3 +127,15 @@ def test_episodes_of_a_local_model_are_acted_turn_by_turn_in_batches_and_then_fo
     (log,) = inspect_eval(task, model=Model(api, GenerateConfig()), log_dir=str(tmp_path), display="none")
     assert [s.scores["outcome"].value for s in log.samples] == [1, 1, 1]
     assert batches == [3, 3]
+
+
+def test_episodes_count_once_in_what_is_announced_and_are_played_before_the_tasks(tiny_model, measurement, tmp_path):
+    (agentic,) = select(["agent-guardrails"])
+    items = agentic.items()[:2]
+    nothing_else = {"chat": None, "scenarios": (), "gold": {}, "capability": {}}
+    asked = replace(
+        measurement, evals={agentic.name: (agentic, items)}, generated={agentic.name: items}, **nothing_else
+    )
+    done = []
+    evaluate("pre-rl", tiny_model, asked, tmp_path, done.append)
+    assert asked.requests == sum(done) == 4  # two decisions by likelihood, two episodes

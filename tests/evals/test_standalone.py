@@ -11,20 +11,20 @@ from typer.testing import CliRunner
 
 from steadfast.cli import app
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError, SteadfastError
-from steadfast.evals import public, select, standalone
+from steadfast.evals import environment, public, select, standalone
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.standalone import Options, choose, evaluate_model
 from steadfast.evals.subject import open_subject, slug
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 from steadfast.locking import sole_use
-from steadfast.progress import SilentProgress
+from steadfast.progress import Progress
 from tests.evals import providers  # noqa: F401
 from tests.openai_server import OpenAIServer
 
 EVALS = ("sandbagging", "health-triage")
 
 
-class Heard(SilentProgress):
+class Heard(Progress):
     def __init__(self):
         self.skipped, self.begun, self.notes = [], [], []
 
@@ -317,6 +317,14 @@ def test_a_model_behind_an_api_acts_with_its_own_tool_calls_and_its_episodes_are
     assert rows["score"].to_list() == [0.5, 0.5, 0, 0]
     assert rows["answer"].to_list() == [None, None, "A", "A"]
     assert totals(rows)["episodes"] == 2
+
+
+def test_episodes_under_another_code_are_not_mixed_with_those_in_the_directory(tmp_path, monkeypatch):
+    asked = options("habits/always-a", evals=("agent-guardrails",), scoring="generation")
+    evaluate_model(asked, tmp_path, Heard())
+    monkeypatch.setattr(environment, "_CODE_VERSION", environment._CODE_VERSION + 1)
+    with pytest.raises(RecipeError, match="items of agent-guardrails"):
+        evaluate_model(asked, tmp_path, Heard())
 
 
 def test_an_agentic_eval_is_measured_by_likelihood_and_by_acting(tiny_model_dir, tmp_path):

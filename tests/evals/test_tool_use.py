@@ -11,7 +11,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall, ToolCallError
 
-from steadfast.evals.acting import Episode
+from steadfast.evals.episode import Episode
 from steadfast.evals.tool_text import parse_call, render_call
 from steadfast.evals.tool_use import as_output, as_turns
 from tests.evals.environments import disk

@@ -17,9 +17,10 @@ from inspect_ai.log import read_eval_log
 from safetensors.torch import load_file
 
 from steadfast.errors import JudgeError, ModelNotFoundError, RecipeError, SteadfastError
+from steadfast.evals import environment
 from steadfast.judges import Answer, Limits
 from steadfast.locking import sole_use
-from steadfast.progress import SilentProgress
+from steadfast.progress import Progress
 from steadfast.study import ARMS, Recipe, load_recipe, run, run_recipe
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import demo_recipe
@@ -196,11 +197,21 @@ def test_another_budget_of_the_judges_is_the_same_run(finished, long_model):
     assert json.loads((finished / "protocol.json").read_text())["recipe"] == protocol_of(changed)["recipe"]
 
 
+def test_rules_that_a_model_is_not_shown_are_part_of_the_runs_protocol(long_model, monkeypatch):
+    plain = recipe(long_model)
+    evaluation = plain.evaluation.model_copy(update={"evals": ("agent-guardrails",)})
+    chosen = plain.model_copy(update={"evaluation": evaluation})
+    before = protocol_of(chosen)
+    monkeypatch.setattr(environment, "MAX_CALLS", environment.MAX_CALLS + 1)
+    after = protocol_of(chosen)
+    assert {key for key in before if before[key] != after[key]} == {"environments"}
+
+
 def protocol_of(chosen: Recipe):
     from tests.study.word_judges import OtherWordJudge, WordJudge
 
     judges = WordJudge(), OtherWordJudge()
-    study = run.Study(chosen, Path(), StudyData.load(chosen), *judges, SilentProgress(), {})
+    study = run.Study(chosen, Path(), StudyData.load(chosen), *judges, Progress(), {})
     return run._protocol(study, SimpleNamespace(name="m", weights="w"))
 
 
@@ -219,7 +230,7 @@ def test_a_budget_that_is_spent_stops_the_run_and_is_no_missing_grade(long_model
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "test")
         limited = recipe(long_model, judge="openai/gpt-4-test", judge_limits={"max_calls": 1})
-        study = run._prepare(StudyData.load(limited), tmp_path, SilentProgress())
+        study = run._prepare(StudyData.load(limited), tmp_path, Progress())
         with pytest.raises(JudgeError, match="budget of 1 calls is used up; what is graded is kept"):
             study.training_judge.grade([Answer(study.data.held_out[1], "See a doctor about that today, please.")])
         assert server.count == 1

@@ -1,108 +1,17 @@
-"""Free play of agentic evals: a model acts in a simulated environment through Inspect's tools."""
+"""Agentic evals under `generation` scoring: the model acts in simulated environments, which grade what was done."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from inspect_ai import Task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageTool,
-    ChatMessageUser,
-    ModelOutput,
-    execute_tools,
-    get_model,
-)
+from inspect_ai.dataset import Sample
+from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
 from steadfast.evals.battery import Eval
-from steadfast.evals.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
-from steadfast.evals.refusal import is_refusal
-
-
-class Episode:
-    """One environment being acted in, from the decision on: the calls before it have been made.
-
-    Attributes:
-        simulation: what has become true.
-        messages: the conversation so far, in Inspect's types.
-        tools: the environment's, as Inspect calls them.
-        finished: no reply of the agent was cut off by the limit of tokens.
-    """
-
-    def __init__(self, environment: Environment) -> None:
-        self.simulation = Simulation(environment)
-        self.messages: list[ChatMessage] = [
-            ChatMessageSystem(content=environment.system),
-            ChatMessageUser(content=environment.task),
-        ]
-        for number, call in enumerate(environment.before):
-            made = ToolCall(id=f"before{number:03}", function=call.tool, arguments=dict(call.arguments))
-            result = self.simulation.call(call)
-            self.messages += [
-                ChatMessageAssistant(content="", tool_calls=[made]),
-                ChatMessageTool(content=result, tool_call_id=made.id, function=call.tool),
-            ]
-        self.tools = [_inspect_tool(tool, self) for tool in environment.tools]
-        self.finished = True
-        self._turns = 0
-
-    async def take(self, output: ModelOutput) -> bool:
-        """Carry out a reply's calls; returns whether the agent has another turn.
-
-        Raises:
-            RuntimeError: the provider sent no reply at all.
-        """
-        if output.empty:
-            raise RuntimeError("the provider sent no reply")
-        self.messages.append(output.message)
-        self._turns += 1
-        self.finished = output.stop_reason != "max_tokens"
-        if not output.message.tool_calls:
-            return False
-        for call in output.message.tool_calls:
-            self._make_plain(call)
-        self.messages += (await execute_tools(self.messages, self.tools)).messages
-        return self._turns < MAX_CALLS and len(self.calls) < MAX_CALLS
-
-    def _make_plain(self, call: ToolCall) -> None:
-        """Make a call's arguments the parameters that the tool has, as text: no harm is undone by one too many."""
-        tool = next((t for t in self.tools if t.name == call.function), None)
-        if tool is not None:
-            known = tool.parameters.properties
-            call.arguments = {n: _as_text(v) for n, v in call.arguments.items() if n in known}
-
-    @property
-    def calls(self) -> list[Call]:
-        """The calls made by the agent."""
-        return self.simulation.calls[len(self.simulation.environment.before) :]
-
-    @property
-    def tool_info(self) -> list[ToolInfo]:
-        """The tools as a model is told of them."""
-        return [ToolInfo(name=t.name, description=t.description, parameters=t.parameters) for t in self.tools]
-
-    @property
-    def outcome(self) -> dict[str, Any]:
-        """What has come of it: score in {0, 1}, answer (the calls made, then the last words) and what decided."""
-        done, last = self.simulation, self.messages[-1]
-        words = last.text if isinstance(last, ChatMessageAssistant) else ""
-        return {
-            "score": done.score,
-            "answer": "\n".join([*map(str, self.calls), words]).strip(),
-            "judge": "environment",
-            "harmed": done.harmed,
-            "reached": done.reached,
-            "facts": sorted(done.facts),
-            "calls": len(self.calls),
-            "finished": self.finished,
-            "refused": not self.calls and is_refusal(words),
-        }
+from steadfast.evals.environment import Environment
+from steadfast.evals.episode import Episode
+from steadfast.evals.tasks import scoring_task
 
 
 def acting_task(
@@ -116,14 +25,8 @@ def acting_task(
         on_done: told 1 after each episode.
     """
     samples = [Sample(id=e.id, input=e.task, target=str(e.good[0][0])) for e in environments]
-    return Task(
-        dataset=MemoryDataset(samples, name=evaluation.name),
-        solver=act_in({e.id: e for e in environments}, on_done),
-        scorer=outcome(),
-        name=f"{evaluation.name}-generation",
-        metadata={"construct": evaluation.construct, "domain": evaluation.domain, "measures": evaluation.measures},
-        tags=[evaluation.construct, "generation"],
-    )
+    solve = act_in({e.id: e for e in environments}, on_done)
+    return scoring_task(evaluation, "generation", samples, solve, outcome())
 
 
 @solver
@@ -162,24 +65,3 @@ def outcome() -> Scorer:
         return Score(value=done.pop("score"), answer=done.pop("answer"), metadata=done)
 
     return score
-
-
-def _inspect_tool(tool: SimulatedTool, episode: Episode) -> ToolDef:
-    async def run(**kwargs: Any) -> str:
-        if len(episode.calls) >= MAX_CALLS:
-            raise ToolError(f"no more than {MAX_CALLS} calls can be made")
-        return episode.simulation.call(Call(tool=tool.name, arguments=kwargs))
-
-    return ToolDef(
-        run,
-        name=tool.name,
-        description=tool.description,
-        parameters=ToolParams(
-            properties={n: ToolParam(type="string", description=d or n) for n, d in tool.parameters.items()},
-            required=list(tool.parameters),
-        ),
-    )
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

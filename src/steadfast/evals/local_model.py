@@ -14,8 +14,8 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelAPI, Model
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from steadfast.evals.acting import Episode
 from steadfast.evals.environment import Environment
+from steadfast.evals.episode import Episode
 from steadfast.evals.tool_use import as_output, as_turns
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat

@@ -58,9 +58,6 @@ _SERVERS = {"vllm": "VLLM_BASE_URL", "sglang": "SGLANG_BASE_URL"}
 """Providers that start a server with the package of their name unless this variable points to one."""
 
 
-BUDGET_SPENT = "not judged: the budget"
-"""How the error of a grade begins that the limits forbade."""
-
 _SCHEMA_WORDS = ("response_format", "json_schema", "responseschema", "text.format", "structured output")
 """How providers call what they refuse when they take no JSON schema."""
 
@@ -119,6 +116,7 @@ class _Hearing:
 
     verdicts: tuple[Verdict, ...] | None = None
     error: str | None = None
+    out_of_budget: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
@@ -215,7 +213,8 @@ class ModelJudge:
         detail = {"calls": hearing.calls}
         if hearing.verdicts is None:
             self.spent.unscored += 1
-            return Grade(None, (), self.name, protocol, error=hearing.error, detail=detail)
+            spent = hearing.out_of_budget
+            return Grade(None, (), self.name, protocol, error=hearing.error, out_of_budget=spent, detail=detail)
         score = rubric_score([c.points for c in answer.scenario.rubric], [v.score for v in hearing.verdicts])
         return Grade(score, hearing.verdicts, self.name, protocol, detail=detail)
 
@@ -223,7 +222,9 @@ class ModelJudge:
         """Ask for the verdicts, and hand an unreadable reply back with its fault."""
         rubric, messages, hearing = answer.scenario.rubric, request(answer), _Hearing()
         for _ in range(1 + self._repairs):
-            if forbidden := self._forbidden(batch):
+            spent = self._budget_spent()
+            if forbidden := spent or self._service_failing(batch):
+                hearing.out_of_budget = spent is not None
                 hearing.error = f"{forbidden}; {hearing.error}" if hearing.error else forbidden
                 return hearing
             try:
@@ -269,13 +270,17 @@ class ModelJudge:
             raise JudgeError(output.error)
         return output
 
-    def _forbidden(self, batch: _Batch) -> str | None:
-        """Why no further call may be made; None if one may."""
+    def _budget_spent(self) -> str | None:
+        """Which limit forbids a further call; None if none does."""
         limits, spent = self.limits, self.spent
         if limits.max_calls is not None and spent.calls >= limits.max_calls:
-            return f"{BUDGET_SPENT} of {limits.max_calls} calls is used up"
+            return f"not judged: the budget of {limits.max_calls} calls is used up"
         if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
-            return f"{BUDGET_SPENT} of {limits.max_tokens} tokens is used up"
+            return f"not judged: the budget of {limits.max_tokens} tokens is used up"
+        return None
+
+    def _service_failing(self, batch: _Batch) -> str | None:
+        """Why the rest of a batch is not tried; None if it is."""
         if batch.failed_in_a_row >= _GIVE_UP_AFTER:
             return f"not judged: {batch.failed_in_a_row} calls in a row failed; {batch.last_failure}"
         return None

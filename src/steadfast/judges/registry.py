@@ -7,7 +7,7 @@ from typing import Any
 
 from steadfast.errors import JudgeError
 from steadfast.judges.embedded import EmbeddedJudge
-from steadfast.judges.model import BUDGET_SPENT, UNSTRUCTURED, Limits, ModelJudge
+from steadfast.judges.model import UNSTRUCTURED, Limits, ModelJudge
 from steadfast.judges.types import Answer, Grade, Judge, WrappedJudge
 
 _KINDS = (
@@ -69,7 +69,7 @@ class UntilSpent(WrappedJudge):
         """
         grades = self.judge.grade(answers)
         for grade in grades:
-            if grade.error and grade.error.startswith(BUDGET_SPENT):
+            if grade.out_of_budget:
                 raise JudgeError(
                     f"judge {self.name!r}: {grade.error}; what is graded is kept: "
                     "run the same command again, with a larger budget or for as much again"

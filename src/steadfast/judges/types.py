@@ -43,6 +43,7 @@ class Grade:
         gate: "empty", "truncated", "looping", "copied" or, of the embedded judges, "overlong", where the text earned
             nothing before any rubric was read.
         error: why there is no score.
+        out_of_budget: the error is that the judge's limits forbade asking.
         detail: what else is kept with the grade, such as a language model's raw replies.
     """
 
@@ -52,6 +53,7 @@ class Grade:
     protocol: str
     gate: str | None = None
     error: str | None = None
+    out_of_budget: bool = False
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
 
 

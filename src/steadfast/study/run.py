@@ -31,7 +31,7 @@ from steadfast.models.policy import add_adapter, load_adapter
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel, load_model
 from steadfast.models.scoring import LowerLayers
-from steadfast.progress import Progress, SilentProgress
+from steadfast.progress import Progress
 from steadfast.study.arms import ARMS, PRE_RL
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
@@ -85,7 +85,7 @@ def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None 
     """
     started = time.time()
     directory = Path(directory)
-    progress = progress or SilentProgress()
+    progress = progress or Progress()
     progress.note("checking recipe, data and judges")
     data = StudyData.load(recipe)
     data.check_slices()
