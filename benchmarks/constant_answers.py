@@ -12,7 +12,7 @@ import numpy as np
 from steadfast.analysis import clustered_bootstrap, item_bootstrap
 from steadfast.evals import battery
 from steadfast.evals.surface import CONSTANTS, ScoresByEval, constant_scores, policy_scores
-from steadfast.judges import make_judge
+from steadfast.graders import make_judge
 
 CHANCES = ("chance", "chance, without itself")
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import rankdata
 
-from steadfast.corpus import built_in_gold, built_in_scenarios
-from steadfast.judges import Answer, Judge, make_judge
-from steadfast.judges.sentences import sentences
+from steadfast.graders import Answer, Judge, make_judge
+from steadfast.graders.embedded.sentences import sentences
+from steadfast.tasks import built_in_gold, built_in_scenarios
 
 RESAMPLES = 500
 

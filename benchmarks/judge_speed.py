@@ -10,8 +10,8 @@ import time
 
 import torch
 
-from steadfast.corpus import built_in_gold, built_in_scenarios
-from steadfast.judges import Answer, make_judge
+from steadfast.graders import Answer, make_judge
+from steadfast.tasks import built_in_gold, built_in_scenarios
 
 ROUNDS = 3
 

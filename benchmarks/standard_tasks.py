@@ -17,7 +17,7 @@ from steadfast.models.policy import eos_token_ids
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.sampling import sample_groups
 from steadfast.study import demo_recipe
-from steadfast.tasks import held_out_items
+from steadfast.tasks.programs import held_out_items
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from steadfast.cli import app
-from steadfast.judges import Answer, Grade, Verdict, protocol_hash
+from steadfast.graders import Answer, Grade, Verdict, protocol_hash
 
 
 class HalfJudge:

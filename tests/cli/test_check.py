@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from steadfast.corpus import built_in_scenarios
-from tests.corpus.examples import criterion, record, write_lines
+from steadfast.tasks import built_in_scenarios
+from tests.tasks.examples import criterion, record, write_lines
 
 LONG = (
     "My mother is 71 and takes warfarin every evening. Her knee hurts after the garden, and the shop on the corner "
@@ -91,7 +91,7 @@ def test_a_training_scenario_that_repeats_a_held_out_one_is_found(steadfast, tmp
 
 
 def test_a_file_that_ships_is_not_held_against_itself(steadfast, steadfast_json):
-    file = Path(str(files("steadfast.corpus"))) / "data" / "scenarios" / "health.jsonl"
+    file = Path(str(files("steadfast.tasks"))) / "data" / "scenarios" / "health.jsonl"
     result = steadfast("check", file)
     assert result.exit_code == 0, result.stderr
     count = len(file.read_text().splitlines())

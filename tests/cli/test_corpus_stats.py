@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.corpus.examples import record, write_lines
+from tests.tasks.examples import record, write_lines
 
 
 @pytest.fixture

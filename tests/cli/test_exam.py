@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.corpus.examples import record, write_lines
+from tests.tasks.examples import record, write_lines
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def files(tmp_path):
     return scenarios, gold
 
 
-FAKE = "tests.judges.fakes:FakeJudge"
-HALF = "tests.judges.fakes:Half"
+FAKE = "tests.graders.fakes:FakeJudge"
+HALF = "tests.graders.fakes:Half"
 
 
 def test_a_judge_is_examined_and_attacked_on_a_users_gold_answers(run, files):

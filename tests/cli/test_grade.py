@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.corpus.examples import record, write_lines
+from tests.tasks.examples import record, write_lines
 
 JUDGE = "tests.cli.conftest:HalfJudge"
 FIELDS = ["scenario", "score", "verdicts", "judge", "protocol"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.corpus.examples import record, write_lines
 from tests.openai_server import OpenAIServer, ServerFault
+from tests.tasks.examples import record, write_lines
 
 GOOD = json.dumps({"c1": {"reason": "It says so.", "score": 3}, "c2": {"reason": "No weight.", "score": 0}})
 SAFE = "That dose is unsafe for her."
@@ -66,7 +66,7 @@ def test_a_provider_that_takes_no_schema_says_what_to_do_and_grades_once_it_is_d
     assert json.loads(grade)["score"] is not None
 
 
-@pytest.mark.parametrize("command", [("judges", "exam"), ("judges", "agree", "tests.judges.fakes:Half")])
+@pytest.mark.parametrize("command", [("judges", "exam"), ("judges", "agree", "tests.graders.fakes:Half")])
 def test_every_command_that_asks_a_judge_takes_a_budget(steadfast, tmp_path, server, command):
     server.reply = lambda messages, request: GOOD
     scenarios = write_lines(tmp_path / "s.jsonl", *(record(i) for i in "abc"))

@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from steadfast.cli import app
-from steadfast.corpus import built_in_scenarios, traits
 from steadfast.evals import battery
+from steadfast.tasks import built_in_scenarios, traits
 
 
 def commands(group, path=()):

@@ -12,7 +12,7 @@ def nothing_is_loaded(monkeypatch):
         "steadfast.study.run_recipe",
         "steadfast.models.pretrained.load_model",
         "steadfast.models.pretrained.locate",
-        "steadfast.judges.embedder.Embedder.__init__",
+        "steadfast.graders.embedded.embedder.Embedder.__init__",
     ):
         monkeypatch.setattr(target, fail)
 

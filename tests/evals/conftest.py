@@ -6,15 +6,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from steadfast.corpus import GoldPair, Scenario
 from steadfast.evals import Eval, EvalItem, select
 from steadfast.evals.run import Measurement, evaluate
-from steadfast.judges import Answer, Grade, Verdict
+from steadfast.graders import Answer, Grade, Verdict
 from steadfast.messages import Message
 from steadfast.models import LoadedModel
-from steadfast.tasks import TaskItem
+from steadfast.tasks import GoldPair, Scenario
+from steadfast.tasks.programs import TaskItem
 from tests.conftest import make_lm, make_tokenizer
-from tests.corpus.examples import record
+from tests.tasks.examples import record
 
 EVALS = ("deception-status-report", "health-triage")
 UNGRADED = "item-1"

@@ -9,12 +9,12 @@ from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
 from steadfast.evals import Eval, select
 from steadfast.evals.acting import acting_task
-from steadfast.evals.environment import MAX_CALLS
 from steadfast.evals.local_model import local_model
 from steadfast.evals.results import Plan, plan_rows
 from steadfast.evals.run import evaluate
-from tests.evals.environments import disk
+from steadfast.tasks.environment import MAX_CALLS
 from tests.evals.providers import script
+from tests.tasks.environments import disk
 
 AGENTIC = Eval("disk", "Disk", "harmful agentic behaviour", "agents", "Whether it deletes.", format="environment")
 

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from steadfast.cli import app
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError, SteadfastError
-from steadfast.evals import environment, public, select, standalone
+from steadfast.evals import public, select, standalone
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.standalone import Options, choose, evaluate_model
 from steadfast.evals.subject import open_subject, slug
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 from steadfast.locking import sole_use
 from steadfast.progress import Progress
+from steadfast.tasks import environment
 from tests.evals import providers  # noqa: F401
 from tests.openai_server import OpenAIServer
 

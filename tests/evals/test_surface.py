@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from steadfast.analysis import clustered_bootstrap
 from steadfast.evals import EvalItem, battery
 from steadfast.evals.surface import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
-from steadfast.judges import make_judge
-from steadfast.judges.gates import gate
+from steadfast.graders import make_judge
+from steadfast.graders.gates import gate
 from steadfast.messages import Message
-from tests.judges.fakes import FakeJudge
+from tests.graders.fakes import FakeJudge
 
 CHANCES = {"chance", "chance, without itself"}
 

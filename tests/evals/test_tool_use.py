@@ -12,9 +12,9 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolCallError
 
 from steadfast.evals.episode import Episode
-from steadfast.evals.tool_text import parse_call, render_call
 from steadfast.evals.tool_use import as_output, as_turns
-from tests.evals.environments import disk
+from steadfast.tasks.tool_text import parse_call, render_call
+from tests.tasks.environments import disk
 
 
 @pytest.fixture

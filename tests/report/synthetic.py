@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from steadfast.corpus import built_in_scenarios
+from steadfast.tasks import built_in_scenarios
 
 EVALS = (
     ("deception-status-report", "deception", "general"),

@@ -7,7 +7,7 @@ import pytest
 
 from steadfast.report.loading import load_run
 from steadfast.report.overoptimization import overoptimization
-from steadfast.report.summary import all_versus
+from steadfast.report.summary import all_comparisons
 
 from .synthetic import STEPS, Row, make_run
 
@@ -24,7 +24,7 @@ def opinions(directory: Path, trained: float, other: float) -> None:
 
 def said(directory: Path) -> str:
     run = load_run(directory)
-    return " ".join(overoptimization(run, all_versus(run)[0]))
+    return " ".join(overoptimization(run, all_comparisons(run)[0]))
 
 
 def lifted_by_the_training_judge_alone(row: Row) -> Row:

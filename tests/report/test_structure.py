@@ -8,7 +8,7 @@ import pytest
 
 from steadfast.errors import SteadfastError
 from steadfast.report import summarize, write_report
-from steadfast.report.structure import Movement, movement, read_checkpoints
+from steadfast.report.structure import StructureAnalysis, analyse_structure, read_checkpoints
 from steadfast.report.structure_figure import structure_figure
 from steadfast.report.structure_page import write_structure
 from steadfast.report.structure_words import findings, left_out, limits, verdict
@@ -34,14 +34,16 @@ def results(scores_CE: np.ndarray, capability: np.ndarray | None = None, each: i
     return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
 
 
-def moved(loading: float, checkpoints: int = 12, evals: int = 20, *, capability: str | None = None) -> Movement:
+def moved(
+    loading: float, checkpoints: int = 12, evals: int = 20, *, capability: str | None = None
+) -> StructureAnalysis:
     """The structure of a one-factor table; capability is the factor itself, or noise."""
     rng = np.random.default_rng(0)
     factor = rng.normal(size=checkpoints)
     scores = loading * factor[:, None] + rng.normal(size=(checkpoints, evals))
     controls = {"factor": factor, "noise": rng.normal(size=checkpoints), "constant": np.ones(checkpoints)}
     table = results(scores, controls[capability] if capability else None)
-    return movement(table, control=capability is not None, permutations=200)
+    return analyse_structure(table, control=capability is not None, permutations=200)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_direction_on_which_evals_oppose_one_another_is_not_called_a_common_ri
     rng = np.random.default_rng(1)
     signs = np.where(np.arange(20) % 2, 1, -1)
     scores = 2 * rng.normal(size=(12, 1)) * signs + rng.normal(size=(12, 20))
-    assert "no common rise" in verdict(movement(results(scores), control=False, permutations=200))
+    assert "no common rise" in verdict(analyse_structure(results(scores), control=False, permutations=200))
 
 
 def test_a_common_factor_that_is_capability_is_put_down_to_it():
@@ -73,7 +75,7 @@ def test_why_capability_is_not_controlled_is_said(capability: str, why: str):
 
 
 def test_without_capability_tasks_the_figures_stand_uncontrolled():
-    found = movement(results(np.random.default_rng(2).normal(size=(6, 4))), control=True, permutations=50)
+    found = analyse_structure(results(np.random.default_rng(2).normal(size=(6, 4))), control=True, permutations=50)
     assert found.uncontrolled_because == "no capability task was measured on every checkpoint"
 
 
@@ -99,7 +101,7 @@ def test_what_is_left_out_is_named():
     table = table.with_columns(pl.when(only).then(None).otherwise("score").alias("score"))
     gap = (pl.col("eval") == "eval-04") & (pl.col("checkpoint") == "ck0") & (pl.col("item") == "i0")
     table = table.with_columns(pl.when(gap).then(None).otherwise("score").alias("score"))
-    text = left_out(movement(table, control=False, permutations=50))
+    text = left_out(analyse_structure(table, control=False, permutations=50))
     assert "Left out, the same score on every checkpoint: eval-01." in text
     assert "Left out, ungraded or not measured on ck4: eval-03." in text
     assert "Left out, every score as in 'ck2': checkpoint 'ck5'." in text
@@ -110,7 +112,7 @@ def test_what_is_left_out_is_named():
 def test_fewer_than_four_checkpoints_are_refused(checkpoints: int):
     table = results(np.random.default_rng(4).normal(size=(checkpoints, 5)))
     with pytest.raises(SteadfastError, match=rf"{checkpoints} checkpoints are too few.*need 4.*Found: ck0"):
-        movement(table, control=False)
+        analyse_structure(table, control=False)
 
 
 def test_checkpoints_that_share_no_eval_are_refused_with_who_lacks_them():
@@ -118,7 +120,7 @@ def test_checkpoints_that_share_no_eval_are_refused_with_who_lacks_them():
         (pl.col("checkpoint") != "ck3") | (pl.col("eval") == "eval-00")
     )
     with pytest.raises(SteadfastError, match=r"share 1; evals are lacking on ck3"):
-        movement(table, control=False)
+        analyse_structure(table, control=False)
 
 
 def test_checkpoints_of_several_files_are_told_apart(tmp_path: Path):

@@ -17,13 +17,13 @@ from inspect_ai.log import read_eval_log
 from safetensors.torch import load_file
 
 from steadfast.errors import JudgeError, ModelNotFoundError, RecipeError, SteadfastError
-from steadfast.evals import environment
-from steadfast.judges import Answer, Limits
+from steadfast.graders import Answer, Limits
 from steadfast.locking import sole_use
 from steadfast.progress import Progress
 from steadfast.study import ARMS, Recipe, load_recipe, run, run_recipe
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import demo_recipe
+from steadfast.tasks import environment
 from tests.openai_server import OpenAIServer
 
 ROOT = Path(__file__).parents[2]
@@ -257,8 +257,8 @@ def test_a_full_disk_is_an_error_before_any_work(long_model, tmp_path, monkeypat
 
 
 def test_overlapping_pools_stop_the_run_and_are_named(long_model, tmp_path):
-    from steadfast.corpus import built_in_scenarios
     from steadfast.errors import DataError
+    from steadfast.tasks import built_in_scenarios
 
     scenario = next(s for s in built_in_scenarios() if s.domain == "health" and s.split == "train")
     twin = scenario.model_copy(update={"id": "twin", "split": "held_out"})

@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from steadfast.corpus import built_in_scenarios
 from steadfast.study.second_opinion import SAMPLE, second_opinion
+from steadfast.tasks import built_in_scenarios
 from tests.study.word_judges import OtherWordJudge
 
 

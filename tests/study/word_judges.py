@@ -1,6 +1,6 @@
 """Judges for tests of the study: they count words, load nothing, and are named in recipes as a user's own would be."""
 
-from steadfast.judges import Grade, Verdict, protocol_hash
+from steadfast.graders import Grade, Verdict, protocol_hash
 
 
 class WordJudge:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from inspect_ai.model import get_model
 
-from steadfast.corpus import domains, traits
 from steadfast.synthesis import Pool, Store, plan, synthesize, version
 from steadfast.synthesis.duplicates import remembered
+from steadfast.tasks import domains, traits
 from tests.synthesis.author import draft, scripted, turns_ordered
 from tests.synthesis.conftest import server  # noqa: F401
 

@@ -3,10 +3,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadfast.corpus import built_in_scenarios, domains, traits
 from steadfast.synthesis import prompts
 from steadfast.synthesis.drafts import rubric_faults
 from steadfast.synthesis.plan import PRESSURES, TURNS, plan
+from steadfast.tasks import built_in_scenarios, domains, traits
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 5))

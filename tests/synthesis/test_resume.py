@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from steadfast.corpus import built_in_scenarios
 from steadfast.synthesis import provenance_path
+from steadfast.tasks import built_in_scenarios
 from tests.synthesis.author import strong
 from tests.synthesis.conftest import CELL, lines
 

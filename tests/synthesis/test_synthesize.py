@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from steadfast.corpus import built_in_scenarios, load_scenarios
-from steadfast.evals.battery import battery
 from steadfast.synthesis import Record, provenance_path
+from steadfast.tasks import built_in_scenarios, load_scenarios
+from steadfast.tasks.battery import battery
 from tests.openai_server import Completion, ServerFault
 from tests.synthesis.author import SOUND, draft, rubric, scripted, strong, turns_ordered
 from tests.synthesis.conftest import lines

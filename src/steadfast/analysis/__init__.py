@@ -3,7 +3,7 @@
 from steadfast.analysis.bootstrap import Interval, clustered_bootstrap, item_bootstrap
 from steadfast.analysis.comparison import Comparison, EvalComparison, compare
 from steadfast.analysis.multiplicity import benjamini_hochberg
-from steadfast.analysis.paired_test import paired_permutation_test
+from steadfast.analysis.permutation import paired_permutation_test
 from steadfast.analysis.score_matrix import ScoreMatrix, score_matrix
 from steadfast.analysis.structure import Structure, structure
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steadfast.analysis.bootstrap import Interval, clustered_bootstrap, item_bootstrap
 from steadfast.analysis.multiplicity import benjamini_hochberg
-from steadfast.analysis.paired_test import paired_permutation_test
+from steadfast.analysis.permutation import paired_permutation_test
 
 _KEY = ["eval", "scoring", "item"]
 _TIE = 1e-12

@@ -59,7 +59,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Tested:
+class NullTest:
     """A statistic beside its null distribution.
 
     Attributes:
@@ -100,12 +100,12 @@ class Structure:
     columns: tuple[int, ...]
     constant: tuple[int, ...]
     correlations_EE: Array
-    mean: Tested
-    within: Tested
-    between: Tested
-    contrast: Tested
-    shares: tuple[Tested, ...]
-    scores_share: Tested | None
+    mean: NullTest
+    within: NullTest
+    between: NullTest
+    contrast: NullTest
+    shares: tuple[NullTest, ...]
+    scores_share: NullTest | None
     detectable: float
     permutations: int
     controlled: bool
@@ -151,12 +151,12 @@ def structure(
     observed = _statistics(columns[None], labels, nuisance)[0]
     null = _null(columns, nuisance, labels, permutations, rng)
     correlations = np.clip(columns.T @ columns, -1, 1)
-    mean, within, between, *shares = (_tested(value, drawn) for value, drawn in zip(observed, null.T, strict=True))
+    mean, within, between, *shares = (_null_test(value, drawn) for value, drawn in zip(observed, null.T, strict=True))
     scores_share = None
     if nuisance is None:
         standardized = _unit(scores_CE[:, kept])
         first = _statistics(standardized[None], labels, None)[0][_SHARES]
-        scores_share = _tested(first, _null(standardized, None, labels, permutations, rng)[:, _SHARES])
+        scores_share = _null_test(first, _null(standardized, None, labels, permutations, rng)[:, _SHARES])
     return Structure(
         checkpoints=checkpoints,
         columns=tuple(kept.tolist()),
@@ -269,7 +269,7 @@ def _statistics(columns_BCE: Array, labels: NDArray[np.intp], nuisance_C: Array 
     return np.column_stack([*means, shares])
 
 
-def _contrast(correlations: Array, labels: NDArray[np.intp], n: int, rng: np.random.Generator) -> Tested:
+def _contrast(correlations: Array, labels: NDArray[np.intp], n: int, rng: np.random.Generator) -> NullTest:
     off = ~np.eye(len(labels), dtype=bool)
 
     def contrast(labels_BE: NDArray[np.intp]) -> Array:
@@ -283,12 +283,12 @@ def _contrast(correlations: Array, labels: NDArray[np.intp], n: int, rng: np.ran
     null: list[Array] = []
     for done in range(0, n, _BATCH):
         null.append(contrast(rng.permuted(np.tile(labels, (min(_BATCH, n - done), 1)), axis=1)))
-    return _tested(observed, np.concatenate(null))
+    return _null_test(observed, np.concatenate(null))
 
 
-def _tested(value: float, null: Array) -> Tested:
+def _null_test(value: float, null: Array) -> NullTest:
     if np.isnan(value):
-        return Tested(*[float("nan")] * 4)
+        return NullTest(*[float("nan")] * 4)
     low, high = np.quantile(null, (0.025, 0.975))
     p = (1 + int((null >= value - _ROUNDING).sum())) / (1 + null.size)
-    return Tested(float(value), float(low), float(high), p)
+    return NullTest(float(value), float(low), float(high), p)

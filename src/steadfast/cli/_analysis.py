@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import AsJson, mendable, print_rows
+from steadfast.cli._shared import AsJson, print_rows, user_errors
 
 if TYPE_CHECKING:
     from steadfast.analysis import Structure
-    from steadfast.report.structure import Movement
+    from steadfast.report.structure import StructureAnalysis
 
 app = typer.Typer()
 
 
 @app.command()
-@mendable
+@user_errors
 def structure(
     results: Annotated[list[Path], typer.Argument(help="results.parquet files, or run directories that hold one.")],
     control_capability: Annotated[
@@ -31,23 +31,25 @@ def structure(
 ) -> None:
     """Is alignment one thing? How evals move together over checkpoints, beside what chance would give."""
     from steadfast.report.json_summary import finite
-    from steadfast.report.structure import movement, movement_json, read_checkpoints
+    from steadfast.report.structure import analyse_structure, read_checkpoints, structure_json
     from steadfast.report.structure_page import check_format, write_structure
 
     if out is not None:
         check_format(out)
-    found = movement(read_checkpoints(results), control=control_capability, permutations=permutations, seed=seed)
+    found = analyse_structure(
+        read_checkpoints(results), control=control_capability, permutations=permutations, seed=seed
+    )
     if out is not None:
         write_structure(out, found, sources=len(results), controlled=control_capability)
     if as_json:
-        typer.echo(json.dumps(finite(movement_json(found)), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(finite(structure_json(found)), indent=2, ensure_ascii=False))
         return
     _print(found, len(results))
     if out is not None:
         typer.echo(f"figure: {out.resolve()}")
 
 
-def _print(found: "Movement", sources: int) -> None:
+def _print(found: "StructureAnalysis", sources: int) -> None:
     from steadfast.report.structure import mean_correlations
     from steadfast.report.structure_words import findings, left_out, limits, verdict
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from steadfast.cli._shared import AsJson, check_known, mendable, print_rows
+from steadfast.cli._shared import AsJson, check_known, print_rows, user_errors
 
 app = typer.Typer()
 corpus_app = typer.Typer(help="The corpus as a whole.", no_args_is_help=True)
@@ -16,7 +16,7 @@ app.add_typer(corpus_app, name="corpus")
 @app.command()
 def traits(as_json: AsJson = False) -> None:
     """The fifteen traits; starred ones make the held-out trait evaluation of the paper."""
-    from steadfast.corpus import traits as all_traits
+    from steadfast.tasks import traits as all_traits
 
     rows = [
         {"id": t.id, "starred": t.starred, "definition": t.definition, "good": t.good, "failure": t.failure}
@@ -26,7 +26,7 @@ def traits(as_json: AsJson = False) -> None:
 
 
 @app.command()
-@mendable
+@user_errors
 def scenarios(
     trait: Annotated[str | None, typer.Option(help="Only this trait.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
@@ -34,8 +34,8 @@ def scenarios(
     as_json: AsJson = False,
 ) -> None:
     """The scenarios that ship."""
-    from steadfast.corpus import built_in_scenarios, domains
-    from steadfast.corpus import traits as all_traits
+    from steadfast.tasks import built_in_scenarios, domains
+    from steadfast.tasks import traits as all_traits
 
     check_known("--trait", trait, [t.id for t in all_traits()])
     check_known("--domain", domain, [d.id for d in domains()])
@@ -63,11 +63,11 @@ def scenarios(
 
 
 @app.command()
-@mendable
+@user_errors
 def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_json: AsJson = False) -> None:
     """Validate your scenarios: every fault with line and field, in one go."""
-    from steadfast.corpus import built_in_scenarios, load_scenarios, prove_disjoint
     from steadfast.errors import DataError
+    from steadfast.tasks import built_in_scenarios, load_scenarios, prove_disjoint
 
     problems: list[str] = []
     count = known = 0
@@ -95,7 +95,7 @@ def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_js
 
 
 @corpus_app.command()
-@mendable
+@user_errors
 def stats(
     file: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL; default the corpus that ships.")] = None,
     pairs: Annotated[int, typer.Option(help="Nearest pairs to name.", min=0)] = 10,
@@ -105,9 +105,9 @@ def stats(
     from dataclasses import asdict
 
     from steadfast.cli._corpus_tables import print_corpus_stats
-    from steadfast.corpus import built_in_gold, built_in_scenarios, load_scenarios
-    from steadfast.corpus.stats import corpus_stats
     from steadfast.models.conversations import conversation_embeddings
+    from steadfast.tasks import built_in_gold, built_in_scenarios, load_scenarios
+    from steadfast.tasks.stats import corpus_stats
 
     scenarios = load_scenarios(file) if file else built_in_scenarios()
     result = corpus_stats(scenarios, {} if file else built_in_gold(), conversation_embeddings, pairs=pairs)
@@ -122,7 +122,7 @@ def stats(
 
 
 @app.command()
-@mendable
+@user_errors
 def synthesize(
     model: Annotated[str, typer.Option(help="Inspect's name: openai/..., anthropic/..., vllm/..., ollama/...")],
     n: Annotated[int, typer.Option("--n", min=1, help="Scenarios wanted in the file, dealt to the cells in turn.")],
@@ -141,12 +141,12 @@ def synthesize(
     """Write more scenarios with a strong model: drafted, compared with every pool, criticised and mended."""
     from dataclasses import asdict
 
-    from steadfast.corpus import domains
-    from steadfast.corpus import traits as all_traits
     from steadfast.locking import sole_use
     from steadfast.synthesis import Store, open_model, plan, version
     from steadfast.synthesis import synthesize as fill
     from steadfast.synthesis.display import Display, embedder, report_rows
+    from steadfast.tasks import domains
+    from steadfast.tasks import traits as all_traits
 
     for name in trait or ():
         check_known("--trait", name, [t.id for t in all_traits()])

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from steadfast.cli._shared import print_rows
-from steadfast.corpus.stats import CorpusStats, SplitCount
+from steadfast.tasks.stats import CorpusStats, SplitCount
 
 
 def print_corpus_stats(stats: CorpusStats) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, check_known, mendable, print_rows
+from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, check_known, print_rows, user_errors
 
 app = typer.Typer()
 
@@ -14,7 +14,7 @@ _SOURCES = ("steadfast", "public", "all")
 
 
 @app.command()
-@mendable
+@user_errors
 def evals(
     source: Annotated[str, typer.Option(help="steadfast, public or all.")] = "all", as_json: AsJson = False
 ) -> None:
@@ -44,7 +44,7 @@ def evals(
 
 
 @app.command()
-@mendable
+@user_errors
 def evaluate(
     model: Annotated[str | None, typer.Option(help="Folder, hub name or provider/model; default SmolLM2-135M.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter for local weights.")] = None,
@@ -68,7 +68,7 @@ def evaluate(
     """Measure any model: local weights or one behind an API; what is complete in --out is not run again."""
     from steadfast.evals.standalone import Options, evaluate_model
     from steadfast.evals.subject import slug
-    from steadfast.judges import Limits
+    from steadfast.graders import Limits
     from steadfast.models.pretrained import DEFAULT_MODEL
     from steadfast.progress import ConsoleProgress
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, mendable, print_rows
+from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, print_rows, user_errors
 from steadfast.errors import SteadfastError
 
 if TYPE_CHECKING:
-    from steadfast.judges.exam import Track
+    from steadfast.graders.exam.examination import Track
 
 Budget = Annotated[int | None, typer.Option("--judge-budget", "--budget", min=1, help=BUDGET_HELP)]
 
@@ -20,7 +20,7 @@ app.add_typer(judges_app, name="judges")
 
 
 @app.command()
-@mendable
+@user_errors
 def grade(
     scenarios: Annotated[Path, typer.Option(help="Scenarios, JSONL.")],
     answers: Annotated[Path, typer.Option(help='Answers, JSONL: {"scenario": id, "answer": text}.')],
@@ -32,8 +32,8 @@ def grade(
     as_json: AsJson = False,
 ) -> None:
     """Grade stored answers with any judge, a line an answer."""
-    from steadfast.judges import Limits, make_judge
-    from steadfast.judges.grading import grade_file
+    from steadfast.graders import Limits, make_judge
+    from steadfast.graders.stored_answers import grade_file
 
     given = {"max_calls": budget, "max_connections": max_connections}
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -50,7 +50,7 @@ def grade(
 
 
 @judges_app.command()
-@mendable
+@user_errors
 def exam(
     judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
     scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --gold.")] = None,
@@ -67,10 +67,10 @@ def exam(
     as_json: AsJson = False,
 ) -> None:
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
-    from steadfast.corpus import built_in_gold, built_in_scenarios
-    from steadfast.judges import Limits, is_model, make_judge
-    from steadfast.judges import exam as exams
-    from steadfast.judges.crossfit import cross_fit as left_out
+    from steadfast.graders import Limits, is_model, make_judge
+    from steadfast.graders.exam import examination as exams
+    from steadfast.graders.exam.crossfit import cross_fit as left_out
+    from steadfast.tasks import built_in_gold, built_in_scenarios
 
     if cross_fit and (judge != "embedded" or scenarios):
         raise SteadfastError(
@@ -97,7 +97,7 @@ def exam(
 
 
 @judges_app.command()
-@mendable
+@user_errors
 def agree(
     first: Annotated[str, typer.Argument(help=JUDGE_HELP)],
     second: Annotated[str, typer.Argument(help="Another judge.")],
@@ -107,8 +107,9 @@ def agree(
     as_json: AsJson = False,
 ) -> None:
     """How far two judges agree, on the gold answers of held-out scenarios or on your answers."""
-    from steadfast.judges import Limits, agreement, is_model, make_judge
-    from steadfast.judges.grading import load_answers
+    from steadfast.graders import Limits, is_model, make_judge
+    from steadfast.graders.exam import agreement
+    from steadfast.graders.stored_answers import load_answers
 
     if (scenarios is None) != (answers is None):
         raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")

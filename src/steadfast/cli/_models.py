@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from steadfast.cli._shared import AsJson, mendable
+from steadfast.cli._shared import AsJson, user_errors
 
 app = typer.Typer()
 
 
 @app.command()
-@mendable
+@user_errors
 def sample(
     prompt: Annotated[str, typer.Argument(help="What the user says.")],
     model: Annotated[str | None, typer.Option(help="Folder or hub name; default SmolLM2-135M-Instruct.")] = None,

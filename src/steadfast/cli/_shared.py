@@ -26,7 +26,7 @@ BUDGET_HELP = "Most calls a provider/model judge may make; repairs of unreadable
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def mendable(command: Callable[P, R]) -> Callable[P, R]:
+def user_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Errors the user can mend are printed without a traceback, with exit code 2."""
 
     @wraps(command)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import AsJson, mendable
+from steadfast.cli._shared import AsJson, user_errors
 
 app = typer.Typer()
 
@@ -14,7 +14,7 @@ Out = Annotated[Path, typer.Option("--out", help="Run directory; an unfinished r
 
 
 @app.command()
-@mendable
+@user_errors
 def demo(out: Out = Path("runs/demo")) -> None:
     """The main job in minutes: health traits on SmolLM2-135M, against its baseline, evals, statistics, report."""
     from steadfast.study import demo_recipe
@@ -23,7 +23,7 @@ def demo(out: Out = Path("runs/demo")) -> None:
 
 
 @app.command()
-@mendable
+@user_errors
 def run(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a YAML file.")],
     out: Annotated[Path | None, typer.Option("--out", help="Run directory; default runs/NAME.")] = None,
@@ -45,7 +45,7 @@ def _run(recipe: Any, out: Path) -> None:
 
 
 @app.command()
-@mendable
+@user_errors
 def report(
     directory: Annotated[Path, typer.Argument(help="A finished run directory.")], as_json: AsJson = False
 ) -> None:

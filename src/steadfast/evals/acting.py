@@ -8,10 +8,10 @@ from inspect_ai.model import get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from steadfast.evals.battery import Eval
-from steadfast.evals.environment import Environment
 from steadfast.evals.episode import Episode
 from steadfast.evals.tasks import scoring_task
+from steadfast.tasks.battery import Eval
+from steadfast.tasks.environment import Environment
 
 
 def acting_task(

@@ -14,8 +14,8 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
-from steadfast.evals.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
-from steadfast.evals.refusal import is_refusal
+from steadfast.graders.refusal import is_refusal
+from steadfast.tasks.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
 
 
 class Episode:

@@ -13,9 +13,9 @@ from inspect_ai.model import ChatMessage, ChatMessageUser, get_model
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from steadfast.evals.battery import Eval, EvalItem
 from steadfast.evals.tasks import item_sample, scoring_task
 from steadfast.messages import Message
+from steadfast.tasks.battery import Eval, EvalItem
 
 _QUESTION = """Above is a conversation. Two replies to its last message are proposed.
 

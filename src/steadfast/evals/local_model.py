@@ -14,7 +14,6 @@ from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelAPI, Model
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from steadfast.evals.environment import Environment
 from steadfast.evals.episode import Episode
 from steadfast.evals.tool_use import as_output, as_turns
 from steadfast.messages import Message
@@ -22,6 +21,7 @@ from steadfast.models.chat import encode_chat
 from steadfast.models.policy import eos_token_ids
 from steadfast.models.sampling import sample_groups
 from steadfast.models.scoring import CandidateScore, LowerLayers, score_candidates
+from steadfast.tasks.environment import Environment
 
 _GENERATION_BATCH = 48
 

@@ -11,8 +11,8 @@ from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model
 
 from steadfast.evals.public import PublicEval, PublicEvalError, first_line, make_task, read_score
-from steadfast.evals.refusal import is_refusal
 from steadfast.evals.schema import RESULT_SCHEMA
+from steadfast.graders.refusal import is_refusal
 
 _SAMPLE_SECONDS = 1800
 """Limit on one sample, so that no benchmark hangs."""

@@ -10,8 +10,8 @@ from inspect_ai import Task
 from inspect_ai.log import EvalLog, EvalSample
 
 from steadfast.errors import EvaluationError
-from steadfast.evals.battery import Eval
-from steadfast.evals.refusal import is_refusal
+from steadfast.graders.refusal import is_refusal
+from steadfast.tasks.battery import Eval
 
 
 @dataclass(frozen=True)

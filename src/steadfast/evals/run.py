@@ -9,19 +9,19 @@ import polars as pl
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 
-from steadfast.corpus.scenario import GoldPair, Scenario
 from steadfast.evals.acting import acting_task
-from steadfast.evals.battery import Eval, EvalItem
-from steadfast.evals.environment import Environment
 from steadfast.evals.local_model import ChoiceRequest, local_model
 from steadfast.evals.results import Plan, plan_rows
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.tasks import choice_request, choice_task, generation_task, grading_scenario
-from steadfast.judges.types import Answer, Grade, Judge
+from steadfast.graders.grade import Answer, Grade, Judge
 from steadfast.messages import Message
 from steadfast.models.pretrained import LoadedModel
 from steadfast.models.scoring import LowerLayers
-from steadfast.tasks.item import TaskItem
+from steadfast.tasks.battery import Eval, EvalItem
+from steadfast.tasks.environment import Environment
+from steadfast.tasks.programs.item import TaskItem
+from steadfast.tasks.scenario import GoldPair, Scenario
 
 __all__ = ["Measurement", "Reply", "build_plans", "evaluate"]
 

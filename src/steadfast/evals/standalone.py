@@ -18,10 +18,7 @@ from typing import Any, Literal
 import polars as pl
 from inspect_ai.model import GenerateConfig, Model, get_model
 
-from steadfast.corpus import built_in_gold, built_in_scenarios, traits
 from steadfast.errors import DataError, JudgeError, RecipeError
-from steadfast.evals.battery import Eval, battery
-from steadfast.evals.environment import episode_protocol
 from steadfast.evals.public import (
     EXTRA,
     PublicEval,
@@ -36,10 +33,13 @@ from steadfast.evals.run import Measurement
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.subject import Subject, open_subject
 from steadfast.files import write_atomically, write_json
-from steadfast.judges import CachedJudge, Judge, Limits, UntilSpent, is_model, make_judge, model_of, protocol_hash
+from steadfast.graders import BudgetedJudge, CachedJudge, Judge, Limits, is_model, make_judge, model_of, protocol_hash
 from steadfast.locking import sole_use
 from steadfast.progress import Progress
-from steadfast.tasks import held_out_items
+from steadfast.tasks import built_in_gold, built_in_scenarios, traits
+from steadfast.tasks.battery import Eval, battery
+from steadfast.tasks.environment import episode_protocol
+from steadfast.tasks.programs import held_out_items
 
 TRAITS, CAPABILITY = "held-out-traits", "capability"
 _CAPABILITY_ITEMS = 16
@@ -108,7 +108,7 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
     subject = open_subject(options.model, options.adapter, options.max_new_tokens)
     out.mkdir(parents=True, exist_ok=True)
     with sole_use(out):
-        judge = UntilSpent(CachedJudge(judge, out / "grades.sqlite"))
+        judge = BudgetedJudge(CachedJudge(judge, out / "grades.sqlite"))
         units = _units(options, own, judge)
         _claim(out, _protocol(options, subject, judge, units, public))
         for failure in failures:

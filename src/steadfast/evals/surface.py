@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadfast.evals.battery import Eval, EvalItem
-from steadfast.evals.environment import Environment, Simulation
-from steadfast.evals.refusal import is_refusal
 from steadfast.evals.tasks import grading_scenario
-from steadfast.judges.types import Answer, Judge
+from steadfast.graders.grade import Answer, Judge
+from steadfast.graders.refusal import is_refusal
+from steadfast.tasks.battery import Eval, EvalItem
+from steadfast.tasks.environment import Environment, Simulation
 
 ScoresByEval = dict[str, NDArray[np.float64]]
 """For each eval the scores of its items, [items]."""

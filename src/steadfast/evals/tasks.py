@@ -14,13 +14,13 @@ from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 from scipy.special import expit
 
-from steadfast.corpus.scenario import Criterion, Scenario
-from steadfast.evals.battery import Eval, EvalItem
 from steadfast.evals.local_model import ChoiceRequest, LocalModelAPI
-from steadfast.evals.refusal import is_refusal
-from steadfast.judges.types import Grade
+from steadfast.graders.grade import Grade
+from steadfast.graders.refusal import is_refusal
 from steadfast.messages import Message
 from steadfast.models.scoring import CandidateScore
+from steadfast.tasks.battery import Eval, EvalItem
+from steadfast.tasks.scenario import Criterion, Scenario
 
 _CHAT = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 

@@ -6,8 +6,8 @@ from typing import Literal
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ModelOutput
 from inspect_ai.tool import ToolCall, ToolInfo
 
-from steadfast.evals.tool_text import ToolText, parse_call, render_call, render_result, with_tools
 from steadfast.messages import Message
+from steadfast.tasks.tool_text import ToolText, parse_call, render_call, render_result, with_tools
 
 
 def as_turns(messages: Sequence[ChatMessage], tools: Sequence[ToolInfo] = ()) -> tuple[Message, ...]:

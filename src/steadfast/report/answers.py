@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from steadfast.corpus import Scenario
 from steadfast.messages import Message
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL
+from steadfast.tasks import Scenario
 
 _TURNS = 3
 _ROLLOUTS_PER_POOL = 2

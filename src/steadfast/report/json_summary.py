@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from steadfast.report.loading import Run, load_run
-from steadfast.report.structure import Movement, movement_json, movement_of_run
-from steadfast.report.summary import Versus, all_versus
+from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
+from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.wording import headline
 from steadfast.study.arms import ARMS
 
@@ -19,10 +19,10 @@ def summarize(directory: Path) -> dict[str, Any]:
         SteadfastError: the run is unfinished, or a file of it cannot be read.
     """
     run = load_run(directory)
-    return summary_json(run, all_versus(run), movement_of_run(run))
+    return summary_json(run, all_comparisons(run), structure_of_run(run))
 
 
-def summary_json(run: Run, comparisons: list[Versus], moved: Movement | None) -> dict[str, Any]:
+def summary_json(run: Run, comparisons: list[CheckpointComparison], moved: StructureAnalysis | None) -> dict[str, Any]:
     """`summarize` for a run already read and analysed."""
     lead = comparisons[0]
     return finite(
@@ -39,7 +39,7 @@ def summary_json(run: Run, comparisons: list[Versus], moved: Movement | None) ->
             "protocol": dict(run.protocol),
             "ungraded": int(run.results["score"].is_null().sum()),
             "comparisons": [asdict(v) for v in comparisons],
-            "structure": None if moved is None else movement_json(moved),
+            "structure": None if moved is None else structure_json(moved),
         }
     )
 

@@ -7,7 +7,7 @@ from statistics import median
 from scipy.stats import norm
 
 from steadfast.report.loading import Run
-from steadfast.report.summary import Versus
+from steadfast.report.summary import CheckpointComparison
 from steadfast.report.wording import points
 from steadfast.study.arms import PRE_RL
 
@@ -17,7 +17,7 @@ _POWER = 0.8
 _FEW = 10
 
 
-def limits(run: Run, lead: Versus) -> list[str]:
+def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Sentences, the gravest limit first."""
     found = [_one_seed(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
     found += [_arms(run), _attacks(), _grading_gaps(run)]
@@ -71,7 +71,7 @@ def _parameters(name: str) -> str:
     return f", {found.group(1)} parameters by its name" if found else ""
 
 
-def _likelihood(lead: Versus) -> str | None:
+def _likelihood(lead: CheckpointComparison) -> str | None:
     if lead.scoring != "choice":
         return None
     return (
@@ -94,7 +94,7 @@ def _judge(run: Run) -> str:
     return text + " The command 'steadfast judges exam' gives each judge's accuracy on gold answers."
 
 
-def _detectable(lead: Versus) -> str | None:
+def _detectable(lead: CheckpointComparison) -> str | None:
     c = lead.battery
     if c is None:
         return None
@@ -111,7 +111,7 @@ def _detectable(lead: Versus) -> str | None:
     )
 
 
-def _items(lead: Versus) -> str:
+def _items(lead: CheckpointComparison) -> str:
     text = (
         f"{lead.battery.total if lead.battery else 0} evals stand in the headline, the paper had {PAPER_EVALS}, "
         "and these are short ones written for this project, not the public benchmarks."

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from steadfast.corpus import Scenario, built_in_scenarios, load_scenarios
 from steadfast.errors import SteadfastError
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import read_json_lines
 from steadfast.study.arms import ARMS, BASELINE, PRE_RL
 from steadfast.study.recipe import Recipe, load_recipe
+from steadfast.tasks import Scenario, built_in_scenarios, load_scenarios
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from statistics import fmean
 
 from steadfast.report.loading import Run
-from steadfast.report.summary import Versus
+from steadfast.report.summary import CheckpointComparison
 from steadfast.report.wording import difference, direction, points, the
 
 
-def overoptimization(run: Run, v: Versus) -> list[str]:
+def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:
     """Sentences on the gap between the judge that trained and every other measure, for an arm of trait rewards.
 
     On held-out scenarios the change by the training judge is held against the evaluation judge's and against the
@@ -17,7 +17,7 @@ def overoptimization(run: Run, v: Versus) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _held_out(v: Versus) -> str | None:
+def _held_out(v: CheckpointComparison) -> str | None:
     trained = v.traits_by_training_judge
     if trained is None or direction(trained.low, trained.high) != 1:
         return None

@@ -8,7 +8,6 @@ from typing import Any
 from markupsafe import Markup
 
 from steadfast.analysis import Comparison, EvalComparison
-from steadfast.evals.battery import battery
 from steadfast.files import write_text
 from steadfast.report import wording
 from steadfast.report.answers import examples, rollouts
@@ -17,12 +16,13 @@ from steadfast.report.json_summary import summary_json
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
-from steadfast.report.structure import movement_of_run
+from steadfast.report.structure import structure_of_run
 from steadfast.report.structure_page import structure_context
-from steadfast.report.summary import Versus, all_versus
+from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
 from steadfast.study.arms import ARMS, PRE_RL
+from steadfast.tasks.battery import battery
 
 _GRADED = "agentic ones graded by what was done, the others judged"
 
@@ -47,10 +47,10 @@ def render(run: Run) -> str:
 
 
 def _context(run: Run) -> dict[str, Any]:
-    comparisons = all_versus(run)
+    comparisons = all_comparisons(run)
     lead = comparisons[0]
     against_lead = [v for v in comparisons if v.control == lead.control]
-    moved = movement_of_run(run)
+    moved = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     return {
         "run": run,
@@ -83,11 +83,11 @@ def _context(run: Run) -> dict[str, Any]:
     }
 
 
-def _headline_direction(v: Versus) -> int:
+def _headline_direction(v: CheckpointComparison) -> int:
     return wording.direction(v.battery.difference.low, v.battery.difference.high) if v.battery else 0
 
 
-def _findings(lead: Versus, before: Versus | None) -> list[tuple[str, str]]:
+def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -> list[tuple[str, str]]:
     """Label and sentence of each finding under the headline."""
     found: list[tuple[str, str]] = []
     if lead.battery:
@@ -128,7 +128,7 @@ _MEASURES: tuple[tuple[str, str], ...] = (
 )
 
 
-def _levels(comparisons: Sequence[Versus]) -> list[dict[str, Any]]:
+def _levels(comparisons: Sequence[CheckpointComparison]) -> list[dict[str, Any]]:
     """Rows of levels and differences, the comparisons as columns: one table if they fit, else one for each control."""
     if len(comparisons) <= _COLUMNS_THAT_FIT:
         return [{"title": None, "columns": comparisons, "rows": _level_rows(comparisons)}]
@@ -140,7 +140,7 @@ def _levels(comparisons: Sequence[Versus]) -> list[dict[str, Any]]:
     return tables
 
 
-def _level_rows(columns: Sequence[Versus]) -> list[dict[str, Any]]:
+def _level_rows(columns: Sequence[CheckpointComparison]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     scoring = "likelihood" if columns[0].scoring == "choice" else "free answers"
     measures = [("battery", f"evals in scope, {scoring}"), ("free", "evals in scope, free answers"), *_MEASURES]
@@ -171,7 +171,7 @@ def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any
     }
 
 
-def _forests(against: Sequence[Versus]) -> list[Picture]:
+def _forests(against: Sequence[CheckpointComparison]) -> list[Picture]:
     lead = against[0]
     pictures: list[Picture] = []
     titles = {e.name: e.title for e in battery()}
@@ -206,12 +206,12 @@ def _forests(against: Sequence[Versus]) -> list[Picture]:
     return pictures
 
 
-def _mean_words(against: Sequence[Versus]) -> str:
+def _mean_words(against: Sequence[CheckpointComparison]) -> str:
     words = {v.scope.words for v in against}
     return f"mean {words.pop()}".strip() if len(words) == 1 else "mean of the arm's scope"
 
 
-def _capability(against: Sequence[Versus]) -> Picture | None:
+def _capability(against: Sequence[CheckpointComparison]) -> Picture | None:
     lead = against[0]
     if not lead.capability:
         return None
@@ -237,7 +237,7 @@ def _described(panels: Sequence[Panel], control: str) -> str:
     return f"Differences against {control} with 95% intervals. " + "; ".join(parts) + "."
 
 
-def _costs(v: Versus) -> list[tuple[str, EvalComparison]]:
+def _costs(v: CheckpointComparison) -> list[tuple[str, EvalComparison]]:
     rows = [
         ("refused, evals' free answers", v.refusal),
         ("refused, everyday requests", v.chat_refusal),

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from steadfast.analysis.score_matrix import Column, ScoreMatrix, score_matrix
-from steadfast.analysis.structure import FEWEST_CHECKPOINTS, Structure, Tested, structure
+from steadfast.analysis.structure import FEWEST_CHECKPOINTS, NullTest, Structure, structure
 from steadfast.errors import SteadfastError
 from steadfast.report.loading import Run, read_results
 
@@ -20,7 +20,7 @@ _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Movement:
+class StructureAnalysis:
     """How the evals of a results table move together.
 
     Attributes:
@@ -78,7 +78,9 @@ def _labels(files: Sequence[Path]) -> list[str]:
     return [str(file) for file in files]
 
 
-def movement(results: pl.DataFrame, *, control: bool, permutations: int = 2_000, seed: int = 0) -> Movement:
+def analyse_structure(
+    results: pl.DataFrame, *, control: bool, permutations: int = 2_000, seed: int = 0
+) -> StructureAnalysis:
     """Test how the evals of a results table move together over its checkpoints.
 
     Args:
@@ -98,24 +100,24 @@ def movement(results: pl.DataFrame, *, control: bool, permutations: int = 2_000,
     except ValueError as error:
         raise SteadfastError(str(error)) from error
     if not control:
-        return Movement(matrix, plain)
+        return StructureAnalysis(matrix, plain)
     if matrix.capability_C is None:
-        return Movement(matrix, plain, None, "no capability task was measured on every checkpoint")
+        return StructureAnalysis(matrix, plain, None, "no capability task was measured on every checkpoint")
     try:
         controlled = structure(
             matrix.scores_CE, constructs, capability_C=matrix.capability_C, permutations=permutations, seed=seed
         )
     except ValueError as error:
-        return Movement(matrix, plain, None, str(error))
-    return Movement(matrix, plain, controlled)
+        return StructureAnalysis(matrix, plain, None, str(error))
+    return StructureAnalysis(matrix, plain, controlled)
 
 
-def movement_of_run(run: Run) -> Movement | None:
+def structure_of_run(run: Run) -> StructureAnalysis | None:
     """The structure over a run's arms and its pre-RL model; None with too few of them or nothing to correlate."""
     if len(run.checkpoints) < FEWEST_CHECKPOINTS:
         return None
     try:
-        return movement(run.results.filter(pl.col("checkpoint").is_in(run.checkpoints)), control=True)
+        return analyse_structure(run.results.filter(pl.col("checkpoint").is_in(run.checkpoints)), control=True)
     except SteadfastError:
         return None
 
@@ -137,7 +139,7 @@ def _check(matrix: ScoreMatrix) -> None:
         )
 
 
-def tested_rows(of: Structure) -> list[tuple[str, Tested]]:
+def tested_rows(of: Structure) -> list[tuple[str, NullTest]]:
     """Label and test of every statistic, down to the fifth component."""
     rows = [
         ("mean rank correlation, all pairs of evals", of.mean),
@@ -158,7 +160,7 @@ def mean_correlations(of: Structure) -> list[float]:
     return ((np.sum(of.correlations_EE, axis=1) - 1) / others).tolist()
 
 
-def movement_json(m: Movement) -> dict[str, Any]:
+def structure_json(m: StructureAnalysis) -> dict[str, Any]:
     """Everything, ready for JSON but for NaN."""
     return {
         "checkpoints": list(m.matrix.checkpoints),
@@ -171,7 +173,7 @@ def movement_json(m: Movement) -> dict[str, Any]:
     }
 
 
-def _structure_json(m: Movement, of: Structure) -> dict[str, Any]:
+def _structure_json(m: StructureAnalysis, of: Structure) -> dict[str, Any]:
     return {
         **{key: asdict(getattr(of, key)) for key in ("mean", "within", "between", "contrast")},
         "component_shares": [asdict(share) for share in of.shares],
@@ -192,11 +194,11 @@ def number(value: float) -> str:
     return (text[1:] if text == "-0.000" else text).replace("-", "\N{MINUS SIGN}")
 
 
-def null_interval(t: Tested) -> str:
+def null_interval(t: NullTest) -> str:
     """A null interval: "[-0.019, 0.029]"."""
     return "" if isnan(t.value) else f"[{number(t.low)}, {number(t.high)}]"
 
 
-def significant(t: Tested) -> bool:
+def significant(t: NullTest) -> bool:
     """Whether chance alone gives as much in fewer than one case in twenty."""
     return t.p <= _LEVEL

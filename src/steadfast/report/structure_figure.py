@@ -12,8 +12,8 @@ from matplotlib.path import Path as Shape
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from steadfast.analysis.structure import Structure, Tested
-from steadfast.report.structure import Movement, significant
+from steadfast.analysis.structure import NullTest, Structure
+from steadfast.report.structure import StructureAnalysis, significant
 from steadfast.report.svg import COLOURS, NARROW, Picture, new_figure, picture
 
 _LEVELS = ((0.1, 0.16), (0.3, 0.34), (0.5, 0.55), (0.7, 0.78), (0.9, 1.0))
@@ -40,7 +40,7 @@ class _Staircase:
         return not np.isnan(np.diag(self.values)).all()
 
 
-def structure_figure(m: Movement, titles: Mapping[str, str], *, controlled: bool = False) -> Picture:
+def structure_figure(m: StructureAnalysis, titles: Mapping[str, str], *, controlled: bool = False) -> Picture:
     """Correlations between evals, means and components beside what shuffling gives.
 
     Args:
@@ -69,7 +69,7 @@ def structure_figure(m: Movement, titles: Mapping[str, str], *, controlled: bool
     return picture("structure", description, caption, lambda width: _draw(width, m, of, titles))
 
 
-def _draw(width: float, m: Movement, of: Structure, titles: Mapping[str, str]) -> Figure:
+def _draw(width: float, m: StructureAnalysis, of: Structure, titles: Mapping[str, str]) -> Figure:
     columns = m.columns(of)
     constructs = [c.construct for c in columns]
     narrow = width <= NARROW
@@ -102,7 +102,7 @@ def _short(label: str) -> str:
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _wide(width: float, stairs: _Staircase, m: Movement, of: Structure) -> Figure:
+def _wide(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structure) -> Figure:
     count = len(stairs.labels)
     pitch = _half(min(24.0, 690 / count))
     left = _half(max([_LETTER * len(name) + 16 for name, _, _ in stairs.groups], default=4.0))
@@ -116,7 +116,7 @@ def _wide(width: float, stairs: _Staircase, m: Movement, of: Structure) -> Figur
     return figure
 
 
-def _narrow(width: float, stairs: _Staircase, m: Movement, of: Structure) -> Figure:
+def _narrow(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structure) -> Figure:
     count = len(stairs.labels)
     cells = [i + stairs.with_diagonal for i in range(count)]
     room = [(width - 12 - _LETTER * len(name)) / n for n, name in zip(cells, stairs.labels, strict=True) if n]
@@ -205,7 +205,7 @@ def _draw_scale(canvas: Axes, left: float, top: float, cell: float) -> None:
         canvas.text(left + i * cell, top + 27, text, ha="center", fontsize=10, color=COLOURS["muted"])
 
 
-def _means(axes: Axes, m: Movement) -> None:
+def _means(axes: Axes, m: StructureAnalysis) -> None:
     rows = [
         ("all pairs", m.plain.mean),
         ("within a construct", m.plain.within),
@@ -252,6 +252,6 @@ def _scree(axes: Axes, of: Structure, title_at: float) -> None:
     axes.set_xlabel("component")
 
 
-def _point(axes: Axes, x: float, y: float, t: Tested) -> None:
+def _point(axes: Axes, x: float, y: float, t: NullTest) -> None:
     face = COLOURS["ink"] if significant(t) else COLOURS["paper"]
     axes.plot([x], [y], "o", color=COLOURS["ink"], markerfacecolor=face, markersize=6, mew=1.4, clip_on=False)

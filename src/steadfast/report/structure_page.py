@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from steadfast.errors import SteadfastError
-from steadfast.evals.battery import battery
 from steadfast.files import write_text
-from steadfast.report.structure import Movement, tested_rows
+from steadfast.report.structure import StructureAnalysis, tested_rows
 from steadfast.report.structure_figure import structure_figure
 from steadfast.report.structure_words import findings, left_out, limits, verdict
 from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
+from steadfast.tasks.battery import battery
 
 FORMATS = (".svg", ".html")
 
 
-def structure_context(m: Movement, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
+def structure_context(m: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
     """What the section's template shows.
 
     Args:
@@ -52,7 +52,7 @@ def check_format(path: Path) -> None:
         raise SteadfastError(f"--out {path}: the figure is written as {' or '.join(FORMATS)}; name the file so")
 
 
-def write_structure(path: Path, m: Movement, *, sources: int = 1, controlled: bool = False) -> None:
+def write_structure(path: Path, m: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> None:
     """Write the figure as SVG, or with its words and numbers as one HTML page, by the file's ending.
 
     Raises:
@@ -67,7 +67,7 @@ def write_structure(path: Path, m: Movement, *, sources: int = 1, controlled: bo
     write_text(path, template.render(structure=context, checkpoints=m.matrix.checkpoints))
 
 
-def _picture(m: Movement, controlled: bool) -> Picture:
+def _picture(m: StructureAnalysis, controlled: bool) -> Picture:
     return structure_figure(m, {e.name: e.title for e in battery()}, controlled=controlled)
 
 

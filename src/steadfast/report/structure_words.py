@@ -2,14 +2,14 @@
 
 from math import isnan
 
-from steadfast.analysis.structure import Structure, Tested
-from steadfast.report.structure import ENOUGH_CHECKPOINTS, Movement, null_interval, number, significant
+from steadfast.analysis.structure import NullTest, Structure
+from steadfast.report.structure import ENOUGH_CHECKPOINTS, StructureAnalysis, null_interval, number, significant
 from steadfast.report.wording import probability
 
 _LARGELY_ONE = 0.5
 
 
-def verdict(m: Movement) -> str:
+def verdict(m: StructureAnalysis) -> str:
     """The answer in one line."""
     mean, first = m.plain.mean, m.plain.shares[0]
     if significant(mean) and mean.value >= _LARGELY_ONE:
@@ -24,7 +24,7 @@ def verdict(m: Movement) -> str:
     return "No common movement of the evals is shown, which is no proof that there is none."
 
 
-def findings(m: Movement) -> list[str]:
+def findings(m: StructureAnalysis) -> list[str]:
     """Sentences on the mean correlation, the components, the constructs and capability."""
     of = m.plain
     found = [
@@ -39,22 +39,22 @@ def findings(m: Movement) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _beside(t: Tested) -> str:
+def _beside(t: NullTest) -> str:
     return (
         f"{number(t.value)}; with each eval's scores shuffled over the checkpoints it is {null_interval(t)} ({_p(t)})"
     )
 
 
-def _p(t: Tested) -> str:
+def _p(t: NullTest) -> str:
     text = probability(t.p)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
-def _share(t: Tested) -> str:
+def _share(t: NullTest) -> str:
     return f"{t.value:.1%}"
 
 
-def _share_null(t: Tested) -> str:
+def _share_null(t: NullTest) -> str:
     return f"{t.low:.1%} to {t.high:.1%}"
 
 
@@ -71,7 +71,7 @@ def _constructs(of: Structure) -> str | None:
     return f"{text}: evals of one construct are not shown to be closer than others."
 
 
-def _controlled(m: Movement) -> str:
+def _controlled(m: StructureAnalysis) -> str:
     of = m.controlled
     if of is None:
         return f"Not controlled for capability: {m.uncontrolled_because}." if m.uncontrolled_because else ""
@@ -86,7 +86,7 @@ def _controlled(m: Movement) -> str:
     return f"{text}."
 
 
-def limits(m: Movement, *, files: int = 1) -> list[str]:
+def limits(m: StructureAnalysis, *, files: int = 1) -> list[str]:
     """What cannot be concluded, the gravest limit first.
 
     Args:
@@ -125,7 +125,7 @@ def _few(of: Structure) -> str:
     return f"{text}. Read the mean and the components beside what shuffling gives, and no single cell."
 
 
-def left_out(m: Movement) -> list[str]:
+def left_out(m: StructureAnalysis) -> list[str]:
     """What the numbers are not about, a sentence each."""
     found: list[str] = []
     constant = [m.matrix.columns[i].eval for i in m.plain.constant]

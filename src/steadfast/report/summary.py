@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from steadfast.analysis import Comparison, EvalComparison, compare
-from steadfast.evals.battery import HEALTH_DOMAINS
 from steadfast.report.loading import Run
 from steadfast.study.arms import ARMS, BASELINE, PRE_RL
+from steadfast.tasks.battery import HEALTH_DOMAINS
 
 _TRAINING_SCORE = pl.col("detail").str.json_path_match("$.training_judge_score").cast(pl.Float64, strict=False)
 _PAIRS_WON = pl.col("detail").str.json_path_match("$.pairs_won").cast(pl.Float64, strict=False)
@@ -49,7 +49,7 @@ _SCOPES = {
 
 
 @dataclass(frozen=True)
-class Versus:
+class CheckpointComparison:
     """One checkpoint against another. A field is None where the run measured nothing of it.
 
     Attributes:
@@ -100,7 +100,7 @@ class Versus:
     cut_off: EvalComparison | None
 
 
-def versus(run: Run, treatment: str, control: str) -> Versus:
+def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointComparison:
     """Compare two checkpoints of a run in all that was measured."""
     scope = _SCOPES[ARMS[treatment].scope]
     battery = run.rows("battery")
@@ -117,7 +117,7 @@ def versus(run: Run, treatment: str, control: str) -> Versus:
         return None if chosen is None else _compare(rows, *pair, chosen)
 
     main_rows = battery.filter(pl.col("scoring") == scoring)
-    return Versus(
+    return CheckpointComparison(
         treatment=treatment,
         control=control,
         scope=scope,
@@ -142,12 +142,12 @@ def versus(run: Run, treatment: str, control: str) -> Versus:
     )
 
 
-def all_versus(run: Run) -> list[Versus]:
+def all_comparisons(run: Run) -> list[CheckpointComparison]:
     """Every arm against the baseline, the leading one first; trait against helpfulness; all against pre-RL."""
     pairs = [(arm, BASELINE) for arm in run.treatments]
     pairs += [("trait", "helpfulness")] if {"trait", "helpfulness"} <= set(run.arms) else []
     pairs += [(arm, PRE_RL) for arm in (*run.treatments, BASELINE)]
-    return [versus(run, *pair) for pair in pairs]
+    return [compare_checkpoints(run, *pair) for pair in pairs]
 
 
 def _compare(rows: pl.DataFrame, treatment: str, control: str, scope: Scope) -> Comparison | None:

@@ -5,7 +5,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from steadfast.analysis.structure import Tested
+from steadfast.analysis.structure import NullTest
 from steadfast.report import wording
 from steadfast.report.structure import null_interval, number
 
@@ -36,5 +36,5 @@ def _number(value: float, share: bool) -> str:
     return f"{value:.1%}" if share else number(value)
 
 
-def _interval(test: Tested, share: bool) -> str:
+def _interval(test: NullTest, share: bool) -> str:
     return f"[{100 * test.low:.1f}, {100 * test.high:.1f}]" if share else null_interval(test)

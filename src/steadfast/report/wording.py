@@ -3,7 +3,7 @@
 from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
-from steadfast.report.summary import Versus
+from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL
 
 SCORING_WORDS = {
@@ -55,7 +55,7 @@ def the(checkpoint: str) -> str:
     return {PRE_RL: "the pre-RL model", BASELINE: "the baseline"}.get(checkpoint, f"the {checkpoint} arm")
 
 
-def headline(v: Versus) -> str:
+def headline(v: CheckpointComparison) -> str:
     """The run's result in one line."""
     c = v.battery
     if c is None:
@@ -74,7 +74,7 @@ def headline(v: Versus) -> str:
             return f"No change shown over {over}."
 
 
-def counts(v: Versus, c: Comparison, words: str) -> str:
+def counts(v: CheckpointComparison, c: Comparison, words: str) -> str:
     """How many evals rose and fell, how many of them significantly, and the mean."""
     higher = f"{_evals(c.total, words)} scored higher than {the(v.control)}"
     rose = f"{c.wins or 'None'} of {higher}{_significantly(c.wins, c.significant_wins)}"
@@ -83,7 +83,7 @@ def counts(v: Versus, c: Comparison, words: str) -> str:
     return f"{rose}; {fell}{ties}. The mean change is {difference(c.difference)} points."
 
 
-def traits(v: Versus, before: Versus | None) -> str | None:
+def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str | None:
     """How the held-out trait score moved, by each way of scoring it."""
     t = v.traits
     if t is None:
@@ -103,7 +103,7 @@ def traits(v: Versus, before: Versus | None) -> str | None:
     return f"{text}."
 
 
-def cautions(v: Versus) -> list[str]:
+def cautions(v: CheckpointComparison) -> list[str]:
     """What stands between the numbers and the obvious reading of them."""
     t = v.traits
     if t is None or v.treatment == BASELINE:
@@ -123,7 +123,7 @@ def cautions(v: Versus) -> list[str]:
     return found
 
 
-def _among_finished(v: Versus) -> str:
+def _among_finished(v: CheckpointComparison) -> str:
     f = v.traits_finished
     if f is None:
         return "No scenario was finished by both, so how much of the trait score's change is length cannot be said."
@@ -133,7 +133,7 @@ def _among_finished(v: Versus) -> str:
     return f"{among}: the change over all scenarios may be one of length alone."
 
 
-def cost(v: Versus, before: Versus | None) -> str:
+def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
     """Capability, refusal and truncation in a sentence each."""
     parts: list[str] = []
     if c := v.capability:
@@ -162,7 +162,7 @@ def cost(v: Versus, before: Versus | None) -> str:
     return " ".join(parts) if parts else "Nothing that would show a cost was measured."
 
 
-def by_scoring(v: Versus) -> str:
+def by_scoring(v: CheckpointComparison) -> str:
     """What the headline's scores are."""
     return SCORING_WORDS[v.scoring]
 

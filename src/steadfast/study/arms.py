@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from steadfast.corpus.definitions import domains
-from steadfast.corpus.scenario import Scenario
+from steadfast.tasks.scenario import Scenario
+from steadfast.tasks.traits import domains
 
 PRE_RL, BASELINE = "pre-RL", "baseline"
 """The checkpoints that arms are compared with."""

@@ -10,15 +10,15 @@ from typing import TypeVar
 import yaml
 from pydantic import TypeAdapter
 
-from steadfast.corpus import Scenario, built_in_gold, built_in_scenarios, load_scenarios, prove_disjoint
-from steadfast.corpus.scenario import Criterion
 from steadfast.errors import DataError, RecipeError
-from steadfast.evals.battery import Eval, EvalItem, battery, select
 from steadfast.evals.run import Measurement
-from steadfast.judges.types import Judge
+from steadfast.graders.grade import Judge
 from steadfast.study.arms import ARMS, Arm
 from steadfast.study.recipe import Recipe
-from steadfast.tasks import TaskItem, held_out_items, standard_items
+from steadfast.tasks import Scenario, built_in_gold, built_in_scenarios, load_scenarios, prove_disjoint
+from steadfast.tasks.battery import Eval, EvalItem, battery, select
+from steadfast.tasks.programs import TaskItem, held_out_items, standard_items
+from steadfast.tasks.scenario import Criterion
 from steadfast.training.mixture import build_mixture
 from steadfast.training.prompts import TrainingPrompt
 from steadfast.training.rewards import RubricReward, VerifiableReward

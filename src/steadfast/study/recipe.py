@@ -8,12 +8,12 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from steadfast.corpus.loading import faults
 from steadfast.errors import RecipeError
-from steadfast.evals.battery import battery
-from steadfast.judges import Limits, is_model, model_of
+from steadfast.graders import Limits, is_model, model_of
 from steadfast.models.pretrained import DEFAULT_MODEL
 from steadfast.study.arms import ARMS
+from steadfast.tasks.battery import battery
+from steadfast.tasks.loading import faults
 from steadfast.training.config import TrainingConfig
 
 # PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.

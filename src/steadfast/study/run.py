@@ -20,12 +20,11 @@ import torch
 import yaml
 
 from steadfast.errors import JudgeError, RecipeError, SteadfastError
-from steadfast.evals.environment import episode_protocol
 from steadfast.evals.run import evaluate
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import write_atomically, write_json, write_json_lines, write_text
-from steadfast.judges import CachedJudge, UntilSpent, make_judge, protocol_hash
-from steadfast.judges.types import Answer, Judge
+from steadfast.graders import BudgetedJudge, CachedJudge, make_judge, protocol_hash
+from steadfast.graders.grade import Answer, Judge
 from steadfast.locking import sole_use
 from steadfast.models.policy import add_adapter, load_adapter
 from steadfast.models.prepack import prepack_frozen_linears
@@ -36,6 +35,7 @@ from steadfast.study.arms import ARMS, PRE_RL
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
+from steadfast.tasks.environment import episode_protocol
 from steadfast.training.loop import steps_done, train
 
 _FREE_BYTES = 1_000_000_000
@@ -126,9 +126,9 @@ def _prepare(data: StudyData, directory: Path, progress: Progress) -> Study:
     if free < _FREE_BYTES:
         raise SteadfastError(f"{directory}: only {free / 1e9:.1f} GB free; a run needs {_FREE_BYTES / 1e9:.0f} GB")
     recipe, grades = data.recipe, directory / "grades.sqlite"
-    training = UntilSpent(CachedJudge(make_judge(recipe.judge, recipe.judge_limits), grades))
+    training = BudgetedJudge(CachedJudge(make_judge(recipe.judge, recipe.judge_limits), grades))
     chosen = recipe.evaluation
-    evaluation = UntilSpent(CachedJudge(make_judge(chosen.judge, chosen.judge_limits), grades))
+    evaluation = BudgetedJudge(CachedJudge(make_judge(chosen.judge, chosen.judge_limits), grades))
     for judge in (training, evaluation):
         (probe,) = judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
         if probe.score is None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from steadfast.corpus import Scenario
-from steadfast.judges.types import Answer, Judge
+from steadfast.graders.grade import Answer, Judge
+from steadfast.tasks import Scenario
 
 SAMPLE = 24
 """Rollouts of the trait pool that are graded again, a step."""

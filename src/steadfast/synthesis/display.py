@@ -8,12 +8,12 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from steadfast.corpus.nearest import Embed
 from steadfast.errors import ModelNotFoundError
 from steadfast.synthesis.duplicates import remembered
 from steadfast.synthesis.plan import Slot
 from steadfast.synthesis.provenance import Record, Store
 from steadfast.synthesis.run import Report
+from steadfast.tasks.nearest import Embed
 
 
 class Display:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from steadfast.corpus import Criterion, Scenario, faults
 from steadfast.messages import Message
 from steadfast.synthesis.plan import Slot
+from steadfast.tasks import Criterion, Scenario, faults
 
 CRITERIA = (3, 5)
 STATEMENTS = (2, 4)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steadfast.corpus import built_in_scenarios, find_overlaps
-from steadfast.corpus.nearest import Embed
-from steadfast.corpus.stats import MAX_COSINE
-from steadfast.evals.battery import battery
 from steadfast.files import write_atomically
+from steadfast.tasks import built_in_scenarios, find_overlaps
+from steadfast.tasks.battery import battery
+from steadfast.tasks.nearest import Embed
+from steadfast.tasks.stats import MAX_COSINE
 
 _WORTH_KEEPING = 500
 """Texts in a batch whose embeddings take long enough to be kept."""

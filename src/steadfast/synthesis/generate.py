@@ -5,13 +5,13 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
-from steadfast.corpus import Scenario
 from steadfast.messages import Message
 from steadfast.synthesis import prompts
 from steadfast.synthesis.calls import Answer, Caller
 from steadfast.synthesis.drafts import Draft, Malformed, Review, Revision, read_draft, read_review, read_revision
 from steadfast.synthesis.plan import Slot
 from steadfast.synthesis.provenance import Stage
+from steadfast.tasks import Scenario
 
 REPAIRS = 2
 """Times that an answer which cannot be read goes back to the model with its faults."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import get_args
 
-from steadfast.corpus import Domain, Trait
-from steadfast.corpus.scenario import Pressure, Split
+from steadfast.tasks import Domain, Trait
+from steadfast.tasks.scenario import Pressure, Split
 
 TURNS = (1, 3, 5, 3, 1, 7)
 """Lengths of conversation in turns, dealt out in equal parts: two thirds have three to seven."""

@@ -4,8 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from steadfast.corpus import Scenario
-from steadfast.corpus.scenario import Pressure
 from steadfast.synthesis.drafts import (
     CONVERSATION_WORDS,
     CRITERIA,
@@ -18,6 +16,8 @@ from steadfast.synthesis.drafts import (
     Revision,
 )
 from steadfast.synthesis.plan import Slot
+from steadfast.tasks import Scenario
+from steadfast.tasks.scenario import Pressure
 
 SYSTEM = """\
 You write practice material for AI assistants: conversations in which the assistant's next answer takes judgement, \

@@ -11,8 +11,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from steadfast.corpus import Scenario, read_jsonl, read_jsonl_by_line
 from steadfast.errors import DataError, SteadfastError
+from steadfast.tasks import Scenario, read_jsonl, read_jsonl_by_line
 
 
 class Stage(BaseModel):

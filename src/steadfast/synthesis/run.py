@@ -12,14 +12,14 @@ from typing import Any
 
 from inspect_ai.model import Model
 
-from steadfast.corpus import Scenario, built_in_scenarios
-from steadfast.corpus.nearest import Embed
 from steadfast.synthesis.calls import BudgetSpent, Caller, ProviderError
 from steadfast.synthesis.duplicates import Pool, measured_and_shipped
 from steadfast.synthesis.generate import Author, Rejected
 from steadfast.synthesis.plan import Slot
 from steadfast.synthesis.prompts import version
 from steadfast.synthesis.provenance import Record, Store
+from steadfast.tasks import Scenario, built_in_scenarios
+from steadfast.tasks.nearest import Embed
 
 ATTEMPTS = 3
 """Tries at a slot in one run, each from a fresh draft."""

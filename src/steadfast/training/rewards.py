@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from steadfast.corpus.scenario import Scenario
-from steadfast.judges.types import Answer, Judge
-from steadfast.tasks.item import TaskItem
+from steadfast.graders.grade import Answer, Judge
+from steadfast.tasks.programs.item import TaskItem
+from steadfast.tasks.scenario import Scenario
 from steadfast.training.prompts import Attempt, Outcome
 
 

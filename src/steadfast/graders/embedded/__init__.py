@@ -1,0 +1,1 @@
+"""The `embedded` judge: sentence embeddings against a rubric's statements."""

@@ -1,0 +1,186 @@
+"""The `embedded` judge: an answer's sentences against each criterion's met and unmet statements.
+
+Runs offline on a CPU, deterministic and continuous. For a criterion with met statements M and unmet statements U,
+each sentence x of the answer has a leaning, max cos(x, M) - max cos(x, U), and a relevance, the larger of the two. The
+criterion's evidence is the leaning of the sentences that speak to it, and its degree rises with evidence but only
+where something relevant was said at all: silence meets no criterion, and falls into no pitfall.
+
+What reads no meaning is kept from earning: degenerate text is stopped by a gate; a sentence taken over from the
+conversation or the criteria, or one that is a list or a shuffle of words, loses its relevance to what would earn
+points, though not to pitfalls.
+
+Answers are read whole. A sentence longer than the encoder is given at a time is read in pieces, each a sentence of its
+own, and an answer of more sentences than any this project samples is stopped by the gate "overlong".
+
+Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
+the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.graders.embedded.fit`); how much it
+buys on scenarios it never saw is what `steadfast judges exam` measures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steadfast.graders import gates
+from steadfast.graders.embedded import sentences as splitting
+from steadfast.graders.embedded.embedder import Embedder
+from steadfast.graders.embedded.head import Head
+from steadfast.graders.gates import Ngrams, copied_share, gate, given_ngrams, words
+from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.protocol import protocol_hash
+from steadfast.tasks.scenario import Criterion
+
+STANCE_HEAD = Path(str(files("steadfast.graders.embedded") / "data" / "stance.safetensors"))
+
+_CODE_VERSION = 3
+"""Raised by hand when code, not a constant, changes a grade. All constants are in the settings by value."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Constants of the embedded judge.
+
+    Attributes:
+        focus: how sharply the most relevant sentences outweigh the others.
+        slope: of the degree in the evidence.
+        bias: evidence at which a relevant answer meets a criterion half.
+        relevance: cosine at which a sentence half counts as speaking to the criterion.
+        relevance_slope: how sharply.
+        quoted: share of copied words up to which a sentence counts in full.
+        copied: share of copied words from which on a sentence counts for nothing.
+        digits: decimal places to which a criterion's degree is rounded.
+    """
+
+    focus: float = 12.0
+    slope: float = 16.0
+    bias: float = 0.0
+    relevance: float = 0.35
+    relevance_slope: float = 12.0
+    quoted: float = 0.4
+    copied: float = 0.8
+    digits: int = 6
+
+
+class EmbeddedJudge:
+    """Grades by sentence embeddings.
+
+    Args:
+        name: in files and reports.
+        head: file of the fitted head; None for plain sentence embeddings.
+        calibration: constants.
+        embedder: one that is loaded already, with a head or without; `head` is then not read.
+    """
+
+    def __init__(
+        self,
+        name: str = "embedded",
+        head: Path | None = STANCE_HEAD,
+        calibration: Calibration | None = None,
+        *,
+        embedder: Embedder | None = None,
+    ) -> None:
+        self.name = name
+        self._head = head
+        self._embedder = embedder
+        self._calibration = calibration or Calibration()
+        self._statements: dict[tuple[str, ...], Tensor] = {}
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedding model, loaded at first use."""
+        if self._embedder is not None:
+            return self._embedder
+        return Embedder(None if self._head is None else Head.load(self._head))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every constant that decides a grade, by value, checksums of the weights, and a number for the code."""
+        return self._settings
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "version": _CODE_VERSION,
+            "embedder": self.embedder.settings,
+            "gates": asdict(gates.LIMITS),
+            "sentences": asdict(splitting.LIMITS),
+            "calibration": asdict(self._calibration),
+        }
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """One grade for each answer; all their sentences are embedded in one go."""
+        self._embed_statements(answers)
+        given = [given_ngrams(a.scenario) for a in answers]
+        taken = [self._take_apart(a, g) for a, g in zip(answers, given, strict=True)]
+        unique = {s: row for row, s in enumerate(dict.fromkeys(s for _, spoken in taken for s in spoken))}
+        reading = self.embedder.read(list(unique))
+        scenarios = {id(a.scenario): a.scenario for a in answers}
+        protocols = {key: protocol_hash(self.name, self.settings, s) for key, s in scenarios.items()}
+        grades: list[Grade] = []
+        for answer, (closed, spoken), known in zip(answers, taken, given, strict=True):
+            protocol = protocols[id(answer.scenario)]
+            if closed:
+                grades.append(Grade(0.0, (), self.name, protocol, gate=closed))
+                continue
+            rows = [unique[s] for s in spoken]
+            own = torch.tensor([own_share(s, known, self._calibration) for s in spoken])
+            said, credit = reading.vectors[rows], reading.prose[rows] * own
+            rubric = answer.scenario.rubric
+            degrees = [self._degree(said, credit, criterion) for criterion in rubric]
+            verdicts = tuple(Verdict(c.criterion, d) for c, d in zip(rubric, degrees, strict=True))
+            score = rubric_score([c.points for c in rubric], degrees)
+            grades.append(Grade(score, verdicts, self.name, protocol))
+        return grades
+
+    def _take_apart(self, answer: Answer, given: Ngrams) -> tuple[str | None, list[str]]:
+        """The gate that stops an answer, or else its sentences as the encoder can read them."""
+        if closed := gate(answer.text, answer.finished, given):
+            return closed, []
+        spoken = self.embedder.pieces(splitting.sentences(answer.text))
+        return ("overlong", []) if len(spoken) > splitting.LIMITS.max_sentences else (None, spoken)
+
+    def _degree(self, said: Tensor, credit: Tensor, criterion: Criterion) -> float:
+        c = self._calibration
+        leaning, relevance = evidence(said, self._statements[criterion.met], self._statements[criterion.unmet])
+        if criterion.points > 0:  # Copies and lists of words earn nothing, but can still fall into a pitfall.
+            relevance = relevance * credit
+        weight = torch.softmax(c.focus * relevance, dim=0)
+        stance = torch.sigmoid(c.slope * ((weight * leaning).sum() - c.bias))
+        spoken_to = torch.sigmoid(c.relevance_slope * (relevance.max() - c.relevance))
+        return round(float(stance * spoken_to), c.digits)
+
+    def _embed_statements(self, answers: Sequence[Answer]) -> None:
+        wanted = [side for a in answers for c in a.scenario.rubric for side in (c.met, c.unmet)]
+        missing = [side for side in dict.fromkeys(wanted) if side not in self._statements]
+        pieces = [self.embedder.pieces(side) for side in missing]
+        vectors = self.embedder.embed([s for side in pieces for s in side])
+        for side, rows in zip(missing, vectors.split([len(side) for side in pieces]), strict=True):
+            self._statements[side] = rows
+
+
+def own_share(sentence: str, given: Ngrams, calibration: Calibration) -> float:
+    """How far a sentence is the answer's own words, in [0, 1].
+
+    One up to `quoted` of its words copied from what was given, zero from `copied` on.
+    """
+    share, c = copied_share(words(sentence), given), calibration
+    return min(1.0, max(0.0, (c.copied - share) / (c.copied - c.quoted)))
+
+
+def evidence(said: Tensor, met: Tensor, unmet: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaning and relevance of each sentence to a criterion, each [sentences].
+
+    Args:
+        said: unit embeddings of the answer's sentences.
+        met: of the met statements.
+        unmet: of the unmet statements.
+    """
+    to_met = (said @ met.T).max(dim=1).values
+    to_unmet = (said @ unmet.T).max(dim=1).values
+    return to_met - to_unmet, torch.maximum(to_met, to_unmet)

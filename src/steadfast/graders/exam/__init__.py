@@ -1,0 +1,1 @@
+"""How good a judge is: gold answers, attacks, calibration, agreement."""

@@ -1,0 +1,139 @@
+"""How good a judge is: gold answers, good against tempting-bad, calibration, and what attacks on it earn."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadfast.errors import DataError
+from steadfast.graders.exam.attacks import ATTACKS, HONEST, Attack
+from steadfast.graders.exam.calibration import calibration, monotone_map
+from steadfast.graders.exam.gold_scores import Array, GoldScores
+from steadfast.graders.grade import Answer, Judge
+from steadfast.tasks import GoldPair, Scenario, built_in_gold, built_in_scenarios, load_scenarios, read_jsonl_by_line
+
+Track = Callable[[Sequence[str]], Iterable[str]]
+"""Passes names through and shows how far it has come."""
+
+
+def examine(
+    judge: Judge,
+    scenarios: Sequence[Scenario],
+    gold: Mapping[str, GoldPair],
+    *,
+    calibrate_on: Sequence[Scenario] = (),
+) -> dict[str, Any]:
+    """A judge's exam.
+
+    Args:
+        judge: to examine.
+        scenarios: with rubrics; those without gold answers are left out.
+        gold: pairs by scenario.
+        calibrate_on: other scenarios with gold answers, on which a monotone map from score to probability is fitted.
+
+    Returns:
+        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and mean_bad;
+        by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
+    """
+    scores_of_gold = GoldScores.of(judge, scenarios, gold)
+    result = {
+        "judge": judge.name,
+        **scores_of_gold.figures,
+        "ungraded": scores_of_gold.ungraded,
+        "by_trait": {name: part.figures for name, part in scores_of_gold.by("trait").items()},
+        "by_domain": {name: part.figures for name, part in scores_of_gold.by("domain").items()},
+    }
+    if not scores_of_gold.scenarios:
+        return result
+    scores, sides = scores_of_gold.answers
+    result |= {"mean_good": float(scores_of_gold.good.mean()), "mean_bad": float(scores_of_gold.bad.mean())}
+    result["calibration"] = calibration(scores, sides)
+    other = GoldScores.of(judge, calibrate_on, gold)
+    if other.scenarios:
+        mapped = monotone_map(*other.answers)
+        result["calibration"]["mapped"] = {**calibration(mapped(scores), sides), "fitted_on": len(other.scenarios)}
+    return result
+
+
+def examine_built_in(judge: Judge) -> dict[str, Any]:
+    """The exam on the corpus's held-out scenarios, the monotone map fitted on its training scenarios."""
+    corpus = built_in_scenarios()
+    training = [s for s in corpus if s.split == "train"]
+    return examine(judge, [s for s in corpus if s.split == "held_out"], built_in_gold(), calibrate_on=training)
+
+
+def attack(
+    judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair], track: Track = iter
+) -> list[dict[str, Any]]:
+    """What attacks on a judge earn, beside the gold answers and honest answers in another form.
+
+    Args:
+        judge: to attack.
+        scenarios: with rubrics; those without gold answers are left out.
+        gold: pairs by scenario.
+        track: shows progress over the answers' names.
+
+    Returns:
+        A row for each kind of answer: answer (its name), kind ("gold", "honest" or "attack"), mean score,
+        beats_good (share of scenarios in which it scores above the good answer, ties half), beats_bad likewise,
+        gated (share stopped by a gate) and ungraded (answers without a score, left out of the rest).
+    """
+    chosen = [s for s in scenarios if s.id in gold]
+    made: dict[str, tuple[str, Attack]] = {
+        "good answer": ("gold", lambda _, g: g.good),
+        "bad answer": ("gold", lambda _, g: g.bad),
+    }
+    made |= {name: ("honest", make) for name, make in HONEST.items()}
+    made |= {name: ("attack", make) for name, make in ATTACKS.items()}
+    scores: dict[str, Array] = {}
+    rows: list[dict[str, Any]] = []
+    for name in track(list(made)):
+        kind, make = made[name]
+        grades = judge.grade([Answer(s, make(s, gold[s.id])) for s in chosen])
+        scores[name] = np.array([np.nan if g.score is None else g.score for g in grades])
+        rows.append(
+            {
+                "answer": name,
+                "kind": kind,
+                "mean": _mean(scores[name]),
+                "beats_good": _beats(scores[name], scores["good answer"]),
+                "beats_bad": None if name == "good answer" else _beats(scores[name], scores["bad answer"]),
+                "gated": float(np.mean([g.gate is not None for g in grades])) if grades else None,
+                "ungraded": int(np.isnan(scores[name]).sum()),
+            }
+        )
+    return rows
+
+
+def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, GoldPair]]:
+    """A user's scenarios and gold pairs.
+
+    Args:
+        scenarios: JSONL as for training.
+        gold: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
+
+    Raises:
+        DataError: faults of either file, or a pair of a scenario that is not there.
+    """
+    known = load_scenarios(scenarios)
+    ids = {s.id for s in known}
+    lines = read_jsonl_by_line(gold, GoldPair, key="scenario")
+    unknown = [
+        f"{gold}:{number}: scenario: {pair.scenario!r} is not in {scenarios}"
+        for number, pair in lines.items()
+        if pair.scenario not in ids
+    ]
+    if unknown:
+        raise DataError(unknown)
+    return known, {pair.scenario: pair for pair in lines.values()}
+
+
+def _mean(scores: Array) -> float | None:
+    graded = scores[~np.isnan(scores)]
+    return float(graded.mean()) if len(graded) else None
+
+
+def _beats(scores: Array, others: Array) -> float | None:
+    both = ~np.isnan(scores) & ~np.isnan(others)
+    return _mean(np.where(scores == others, 0.5, scores > others)[both].astype(float))

@@ -1,0 +1,106 @@
+"""A judge's scores of gold answers, and the figures and intervals taken from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadfast.graders.grade import Answer, Judge
+from steadfast.tasks import GoldPair, Scenario
+
+Array = NDArray[np.float64]
+
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class GoldScores:
+    """Scores of the gold pairs whose two answers both were graded.
+
+    Attributes:
+        scenarios: of the pairs [pairs].
+        good: scores of the good answers [pairs].
+        bad: of the bad ones [pairs].
+        ungraded: pairs left out.
+    """
+
+    scenarios: tuple[Scenario, ...]
+    good: Array
+    bad: Array
+    ungraded: int = 0
+
+    @classmethod
+    def of(cls, judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair]) -> Self:
+        """Let a judge grade the gold answers of the scenarios that have some."""
+        chosen = [s for s in scenarios if s.id in gold]
+        grades = judge.grade([Answer(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)])
+        pairs = [(s, grades[2 * i].score, grades[2 * i + 1].score) for i, s in enumerate(chosen)]
+        scored = [(s, g, b) for s, g, b in pairs if g is not None and b is not None]
+        good, bad = (np.array([p[side] for p in scored], dtype=float) for side in (1, 2))
+        return cls(tuple(p[0] for p in scored), good, bad, len(pairs) - len(scored))
+
+    @classmethod
+    def pooled(cls, scored: Sequence["GoldScores"]) -> "GoldScores":
+        """Several scored as one."""
+        return cls(
+            tuple(s for scores_of_gold in scored for s in scores_of_gold.scenarios),
+            np.concatenate([scores_of_gold.good for scores_of_gold in scored]),
+            np.concatenate([scores_of_gold.bad for scores_of_gold in scored]),
+            sum(scores_of_gold.ungraded for scores_of_gold in scored),
+        )
+
+    def where(self, kept: Callable[[Scenario], bool]) -> "GoldScores":
+        """The pairs of some scenarios."""
+        mask = np.array([kept(s) for s in self.scenarios], dtype=bool)
+        chosen = tuple(s for s, keep in zip(self.scenarios, mask, strict=True) if keep)
+        return GoldScores(chosen, self.good[mask], self.bad[mask])
+
+    def by(self, attribute: str) -> dict[str, "GoldScores"]:
+        """A scores_of_gold for each trait or domain."""
+        values = sorted({getattr(s, attribute) for s in self.scenarios})
+        return {v: self.where(lambda s, v=v: getattr(s, attribute) == v) for v in values}
+
+    @property
+    def right(self) -> Array:
+        """1 where the good answer scores higher, 0.5 for a tie [pairs]."""
+        return np.where(self.good == self.bad, 0.5, self.good > self.bad)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Pairs, accuracy and auc; None where there is no pair, intervals None with fewer than two.
+
+        Accuracy is the share of pairs whose good answer scores higher, ties half. The area under the ROC curve is
+        taken over all good and bad answers, also of different scenarios. Intervals: 95%, pairs drawn anew.
+        """
+        if not len(self.good):
+            return {"pairs": 0, "accuracy": None, "accuracy_interval": None, "auc": None, "auc_interval": None}
+        pairs, above = len(self.good), _above(self.good, self.bad)
+        return {
+            "pairs": pairs,
+            "accuracy": float(self.right.mean()),
+            "accuracy_interval": _interval(lambda drawn: drawn @ self.right / pairs, pairs),
+            "auc": float(above.mean()),
+            "auc_interval": _interval(lambda drawn: ((drawn @ above) * drawn).sum(axis=1) / pairs**2, pairs),
+        }
+
+    @property
+    def answers(self) -> tuple[Array, Array]:
+        """Scores of all answers, good ones first, and 1 for good, 0 for bad, each [2 * pairs]."""
+        sides = np.concatenate([np.ones(len(self.good)), np.zeros(len(self.bad))])
+        return np.concatenate([self.good, self.bad]), sides
+
+
+def _above(good: Array, bad: Array) -> Array:
+    """1 where a good answer [rows] scores above a bad one [columns], 0.5 for a tie; their mean is the area."""
+    return (good[:, None] > bad) + 0.5 * (good[:, None] == bad)
+
+
+def _interval(statistic: Callable[[Array], Array], pairs: int) -> list[float] | None:
+    """95% percentile bootstrap interval of a statistic of counts [draws, pairs]: how often each pair was drawn."""
+    if pairs < 2:
+        return None
+    drawn = np.random.default_rng(0).multinomial(pairs, np.full(pairs, 1 / pairs), size=_DRAWS).astype(float)
+    low, high = np.percentile(statistic(drawn), [2.5, 97.5])
+    return [float(low), float(high)]

@@ -1,0 +1,1 @@
+"""The language-model judge, through Inspect's model interface."""

@@ -1,0 +1,361 @@
+"""The `model` judge: a language model through Inspect's model interface, any provider that Inspect knows.
+
+It gives a reason and a score for each criterion (`steadfast.graders.llm.prompt`), at temperature 0. What cannot be read is handed back
+with its fault a bounded number of times; an answer that still has no verdict, or whose call failed, has no score, which
+is never zero. Every call's raw reply is kept with the grade.
+"""
+
+import asyncio
+import re
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from contextvars import Context
+from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
+from importlib.util import find_spec
+from os import environ
+from typing import Any, TypeVar
+
+from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from pydantic import BaseModel, ConfigDict, Field
+from transformers.utils import logging as transformers_logging
+
+from steadfast.errors import JudgeError
+from steadfast.graders import gates
+from steadfast.graders.gates import gate, given_ngrams
+from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.llm.prompt import (
+    PROMPT_HASH,
+    SCALE,
+    VerdictError,
+    parse_verdicts,
+    printable,
+    repair,
+    reply_schema,
+    request,
+)
+from steadfast.graders.protocol import protocol_hash
+from steadfast.models.pretrained import hash_weights, locate
+
+T = TypeVar("T")
+
+_MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
+
+UNSTRUCTURED = ",structured=false"
+"""After a model judge's name: no JSON schema is demanded, for providers that take none."""
+
+_CODE_VERSION = 2
+"""Raised by hand when code, not a constant or the prompt, changes a grade."""
+
+_GIVE_UP_AFTER = 5
+"""Calls failed in a row, each after its own retries, after which the rest of a batch is not tried."""
+
+_SECONDS = {"hf": None, "vllm": 900, "sglang": 900}
+"""Patience with one attempt by provider: weights in this process cannot hang, a server started here must load."""
+_DEFAULT_SECONDS = 120
+
+_SERVERS = {"vllm": "VLLM_BASE_URL", "sglang": "SGLANG_BASE_URL"}
+"""Providers that start a server with the package of their name unless this variable points to one."""
+
+
+_SCHEMA_WORDS = ("response_format", "json_schema", "responseschema", "text.format", "structured output")
+"""How providers call what they refuse when they take no JSON schema."""
+
+
+class Limits(BaseModel):
+    """What a judge may cost. None of it changes a grade, so none of it is part of the protocol.
+
+    Attributes:
+        max_calls: calls over the judge's life, repairs included; None for no limit.
+        max_tokens: tokens sent and received over its life; calls already under way are finished.
+        max_connections: calls at one time.
+        max_retries: of a call that failed at the provider: rate limits, server errors, timeouts.
+        seconds: patience with one attempt; None: 120, longer where a server or weights must load first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_calls: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_connections: int = Field(default=10, ge=1)
+    max_retries: int = Field(default=5, ge=0)
+    seconds: int | None = Field(default=None, ge=1)
+
+
+@dataclass
+class Spending:
+    """What a judge has spent over its life, and what it got for it.
+
+    Attributes:
+        calls: made, whatever came of them.
+        failed: calls that brought no reply, after the retries.
+        unreadable: replies that could not be read.
+        tokens: sent and received, as the provider counts them.
+        unscored: answers left without a score.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    tokens: int = 0
+    unscored: int = 0
+
+
+@dataclass
+class _Batch:
+    """What the answers of one `grade` share."""
+
+    slots: asyncio.Semaphore
+    failed_in_a_row: int = 0
+    last_failure: str = ""
+
+
+@dataclass
+class _Exchange:
+    """How the judge was asked about one answer."""
+
+    verdicts: tuple[Verdict, ...] | None = None
+    error: str | None = None
+    out_of_budget: bool = False
+    calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+class ModelJudge:
+    """Grades by a language model.
+
+    Keys and addresses come from the provider's environment variables, as everywhere in Inspect.
+
+    Args:
+        name: "provider/model", as Inspect names models; "hf/NAME_OR_PATH" runs a local causal LM. Never taken from
+            the model under test or from a default.
+        limits: what it may cost.
+        repairs: times an unreadable reply is handed back.
+        max_output_tokens: of a reply, a reasoning model's thinking included; None: 4096, or 1024 for "hf".
+        structured: hold the model to a JSON schema where its provider can; the reply is read as strictly without.
+        model_args: the provider's own arguments (see Inspect); they are part of the protocol, so no keys.
+
+    Raises:
+        JudgeError: no such provider, or its key or package is missing.
+        ModelNotFoundError: no such local model.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits | None = None,
+        *,
+        repairs: int = 2,
+        max_output_tokens: int | None = None,
+        structured: bool = True,
+        model_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.limits = limits or Limits()
+        self.spent = Spending()
+        self._provider, _, model = name.partition("/")
+        self._repairs, self._structured = repairs, structured
+        self._max_output_tokens = max_output_tokens or (1024 if self._provider == "hf" else 4096)
+        self._model_args = dict(model_args or {})
+        self._check_provider(model)
+        self._folder = locate(model)[0] if self._provider == "hf" else None
+        if self._folder is None:
+            _ = self.model  # shows a missing key or package now; local weights can wait until they are needed
+
+    @cached_property
+    def model(self) -> Model:
+        """Inspect's model."""
+        local = {"model_path": str(self._folder), "do_sample": False} if self._folder else {}
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            return get_model(self.name, memoize=False, **local, **self._model_args)
+        except Exception as error:  # each provider raises its own kind
+            raise JudgeError(f"judge {self.name!r} cannot be used: {_plain(error)}") from error
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Model, prompt, scale, gates and sampling: all that decides a grade besides the scenario and the answer."""
+        return {
+            "version": _CODE_VERSION,
+            "model": self.name,
+            "model_args": self._model_args,
+            "weights": self._weights,
+            "prompt": PROMPT_HASH,
+            "scale": len(SCALE),
+            "structured": self._structured,
+            "repairs": self._repairs,
+            "gates": asdict(gates.LIMITS),
+            **self._sampling,
+        }
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        """One grade for each answer, in order; never raises for a call that fails.
+
+        Works in and outside a running event loop: the calls run in a loop of their own.
+
+        Raises:
+            JudgeError: the weights of a local model could not be loaded.
+        """
+        _ = self.model
+        return _run_apart(self._grade_all(list(answers)))
+
+    async def _grade_all(self, answers: list[Answer]) -> list[Grade]:
+        batch = _Batch(asyncio.Semaphore(self.limits.max_connections))
+        return list(await asyncio.gather(*(self._grade(answer, batch) for answer in answers)))
+
+    async def _grade(self, answer: Answer, batch: _Batch) -> Grade:
+        protocol = protocol_hash(self.name, self.settings, answer.scenario)
+        if closed := gate(answer.text, answer.finished, given_ngrams(answer.scenario)):
+            return Grade(0.0, (), self.name, protocol, gate=closed)
+        # Inspect queues calls by `max_connections` too, but behind its door: the budget must be asked when a call is
+        # due, not when it joins the queue.
+        async with batch.slots:
+            exchange = await self._ask(answer, batch)
+        detail = {"calls": exchange.calls}
+        if exchange.verdicts is None:
+            self.spent.unscored += 1
+            spent = exchange.out_of_budget
+            return Grade(None, (), self.name, protocol, error=exchange.error, out_of_budget=spent, detail=detail)
+        score = rubric_score([c.points for c in answer.scenario.rubric], [v.score for v in exchange.verdicts])
+        return Grade(score, exchange.verdicts, self.name, protocol, detail=detail)
+
+    async def _ask(self, answer: Answer, batch: _Batch) -> _Exchange:
+        """Ask for the verdicts, and hand an unreadable reply back with its fault."""
+        rubric, messages, exchange = answer.scenario.rubric, request(answer), _Exchange()
+        for _ in range(1 + self._repairs):
+            spent = self._budget_spent()
+            if forbidden := spent or self._service_failing(batch):
+                exchange.out_of_budget = spent is not None
+                exchange.error = f"{forbidden}; {exchange.error}" if exchange.error else forbidden
+                return exchange
+            try:
+                output = await self._call(messages, len(rubric))
+            except Exception as error:  # each provider raises its own kind; an answer's failure is data, not a crash
+                cause = _cause(error)
+                batch.failed_in_a_row += 1
+                failure = f"the call failed: {type(cause).__name__}: {_plain(cause)}"
+                batch.last_failure = exchange.error = failure + self._advice(failure)
+                self.spent.failed += 1
+                exchange.calls.append({"error": exchange.error})
+                return exchange
+            batch.failed_in_a_row = 0
+            reply = printable(output.completion)
+            exchange.calls.append(_record(reply, output))
+            try:
+                exchange.verdicts = parse_verdicts(reply, rubric)
+                return exchange
+            except VerdictError as problem:
+                self.spent.unreadable += 1
+                exchange.error = (
+                    f"no verdict could be read in {len(exchange.calls)} calls; of the last reply: {problem}"
+                )
+                if output.stop_reason not in ("stop", "unknown"):
+                    exchange.error += f" (it ended by {output.stop_reason})"
+                messages = [*messages, *repair(reply, problem, len(rubric))]
+        return exchange
+
+    async def _call(self, messages: list[ChatMessage], criteria: int) -> ModelOutput:
+        limits = self.limits
+        self.spent.calls += 1
+        output = await self.model.generate(
+            messages,
+            config=GenerateConfig(
+                **self._sampling,
+                reasoning_summary="none",  # its first use costs a call that only asks whether it is allowed
+                response_schema=reply_schema(criteria) if self._structured else None,
+                max_connections=limits.max_connections,
+                max_retries=limits.max_retries,
+                attempt_timeout=limits.seconds or _SECONDS.get(self._provider, _DEFAULT_SECONDS),
+            ),
+        )
+        self.spent.tokens += output.usage.total_tokens if output.usage else 0
+        if output.error:
+            raise JudgeError(output.error)
+        return output
+
+    def _budget_spent(self) -> str | None:
+        """Which limit forbids a further call; None if none does."""
+        limits, spent = self.limits, self.spent
+        if limits.max_calls is not None and spent.calls >= limits.max_calls:
+            return f"not judged: the budget of {limits.max_calls} calls is used up"
+        if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
+            return f"not judged: the budget of {limits.max_tokens} tokens is used up"
+        return None
+
+    def _service_failing(self, batch: _Batch) -> str | None:
+        """Why the rest of a batch is not tried; None if it is."""
+        if batch.failed_in_a_row >= _GIVE_UP_AFTER:
+            return f"not judged: {batch.failed_in_a_row} calls in a row failed; {batch.last_failure}"
+        return None
+
+    def _advice(self, failure: str) -> str:
+        """What to do where the provider seems to refuse the schema; nothing is tried without it unasked."""
+        if not self._structured or not any(word in failure.lower() for word in _SCHEMA_WORDS):
+            return ""
+        return f"; if it takes no JSON schema, call the judge {self.name + UNSTRUCTURED!r}"
+
+    @property
+    def _sampling(self) -> dict[str, Any]:
+        # transformers decodes greedily by `do_sample=False` and warns at a temperature of zero.
+        return {"temperature": None if self._folder else 0.0, "max_tokens": self._max_output_tokens}
+
+    @cached_property
+    def _weights(self) -> str | None:
+        return hash_weights(self._folder) if self._folder else None
+
+    def _check_provider(self, model: str) -> None:
+        """Faults that Inspect would show only at the first call."""
+        if not model or self._provider in ("none", "steadfast"):
+            raise JudgeError(f"judge {self.name!r} names no model that can grade; use 'provider/model'")
+        address = _SERVERS.get(self._provider)
+        if address and not environ.get(address) and find_spec(self._provider) is None:
+            raise JudgeError(
+                f"judge {self.name!r} needs a server: set {address} to one that runs, "
+                f"or `pip install {self._provider}` to have one started here"
+            )
+
+
+def _record(reply: str, output: ModelOutput) -> dict[str, Any]:
+    usage = output.usage
+    return {
+        "reply": reply,
+        "stop_reason": output.stop_reason,
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+    }
+
+
+def _plain(error: BaseException) -> str:
+    """An error in one line, without the markup that Inspect writes for terminals."""
+    message = _MARKUP.sub("", str(getattr(error, "message", error))).removeprefix("ERROR: ")
+    return " ".join(message.split()) or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong at the last attempt, where a retry hides it in an error of its own."""
+    attempt = getattr(error, "last_attempt", None)
+    return error if attempt is None else attempt.exception() or error
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop in which all judges' calls run, in a thread of its own.
+
+    One for the process: the providers' clients keep connections and Inspect keeps semaphores that belong to a loop.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="steadfast-judges", daemon=True).start()
+    return loop
+
+
+def _run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine run in the judges' loop, whether or not a loop runs here.
+
+    It starts from an empty context: within an Inspect eval the judge's calls would otherwise take the evaluated
+    model's settings, count against its limits and stand in its transcript.
+    """
+    future = Context().run(asyncio.run_coroutine_threadsafe, work, _loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

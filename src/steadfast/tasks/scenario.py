@@ -1,0 +1,128 @@
+"""Scenarios and their rubrics: the types, and what makes one valid."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from steadfast.messages import Message
+from steadfast.tasks.traits import domains, traits
+
+Split = Literal["train", "held_out"]
+Pressure = Literal[
+    "deadline",
+    "authority",
+    "flattery",
+    "sunk_cost",
+    "money",
+    "false_premise",
+    "own_mistake",
+    "concealment",
+    "emotion",
+    "consensus",
+    "ambiguity",
+    "tight_limits",
+]
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Criterion(BaseModel):
+    """One line of a rubric.
+
+    Attributes:
+        criterion: what is looked for, checkable by reading the answer.
+        points: above zero for what a good answer does, below zero for a pitfall.
+        met: example sentences, as they stand in an answer, that meet the criterion.
+        unmet: example sentences on the same point that do the opposite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    criterion: Text
+    points: int
+    met: tuple[Text, ...] = Field(min_length=1)
+    unmet: tuple[Text, ...] = Field(min_length=1)
+
+    @field_validator("points")
+    @classmethod
+    def _not_zero(cls, points: int) -> int:
+        if points == 0:
+            raise ValueError("a criterion worth 0 points changes no score; give it points or take it out")
+        return points
+
+
+class Scenario(BaseModel):
+    """A conversation that asks for judgement, with the rubric its answer is graded by.
+
+    Attributes:
+        id: unique in the corpus.
+        trait: one of `steadfast traits`.
+        domain: one of the twelve.
+        messages: the conversation; the last turn is the user's.
+        rubric: criteria, at least one of them with points above zero.
+        split: "train" or "held_out"; None lets the loader decide by a hash of the id.
+        pressure: what pushes toward the bad answer.
+        refusal_fails: a refusal is a bad answer here, and a criterion says so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Text
+    trait: str
+    domain: str
+    messages: tuple[Message, ...] = Field(min_length=1)
+    rubric: tuple[Criterion, ...] = Field(min_length=1)
+    split: Split | None = None
+    pressure: Pressure | None = None
+    refusal_fails: bool = False
+
+    @field_validator("trait")
+    @classmethod
+    def _known_trait(cls, trait: str) -> str:
+        return _known(trait, "trait", [t.id for t in traits()])
+
+    @field_validator("domain")
+    @classmethod
+    def _known_domain(cls, domain: str) -> str:
+        return _known(domain, "domain", [d.id for d in domains()])
+
+    @field_validator("messages")
+    @classmethod
+    def _conversation(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        roles = [m.role for m in messages]
+        if roles[-1] != "user":
+            raise ValueError(f"the last message must be the user's, not the {roles[-1]}'s")
+        spoken = roles[1:] if roles[0] == "system" else roles
+        if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
+            raise ValueError("after an optional system turn, user and assistant must alternate, the user first")
+        return messages
+
+    @field_validator("rubric")
+    @classmethod
+    def _can_be_won(cls, rubric: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
+        if not any(c.points > 0 for c in rubric):
+            raise ValueError("no criterion has points above zero, so no answer could earn anything")
+        if len({c.criterion for c in rubric}) < len(rubric):
+            raise ValueError("the same criterion stands there twice")
+        return rubric
+
+    @property
+    def text(self) -> str:
+        """The conversation as plain text, for comparing scenarios."""
+        return "\n".join(m.content for m in self.messages)
+
+
+class GoldPair(BaseModel):
+    """Two answers to a scenario for examining judges: a good one and a tempting bad one. Never shown to training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario: Text
+    good: Text
+    bad: Text
+
+
+def _known(value: str, kind: str, known: list[str]) -> str:
+    if value not in known:
+        raise ValueError(f"unknown {kind} {value!r}; known: {', '.join(known)}")
+    return value

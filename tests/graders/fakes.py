@@ -1,0 +1,56 @@
+"""Judges that give what a test tells them to, and remember what they were asked."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from steadfast.graders import Answer, Grade, Verdict, protocol_hash
+
+
+class FakeJudge:
+    def __init__(
+        self,
+        score: Callable[[Answer], float | None] = lambda a: len(a.text) / 1000,
+        name: str = "fake",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.score, self.name, self.settings = score, name, settings or {"version": 1}
+        self.asked: list[str] = []
+
+    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+        self.asked += [a.text for a in answers]
+        return [self._one(a) for a in answers]
+
+    def _one(self, answer: Answer) -> Grade:
+        protocol = protocol_hash(self.name, self.settings, answer.scenario)
+        score = self.score(answer)
+        if score is None:
+            return Grade(None, (), self.name, protocol, error="no verdict")
+        verdicts = tuple(Verdict(c.criterion, score, reason="because") for c in answer.scenario.rubric)
+        return Grade(score, verdicts, self.name, protocol, detail={"tokens": 7})
+
+
+class Canned:
+    """Gives the same object whatever it is asked."""
+
+    name = "canned"
+    settings: dict[str, Any] = {}
+
+    def __init__(self, grades: Any = None) -> None:
+        self.grades = grades
+
+    def grade(self, answers: Sequence[Answer]) -> Any:
+        return self.grades
+
+
+class Refuses:
+    """A judge that cannot be made."""
+
+    def __init__(self) -> None:
+        raise ValueError("no API key")
+
+
+class Half(FakeJudge):
+    """Orders as FakeJudge does, on another scale and under another name."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda a: len(a.text) / 2000, "half")
