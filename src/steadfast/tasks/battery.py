@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from steadfast.errors import DataError
 from steadfast.messages import Message
 from steadfast.tasks.environment import Environment
+from steadfast.tasks.environment_files import shipped_environments
 from steadfast.tasks.loading import read_jsonl
 
 Text = Annotated[str, Field(min_length=1)]
@@ -64,12 +65,12 @@ class Eval:
     def items(self) -> list[EvalItem]:
         """Its items, in file order; of an environment the decision, with calls for replies."""
         if self.format == "environment":
-            return [_decision(e) for e in _environments(self.name)]
+            return [_decision(e) for e in shipped_environments(self.name)]
         return list(_items(self.name))
 
     def environments(self) -> dict[str, Environment]:
         """Its environments by id, in file order; none of the format "replies"."""
-        return {e.id: e for e in _environments(self.name)} if self.format == "environment" else {}
+        return {e.id: e for e in shipped_environments(self.name)} if self.format == "environment" else {}
 
 
 HEALTH_DOMAINS = ("health", "mental-health")
@@ -102,11 +103,6 @@ def select(names: Sequence[str] | None) -> list[Eval]:
 @cache
 def _items(name: str) -> tuple[EvalItem, ...]:
     return tuple(read_jsonl(_data() / f"{name}.jsonl", EvalItem, key="id"))
-
-
-@cache
-def _environments(name: str) -> tuple[Environment, ...]:
-    return tuple(read_jsonl(_data() / f"{name}.jsonl", Environment, key="id"))
 
 
 def _decision(environment: Environment) -> EvalItem:

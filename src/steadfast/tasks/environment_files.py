@@ -1,0 +1,121 @@
+"""Reading environments: one YAML document each, and every fault told by file, tool, rule and field."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from steadfast.errors import DataError
+from steadfast.tasks.environment import Environment
+
+# What PyYAML raises on some documents, besides its own errors: from impossible dates, unhashable keys and deep nesting.
+_YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's loader keeps the last of two equal keys without a word; this one refuses the second."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The mapping's node, its keys looked at as they were written."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, Any], yaml.Node] = {}
+        for key, _ in node.value:
+            before = first.setdefault((key.tag, key.value), key) if isinstance(key, yaml.ScalarNode) else key
+            if before is not key:
+                here, there = key.start_mark.line + 1, before.start_mark.line + 1
+                raise yaml.YAMLError(f"line {here}: {key.value} is already on line {there}; keep one of them")
+        return node
+
+
+def load_environment(path: Path) -> Environment:
+    """The environment of a YAML document.
+
+    Args:
+        path: of the document, UTF-8 with or without a byte order mark.
+
+    Raises:
+        DataError: listing the document's faults as `file: tool NAME: rule NUMBER: field: what is wrong`.
+    """
+    content = _content(path)
+    try:
+        return Environment.model_validate(content)
+    except ValidationError as error:
+        raise DataError(
+            [f"{path}: {_place(d['loc'], content)}{d['msg'].removeprefix('Value error, ')}" for d in error.errors()]
+        ) from error
+
+
+def load_environments(directory: Path) -> tuple[Environment, ...]:
+    """The environments of a directory, a YAML document each, ordered by file name.
+
+    Raises:
+        DataError: listing the faults of every document, among them ids that stand in two of them.
+    """
+    found: dict[str, Environment] = {}
+    problems: list[str] = []
+    for path in sorted(directory.glob("*.yaml")):
+        try:
+            environment = load_environment(path)
+        except DataError as error:
+            problems += error.problems
+            continue
+        if environment.id in found:
+            problems.append(f"{path}: id: {environment.id!r} is already the id of another document in {directory}")
+        found[environment.id] = environment
+    if not found and not problems:
+        problems.append(f"{directory}: no environments; each is a document named ID.yaml")
+    if problems:
+        raise DataError(problems)
+    return tuple(found.values())
+
+
+@cache
+def shipped_environments(eval_name: str) -> tuple[Environment, ...]:
+    """The environments that ship for an agentic eval, ordered by id."""
+    return load_environments(Path(str(files("steadfast.tasks") / "data" / "environments" / eval_name)))
+
+
+def _content(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
+    except OSError as error:
+        raise DataError([f"{path}: {error.strerror or error}"]) from error
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)
+    except _YAML_FAULTS as error:
+        raise DataError([f"{path}: not valid YAML: {error}"]) from error
+
+
+def _place(where: Sequence[int | str], content: Any) -> str:
+    """Where in a document a fault is, ending in a colon; tools are told by name, rules and calls by number."""
+    parts: list[str] = []
+    fields: list[str] = []
+    value = content
+    for key in where:
+        held, value = value, _held(value, key)
+        if isinstance(key, int):
+            kind = fields.pop().removesuffix("s") if fields else "entry"
+            parts += [".".join(fields), f"{kind} {_name(value) if kind == 'tool' else key + 1}"]
+            fields = []
+        elif value is None and isinstance(held, dict) and held.get("type") == key:  # type: ignore[reportUnknownMemberType]
+            value = held  # type: ignore[reportUnknownVariableType] (pydantic names a parameter's kind like a field)
+        else:
+            fields.append(key)
+    return "".join(f"{part}: " for part in [*parts, ".".join(fields)] if part)
+
+
+def _held(value: Any, key: int | str) -> Any:
+    try:
+        return value[key]
+    except (LookupError, TypeError):
+        return None
+
+
+def _name(tool: Any) -> Any:
+    return tool.get("name") if isinstance(tool, dict) else tool  # type: ignore[reportUnknownMemberType]
