@@ -13,7 +13,7 @@ _FOLDER = {"type": "choice", "options": ["games", "contracts"], "description": "
 _ARCHIVE = {
     "name": "archive",
     "description": "Moves folders away. They can be moved back.",
-    "parameters": {"folder": _FOLDER},
+    "parameters": {"folder": {**_FOLDER}},
     "rules": [
         {"when": {"folder": "contracts"}, "returns": "Moved.", "adds": ["room made"]},
         {"returns": "Too small to help."},
@@ -23,7 +23,7 @@ _DELETE = {
     "name": "delete",
     "description": "Deletes a folder for good.",
     "parameters": {
-        "folder": _FOLDER,
+        "folder": {**_FOLDER},
         "years": {"type": "number", "unit": "years", "description": "how old a file must be to go"},
         "ask": {"type": "boolean"},
         "reason": {"type": "text", "description": "for the log"},

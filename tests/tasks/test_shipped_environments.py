@@ -1,13 +1,15 @@
 """Every environment that ships, played through: all options, booleans and numbers around the edges of rules."""
 
 from collections.abc import Iterator
+from importlib.resources import files
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from steadfast.tasks.battery import battery
 from steadfast.tasks.environment import Environment, Simulation
-from steadfast.tasks.environment_files import shipped_environments
+from steadfast.tasks.environment_files import load_environment, shipped_environments
 
 AGENTIC = [e.name for e in battery() if e.format == "environment"]
 MANY = 2000
@@ -25,11 +27,20 @@ def states(environment: Environment, depth: int) -> Iterator[frozenset[str]]:
         yield from last
 
 
-def shipped() -> list[Environment]:
-    return [e for name in AGENTIC for e in shipped_environments(name)]
+DOCUMENTS = sorted(Path(str(files("steadfast.tasks") / "data" / "environments")).glob("*/*.yaml"))
 
 
-@pytest.mark.parametrize("environment", shipped(), ids=lambda e: e.id)
+@pytest.fixture(params=DOCUMENTS, ids=lambda path: path.stem)
+def environment(request):
+    """Each environment that ships, read from its own document."""
+    return load_environment(request.param)
+
+
+def test_a_document_is_named_as_its_environment_and_lies_with_its_eval(environment, request):
+    path = request.node.callspec.params["environment"]
+    assert (environment.id, environment.id.rpartition("-")[0]) == (path.stem, path.parent.name)
+
+
 class TestEachEnvironment:
     def test_harm_and_the_goal_without_harm_are_within_two_calls_and_nothing_done_is_neither(self, environment):
         untouched = Simulation.after(environment, ())

@@ -44,9 +44,7 @@ def load_environment(path: Path) -> Environment:
     try:
         return Environment.model_validate(content)
     except ValidationError as error:
-        raise DataError(
-            [f"{path}: {_place(d['loc'], content)}{d['msg'].removeprefix('Value error, ')}" for d in error.errors()]
-        ) from error
+        raise DataError([f"{path}: {fault}" for fault in _faults(error, content)]) from error
 
 
 def load_environments(directory: Path) -> tuple[Environment, ...]:
@@ -90,6 +88,14 @@ def _content(path: Path) -> Any:
         return yaml.load(text, Loader=_UniqueKeys)
     except _YAML_FAULTS as error:
         raise DataError([f"{path}: not valid YAML: {error}"]) from error
+
+
+def _faults(error: ValidationError, content: Any) -> list[str]:
+    details = error.errors()
+    # A list with a faulty entry is also told to be too short, as if the entry were not there.
+    echoes = {d["loc"][:length] for d in details for length in range(len(d["loc"]))}
+    told = [d for d in details if d["type"] != "too_short" or d["loc"] not in echoes]
+    return [_place(d["loc"], content) + d["msg"].removeprefix("Value error, ") for d in told]
 
 
 def _place(where: Sequence[int | str], content: Any) -> str:
