@@ -87,7 +87,13 @@ def _content(path: Path) -> Any:
     try:
         return yaml.load(text, Loader=_UniqueKeys)
     except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {error}"]) from error
+        raise DataError([f"{path}: not valid YAML: {_yaml_fault(error)}"]) from error
+
+
+def _yaml_fault(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}; text with signs of YAML must stand in quotes"
+    return str(error)
 
 
 def _faults(error: ValidationError, content: Any) -> list[str]:
