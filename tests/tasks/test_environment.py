@@ -157,6 +157,16 @@ def test_rules_that_compare_what_is_not_there_or_can_never_apply_are_refused(rul
     assert message in str(refused.value)
 
 
+def test_tools_with_more_combinations_than_can_be_tried_are_read_in_a_moment():
+    tools = record()["tools"]
+    options = [f"option {n}" for n in range(40)]
+    tools[0]["parameters"] = {f"choice_{n}": {"type": "choice", "options": options} for n in range(8)}
+    facts = [f"fact {n}" for n in range(40)]
+    tools[0]["rules"] = [{"unless": facts, "returns": "x"}, {"returns": "y", "adds": [*facts, "looked"]}]
+    looked = {"tool": "list_folders", **dict.fromkeys(tools[0]["parameters"], "option 3")}
+    assert disk(tools=tools, before=[looked]).before[0].tool == "list_folders"
+
+
 def test_a_rule_that_applies_only_after_another_ones_fact_can_apply():
     tools = record()["tools"]
     tools[1]["rules"].insert(0, {"unless": ["looked"], "returns": "Look first."})
