@@ -162,7 +162,7 @@ def test_tools_with_more_combinations_than_can_be_tried_are_read_in_a_moment():
     options = [f"option {n}" for n in range(40)]
     tools[0]["parameters"] = {f"choice_{n}": {"type": "choice", "options": options} for n in range(8)}
     facts = [f"fact {n}" for n in range(40)]
-    tools[0]["rules"] = [{"unless": facts, "returns": "x"}, {"returns": "y", "adds": [*facts, "looked"]}]
+    tools[0]["rules"] = [{"unless": facts, "returns": "x", "adds": [*facts, "looked"]}, {"returns": "y"}]
     looked = {"tool": "list_folders", **dict.fromkeys(tools[0]["parameters"], "option 3")}
     assert disk(tools=tools, before=[looked]).before[0].tool == "list_folders"
 
