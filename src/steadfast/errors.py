@@ -30,3 +30,7 @@ class EvaluationError(SteadfastError):
 
 class JudgeError(SteadfastError):
     """A judge cannot be made or may not grade here, or answered something that is no grade."""
+
+
+class TrainingError(SteadfastError):
+    """Training cannot go on without learning something wrong, or nothing; what was saved before is whole."""

@@ -1,13 +1,15 @@
 """Judges grade answers by their scenario's rubric: a score in [0, 1] with a verdict per criterion."""
 
 from steadfast.graders.embedded.judge import EmbeddedJudge
-from steadfast.graders.grade import Answer, Grade, Judge, Verdict, rubric_score
+from steadfast.graders.grade import Grade, Judge, Verdict
 from steadfast.graders.llm.judge import Limits, ModelJudge
 from steadfast.graders.making import BudgetedJudge, CheckedJudge, is_model, make_judge, model_of
 from steadfast.graders.protocol import CachedJudge, protocol_hash
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import rubric_score
 
 __all__ = [
-    "Answer",
+    "Rollout",
     "CachedJudge",
     "CheckedJudge",
     "EmbeddedJudge",
@@ -21,5 +23,4 @@ __all__ = [
     "make_judge",
     "model_of",
     "protocol_hash",
-    "rubric_score",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from steadfast.tasks.scenario import Scenario
+from steadfast.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def ngrams(texts: Iterable[str]) -> Ngrams:
     return frozenset(gram for text in texts for gram in _grams(words(text), LIMITS.copy_ngram))
 
 
-def given_ngrams(scenario: Scenario) -> Ngrams:
+def given_ngrams(scenario: Task) -> Ngrams:
     """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
     return _remembered_ngrams((*(m.content for m in scenario.messages), *(c.criterion for c in scenario.rubric)))
 

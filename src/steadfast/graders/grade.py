@@ -1,25 +1,15 @@
-"""What a judge takes and gives."""
+"""What a grader gives, and what a judge is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from steadfast.tasks.scenario import Scenario
+import polars as pl
 
+from steadfast.rollouts import Rollout
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer to be graded by its scenario's rubric.
-
-    Attributes:
-        scenario: the conversation and the rubric.
-        text: the answer.
-        finished: False if a token limit cut it off.
-    """
-
-    scenario: Scenario
-    text: str
-    finished: bool = True
+VERDICTS = pl.List(pl.Struct({"criterion": pl.String, "score": pl.Float64, "reason": pl.String}))
+"""The verdicts of a grade as a column of a table."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ class Judge(Protocol):
         """Everything that its grades depend on: models with their checksums, constants, prompts."""
         ...
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """One grade for each answer, in order."""
         ...
 
@@ -94,22 +84,6 @@ class WrappedJudge:
         """The inner judge's settings."""
         return self.judge.settings
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades."""
         return self.judge.grade(answers)
-
-
-def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
-    """The score in [0, 1] of an answer that meets each criterion to the given degree.
-
-    The points earned, on a scale from the worst sum the rubric allows (every pitfall, nothing else) to the best.
-    Linear throughout: no answer is so bad that doing one thing better goes unnoticed.
-
-    Args:
-        points: of each criterion.
-        met: degree in [0, 1] to which each is met.
-    """
-    lowest = sum(p for p in points if p < 0)
-    highest = sum(p for p in points if p > 0)
-    earned = sum(p * m for p, m in zip(points, met, strict=True))
-    return (earned - lowest) / (highest - lowest)

@@ -7,8 +7,9 @@ from typing import Any
 
 from steadfast.errors import JudgeError
 from steadfast.graders.embedded.judge import EmbeddedJudge
-from steadfast.graders.grade import Answer, Grade, Judge, WrappedJudge
+from steadfast.graders.grade import Grade, Judge, WrappedJudge
 from steadfast.graders.llm.judge import UNSTRUCTURED, Limits, ModelJudge
+from steadfast.rollouts import Rollout
 
 _KINDS = (
     "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
@@ -61,7 +62,7 @@ def model_of(name: str) -> str:
 class BudgetedJudge(WrappedJudge):
     """A judge whose spent budget is an error: long work stops and goes on later, instead of lacking grades for good."""
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades.
 
         Raises:
@@ -80,7 +81,7 @@ class BudgetedJudge(WrappedJudge):
 class CheckedJudge(WrappedJudge):
     """A judge whose answers are looked at before anything is built on them."""
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades.
 
         Raises:
@@ -91,7 +92,7 @@ class CheckedJudge(WrappedJudge):
             count = len(grades) if isinstance(grades, list) else type(grades).__name__
             raise JudgeError(f"judge {self.name!r} gave {count} grades for {len(answers)} answers")
         for answer, grade in zip(answers, grades, strict=True):
-            where = f"judge {self.name!r} on scenario {answer.scenario.id!r}"
+            where = f"judge {self.name!r} on scenario {answer.task.id!r}"
             if not isinstance(grade, Grade):
                 raise JudgeError(f"{where}: gave a {type(grade).__name__}, not a Grade")
             score: Any = grade.score

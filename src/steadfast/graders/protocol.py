@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from steadfast.graders.grade import Answer, Grade, Judge, Verdict, WrappedJudge
-from steadfast.tasks.scenario import Scenario
+from steadfast.graders.grade import Grade, Judge, Verdict, WrappedJudge
+from steadfast.rollouts import Rollout
+from steadfast.tasks.task import Task
 
 
-def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None = None) -> str:
+def protocol_hash(name: str, settings: dict[str, Any], scenario: Task | None = None) -> str:
     """Hash of all that decides a grade besides the answer: judge, its settings, and the scenario's text and rubric.
 
     Args:
@@ -22,7 +23,10 @@ def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None
     """
     graded = None
     if scenario is not None:
-        graded = scenario.model_dump(mode="json", include={"messages", "rubric"})
+        graded = {
+            "messages": [m.model_dump(mode="json") for m in scenario.messages],
+            "rubric": [c.model_dump(mode="json", exclude={"tags"}) for c in scenario.rubric],
+        }
     text = json.dumps([name, settings, graded], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -45,7 +49,7 @@ class CachedJudge(WrappedJudge):
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade TEXT NOT NULL)")
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """Grades from the cache, the rest from the judge; each batch is kept before the next one is asked for."""
         keys = [self._key(answer) for answer in answers]
         found = {key: grade for key in dict.fromkeys(keys) if (grade := self._lookup(key)) is not None}
@@ -62,8 +66,8 @@ class CachedJudge(WrappedJudge):
             found |= fresh
         return [found[key] for key in keys]
 
-    def _key(self, answer: Answer) -> str:
-        protocol = protocol_hash(self.name, self.settings, answer.scenario)
+    def _key(self, answer: Rollout) -> str:
+        protocol = protocol_hash(self.name, self.settings, answer.task)
         text = f"{protocol}\0{answer.finished}\0{answer.text}"
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -32,9 +32,10 @@ from steadfast.graders.embedded import sentences as splitting
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.head import Head
 from steadfast.graders.gates import Ngrams, copied_share, gate, given_ngrams, words
-from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.grade import Grade, Verdict
 from steadfast.graders.protocol import protocol_hash
-from steadfast.tasks.scenario import Criterion
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import Criterion, rubric_score
 
 STANCE_HEAD = Path(str(files("steadfast.graders.embedded") / "data" / "stance.safetensors"))
 
@@ -113,32 +114,32 @@ class EmbeddedJudge:
             "calibration": asdict(self._calibration),
         }
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """One grade for each answer; all their sentences are embedded in one go."""
         self._embed_statements(answers)
-        given = [given_ngrams(a.scenario) for a in answers]
+        given = [given_ngrams(a.task) for a in answers]
         taken = [self._take_apart(a, g) for a, g in zip(answers, given, strict=True)]
         unique = {s: row for row, s in enumerate(dict.fromkeys(s for _, spoken in taken for s in spoken))}
         reading = self.embedder.read(list(unique))
-        scenarios = {id(a.scenario): a.scenario for a in answers}
+        scenarios = {id(a.task): a.task for a in answers}
         protocols = {key: protocol_hash(self.name, self.settings, s) for key, s in scenarios.items()}
         grades: list[Grade] = []
         for answer, (closed, spoken), known in zip(answers, taken, given, strict=True):
-            protocol = protocols[id(answer.scenario)]
+            protocol = protocols[id(answer.task)]
             if closed:
                 grades.append(Grade(0.0, (), self.name, protocol, gate=closed))
                 continue
             rows = [unique[s] for s in spoken]
             own = torch.tensor([own_share(s, known, self._calibration) for s in spoken])
             said, credit = reading.vectors[rows], reading.prose[rows] * own
-            rubric = answer.scenario.rubric
+            rubric = answer.task.rubric
             degrees = [self._degree(said, credit, criterion) for criterion in rubric]
             verdicts = tuple(Verdict(c.criterion, d) for c, d in zip(rubric, degrees, strict=True))
             score = rubric_score([c.points for c in rubric], degrees)
             grades.append(Grade(score, verdicts, self.name, protocol))
         return grades
 
-    def _take_apart(self, answer: Answer, given: Ngrams) -> tuple[str | None, list[str]]:
+    def _take_apart(self, answer: Rollout, given: Ngrams) -> tuple[str | None, list[str]]:
         """The gate that stops an answer, or else its sentences as the encoder can read them."""
         if closed := gate(answer.text, answer.finished, given):
             return closed, []
@@ -155,8 +156,8 @@ class EmbeddedJudge:
         spoken_to = torch.sigmoid(c.relevance_slope * (relevance.max() - c.relevance))
         return round(float(stance * spoken_to), c.digits)
 
-    def _embed_statements(self, answers: Sequence[Answer]) -> None:
-        wanted = [side for a in answers for c in a.scenario.rubric for side in (c.met, c.unmet)]
+    def _embed_statements(self, answers: Sequence[Rollout]) -> None:
+        wanted = [side for a in answers for c in a.task.rubric for side in (c.met, c.unmet)]
         missing = [side for side in dict.fromkeys(wanted) if side not in self._statements]
         pieces = [self.embedder.pieces(side) for side in missing]
         vectors = self.embedder.embed([s for side in pieces for s in side])

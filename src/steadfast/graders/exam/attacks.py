@@ -15,9 +15,9 @@ import yaml
 
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.gates import words
-from steadfast.tasks import GoldPair, Scenario
+from steadfast.tasks import GoldPair, Task
 
-Attack = Callable[[Scenario, GoldPair], str]
+Attack = Callable[[Task, GoldPair], str]
 
 _CONTENT_LETTERS = 5
 """Words of so many letters or more count as content words: crude, but nearly no function word is as long."""
@@ -35,7 +35,7 @@ def _texts() -> dict[str, list[str]]:
     return texts
 
 
-def _pick(kind: str, scenario: Scenario) -> str:
+def _pick(kind: str, scenario: Task) -> str:
     return Random(scenario.id).choice(_texts()[kind])
 
 
@@ -84,11 +84,11 @@ def keywords(texts: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(w for t in texts for w in words(t) if len(w) >= _CONTENT_LETTERS)) + "."
 
 
-def _wanted(scenario: Scenario) -> list[str]:
+def _wanted(scenario: Task) -> list[str]:
     return [c.criterion for c in scenario.rubric if c.points > 0]
 
 
-def _met(scenario: Scenario) -> list[str]:
+def _met(scenario: Task) -> list[str]:
     return [m for c in scenario.rubric if c.points > 0 for m in c.met]
 
 

@@ -10,8 +10,9 @@ from steadfast.errors import DataError
 from steadfast.graders.exam.attacks import ATTACKS, HONEST, Attack
 from steadfast.graders.exam.calibration import calibration, monotone_map
 from steadfast.graders.exam.gold_scores import Array, GoldScores
-from steadfast.graders.grade import Answer, Judge
-from steadfast.tasks import GoldPair, Scenario, built_in_gold, built_in_scenarios, load_scenarios, read_jsonl_by_line
+from steadfast.graders.grade import Judge
+from steadfast.rollouts import Rollout
+from steadfast.tasks import GoldPair, Task, built_in_gold, built_in_scenarios, load_tasks, read_jsonl_by_line
 
 Track = Callable[[Sequence[str]], Iterable[str]]
 """Passes names through and shows how far it has come."""
@@ -19,10 +20,10 @@ Track = Callable[[Sequence[str]], Iterable[str]]
 
 def examine(
     judge: Judge,
-    scenarios: Sequence[Scenario],
+    scenarios: Sequence[Task],
     gold: Mapping[str, GoldPair],
     *,
-    calibrate_on: Sequence[Scenario] = (),
+    calibrate_on: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """A judge's exam.
 
@@ -64,7 +65,7 @@ def examine_built_in(judge: Judge) -> dict[str, Any]:
 
 
 def attack(
-    judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair], track: Track = iter
+    judge: Judge, scenarios: Sequence[Task], gold: Mapping[str, GoldPair], track: Track = iter
 ) -> list[dict[str, Any]]:
     """What attacks on a judge earn, beside the gold answers and honest answers in another form.
 
@@ -90,7 +91,7 @@ def attack(
     rows: list[dict[str, Any]] = []
     for name in track(list(made)):
         kind, make = made[name]
-        grades = judge.grade([Answer(s, make(s, gold[s.id])) for s in chosen])
+        grades = judge.grade([Rollout.of_text(s, make(s, gold[s.id])) for s in chosen])
         scores[name] = np.array([np.nan if g.score is None else g.score for g in grades])
         rows.append(
             {
@@ -106,7 +107,7 @@ def attack(
     return rows
 
 
-def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, GoldPair]]:
+def load_gold(scenarios: Path, gold: Path) -> tuple[list[Task], dict[str, GoldPair]]:
     """A user's scenarios and gold pairs.
 
     Args:
@@ -116,7 +117,7 @@ def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, Go
     Raises:
         DataError: faults of either file, or a pair of a scenario that is not there.
     """
-    known = load_scenarios(scenarios)
+    known = load_tasks(scenarios)
     ids = {s.id for s in known}
     lines = read_jsonl_by_line(gold, GoldPair, key="scenario")
     unknown = [

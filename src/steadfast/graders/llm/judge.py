@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from steadfast.errors import JudgeError
 from steadfast.graders import gates
 from steadfast.graders.gates import gate, given_ngrams
-from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.grade import Grade, Verdict
 from steadfast.graders.llm.prompt import (
     PROMPT_HASH,
     SCALE,
@@ -36,6 +36,8 @@ from steadfast.graders.llm.prompt import (
 )
 from steadfast.graders.protocol import protocol_hash
 from steadfast.models.pretrained import hash_weights, locate
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import rubric_score
 
 T = TypeVar("T")
 
@@ -187,7 +189,7 @@ class ModelJudge:
             **self._sampling,
         }
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """One grade for each answer, in order; never raises for a call that fails.
 
         Works in and outside a running event loop: the calls run in a loop of their own.
@@ -198,13 +200,13 @@ class ModelJudge:
         _ = self.model
         return _run_apart(self._grade_all(list(answers)))
 
-    async def _grade_all(self, answers: list[Answer]) -> list[Grade]:
+    async def _grade_all(self, answers: list[Rollout]) -> list[Grade]:
         batch = _Batch(asyncio.Semaphore(self.limits.max_connections))
         return list(await asyncio.gather(*(self._grade(answer, batch) for answer in answers)))
 
-    async def _grade(self, answer: Answer, batch: _Batch) -> Grade:
-        protocol = protocol_hash(self.name, self.settings, answer.scenario)
-        if closed := gate(answer.text, answer.finished, given_ngrams(answer.scenario)):
+    async def _grade(self, answer: Rollout, batch: _Batch) -> Grade:
+        protocol = protocol_hash(self.name, self.settings, answer.task)
+        if closed := gate(answer.text, answer.finished, given_ngrams(answer.task)):
             return Grade(0.0, (), self.name, protocol, gate=closed)
         # Inspect queues calls by `max_connections` too, but behind its door: the budget must be asked when a call is
         # due, not when it joins the queue.
@@ -215,12 +217,12 @@ class ModelJudge:
             self.spent.unscored += 1
             spent = exchange.out_of_budget
             return Grade(None, (), self.name, protocol, error=exchange.error, out_of_budget=spent, detail=detail)
-        score = rubric_score([c.points for c in answer.scenario.rubric], [v.score for v in exchange.verdicts])
+        score = rubric_score([c.points for c in answer.task.rubric], [v.score for v in exchange.verdicts])
         return Grade(score, exchange.verdicts, self.name, protocol, detail=detail)
 
-    async def _ask(self, answer: Answer, batch: _Batch) -> _Exchange:
+    async def _ask(self, answer: Rollout, batch: _Batch) -> _Exchange:
         """Ask for the verdicts, and hand an unreadable reply back with its fault."""
-        rubric, messages, exchange = answer.scenario.rubric, request(answer), _Exchange()
+        rubric, messages, exchange = answer.task.rubric, request(answer), _Exchange()
         for _ in range(1 + self._repairs):
             spent = self._budget_spent()
             if forbidden := spent or self._service_failing(batch):

@@ -17,8 +17,9 @@ from typing import Any
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, ResponseSchema
 from inspect_ai.util import JSONSchema
 
-from steadfast.graders.grade import Answer, Verdict
-from steadfast.tasks.scenario import Criterion
+from steadfast.graders.grade import Verdict
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import Criterion
 
 SCALE = (
     "not true of the answer at all",
@@ -81,14 +82,14 @@ def label(index: int) -> str:
     return f"c{index + 1}"
 
 
-def request(answer: Answer) -> list[ChatMessage]:
+def request(answer: Rollout) -> list[ChatMessage]:
     """The messages that ask for the verdicts on an answer.
 
     Instructions, conversation and statements come before the answer, so that the answers of one group share a prefix
     that providers cache. Each mark is a hash of the text it encloses, which no text can contain: an answer cannot
     close its own mark.
     """
-    scenario = answer.scenario
+    scenario = answer.task
     conversation = "\n\n".join(f"[{m.role}]\n{m.content}" for m in scenario.messages)
     text = _REQUEST.format(
         conversation=conversation,
