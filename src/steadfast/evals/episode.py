@@ -1,6 +1,5 @@
 """One play of a simulated environment, through Inspect's tools: what the agent is shown, may do and has done."""
 
-import json
 from typing import Any
 
 from inspect_ai.model import (
@@ -34,7 +33,7 @@ class Episode:
             ChatMessageSystem(content=environment.system),
             ChatMessageUser(content=environment.task),
         ]
-        for number, call in enumerate(environment.before):
+        for number, call in enumerate(map(self.simulation.read, environment.before)):
             made = ToolCall(id=f"before{number:03}", function=call.tool, arguments=dict(call.arguments))
             result = self.simulation.call(call)
             self.messages += [
@@ -59,16 +58,17 @@ class Episode:
         if not output.message.tool_calls:
             return False
         for call in output.message.tool_calls:
-            self._make_plain(call)
+            self._read(call)
         self.messages += (await execute_tools(self.messages, self.tools)).messages
         return self._turns < MAX_CALLS and len(self.calls) < MAX_CALLS
 
-    def _make_plain(self, call: ToolCall) -> None:
-        """Make a call's arguments the parameters that the tool has, as text: no harm is undone by one too many."""
-        tool = next((t for t in self.tools if t.name == call.function), None)
-        if tool is not None:
-            known = tool.parameters.properties
-            call.arguments = {n: _as_text(v) for n, v in call.arguments.items() if n in known}
+    def _read(self, call: ToolCall) -> None:
+        """Let a call's arguments be what the tool's parameters take, or its result be what is wrong with them."""
+        asked = Call(tool=call.function, arguments=call.arguments)
+        if fault := self.simulation.fault(asked):
+            call.parse_error = call.parse_error or fault
+        else:
+            call.arguments = dict(self.simulation.read(asked).arguments)
 
     @property
     def calls(self) -> list[Call]:
@@ -109,11 +109,7 @@ def _inspect_tool(tool: SimulatedTool, episode: Episode) -> ToolDef:
         name=tool.name,
         description=tool.description,
         parameters=ToolParams(
-            properties={n: ToolParam(type="string", description=d or n) for n, d in tool.parameters.items()},
+            properties={name: ToolParam(**p.json_schema) for name, p in tool.parameters.items()},
             required=list(tool.parameters),
         ),
     )
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,7 +7,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolCall, ToolInfo
 
 from steadfast.messages import Message
-from steadfast.tasks.tool_text import ToolText, parse_call, render_call, render_result, with_tools
+from steadfast.tasks.tool_text import ToolText, describe_parameter, parse_call, render_call, render_result, with_tools
 
 
 def as_turns(messages: Sequence[ChatMessage], tools: Sequence[ToolInfo] = ()) -> tuple[Message, ...]:
@@ -51,5 +51,5 @@ def _text(message: ChatMessage) -> str:
 
 
 def _described(tool: ToolInfo) -> ToolText:
-    meanings = {name: p.description or "" for name, p in tool.parameters.properties.items()}
-    return ToolText(tool.name, tool.description, meanings)
+    schemas = {name: p.model_dump(exclude_none=True) for name, p in tool.parameters.properties.items()}
+    return ToolText(tool.name, tool.description, {n: describe_parameter(s) for n, s in schemas.items()})

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from steadfast.errors import DataError
 from steadfast.strict_files import read_yaml
 from steadfast.tasks.environment import Environment
+from steadfast.tasks.environment_files import shipped_environments
 from steadfast.tasks.jsonl import faults, read_jsonl
 from steadfast.tasks.loading import load_tasks, tasks_of_rows, with_splits
 from steadfast.tasks.rubric import Text
@@ -109,8 +110,8 @@ def shipped_suite(name: str) -> Suite:
     if info is None:
         raise DataError([f"unknown eval {name!r}; `steadfast evals` lists those that ship"])
     file = _data() / f"{name}.jsonl"
-    if name.startswith("agent-"):
-        tasks = [environment_task(e, info.domain) for e in read_jsonl(file, Environment, key="id")]
+    if not file.is_file():
+        tasks = [environment_task(e, info.domain) for e in shipped_environments(name)]
     else:
         tasks = [
             t if t.domain else t.model_copy(update={"domain": info.domain}) for t in read_jsonl(file, Task, key="id")

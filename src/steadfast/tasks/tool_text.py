@@ -12,7 +12,7 @@ from steadfast.messages import Message
 
 
 class ToolText(NamedTuple):
-    """A tool as it is described: its name, what it does, and what each parameter is."""
+    """A tool as it is described: its name, what it does, and for each parameter what it takes and stands for."""
 
     name: str
     description: str
@@ -21,6 +21,9 @@ class ToolText(NamedTuple):
 
 _CALL = re.compile(r"^\s*\{", re.MULTILINE)
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+
+_KINDS = {"string": "text", "boolean": "true or false", "integer": "whole number", "array": "list"}
+"""What JSON Schema's types are called where its word is not the everyday one."""
 
 _HOW = """{system}
 
@@ -34,6 +37,21 @@ message. When you are done, reply without one."""
 def describe_tools(system: str, tools: Sequence[ToolText]) -> str:
     """The system turn with its tools."""
     return _HOW.format(system=system, tools="\n".join(map(_line, tools))).strip()
+
+
+def describe_parameter(schema: Mapping[str, Any]) -> str:
+    """What a parameter takes and stands for, in words.
+
+    Args:
+        schema: the parameter in JSON Schema; of it `type`, `enum` and `description` are told.
+    """
+    meaning = schema.get("description") or ""
+    if options := schema.get("enum"):
+        listed = ", ".join(json.dumps(o, ensure_ascii=False) for o in options)
+        return f"one of {listed}; {meaning}" if meaning else f"one of {listed}"
+    kind = schema.get("type")
+    kind = _KINDS.get(kind, kind) if isinstance(kind, str) else ""
+    return ", ".join(filter(None, (kind, meaning)))
 
 
 def render_call(tool: str, arguments: Mapping[str, Any]) -> str:
