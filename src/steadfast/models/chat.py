@@ -5,7 +5,7 @@ is asked, or write today's date. What it makes of a conversation is found out by
 loaded; what can be mended is mended with a note, and what cannot be rendered rightly is refused.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import Any
@@ -163,14 +163,17 @@ class ChatTemplate:
             )
         return self._end
 
-    @property
-    def ends(self) -> list[int]:
-        """All tokens that end the model's turn: the template's, and those control tokens that its config names.
+    def end_tokens(self, named: Iterable[Any] = ()) -> list[int]:
+        """All tokens that end the model's turn: the template's, and those control tokens that the configuration names.
+
+        Args:
+            named: tokens that a generation config names besides the settings' and the tokenizer's.
 
         Raises:
             ChatTemplateError: as `end_of_turn` does.
         """
-        return sorted({self.end_of_turn, *(e for e in self._named_ends() if self._may_end(e))})
+        also = {*self._named_ends(), *(e for e in named if isinstance(e, int))}
+        return sorted({self.end_of_turn, *(e for e in also if self._may_end(e))})
 
     def decode(self, token_ids: Sequence[int]) -> tuple[str, str]:
         """The thoughts and the answer of a completion, both without special tokens."""
@@ -198,7 +201,7 @@ class ChatTemplate:
     def faults(self) -> list[str]:
         """What of a conversation with several turns cannot be rendered, in sentences; empty if all of it can be."""
         found: list[str] = []
-        probes: tuple[Callable[[], object], ...] = (self.example, lambda: self.ends)
+        probes: tuple[Callable[[], object], ...] = (self.example, self.end_tokens)
         for probe in probes:
             try:
                 probe()

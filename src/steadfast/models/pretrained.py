@@ -87,21 +87,22 @@ class LoadedModel:
         policy.release()
 
     @contextmanager
-    def with_adapter(self, directory: Path) -> Generator[PreTrainedModel]:
+    def with_adapter(self, adapter: Path | str) -> Generator[PreTrainedModel]:
         """Within this context the model has a saved adapter applied; afterwards it is what it was, bit for bit.
 
         In float32 the adapter is merged into the weights, which gives the logits of `load_adapter`; in other types it
         stays beside them, since rounding would take away a good part of its change.
 
         Args:
-            directory: of the adapter, in PEFT's format.
+            adapter: a folder in PEFT's format, or a name on the Hugging Face Hub such as "user/name".
 
         Raises:
+            ModelNotFoundError: no adapter of that name is here or in reach.
             ModelLoadError: the adapter is damaged, is no LoRA, or does not fit this model in full.
         """
         from steadfast.models.adapters import applied
 
-        with applied(self.lm, directory):
+        with applied(self.lm, locate_adapter(adapter).folder):
             yield self.lm
 
 
