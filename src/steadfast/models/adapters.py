@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -238,10 +239,16 @@ def _check_kind(config: Any, directory: Path) -> None:
         "trains single tokens": getattr(config, "trainable_token_indices", None) is not None,
         "targets single parameters": bool(getattr(config, "target_parameters", None)),
         "targets no modules": not config.target_modules,
+        "is scaled by no finite number": not _is_finite(config.lora_alpha),
+        f"is for another task ({config.task_type})": config.task_type not in ("CAUSAL_LM", None),
     }
     for words, wrong in faults.items():
         if wrong:
             raise ModelLoadError(f"the adapter in {directory} {words}, which is not supported: use a plain LoRA adapter")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value)
 
 
 def _same_name(one: str, other: str) -> bool:

@@ -35,6 +35,13 @@ _OURS = frozenset(
 )
 """Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
 
+_EXAMPLE = (
+    Message(role="system", content="Be brief."),
+    Message(role="user", content="Hello!"),
+    Message(role="assistant", content="Hi."),
+    Message(role="user", content="How are you?"),
+)
+
 
 @dataclass(frozen=True)
 class RenderSettings:
@@ -195,13 +202,16 @@ class ChatTemplate:
 
     def example(self) -> str:
         """A small conversation as the model is given it, for a person to read."""
-        turns = [("system", "Be brief."), ("user", "Hello!"), ("assistant", "Hi."), ("user", "How are you?")]
-        return self.render([Message(role=r, content=c) for r, c in turns])  # type: ignore[arg-type]
+        return self.render(_EXAMPLE)
+
+    def encode_example(self) -> list[int]:
+        """Token ids of the conversation that `example` renders."""
+        return self.encode(_EXAMPLE)
 
     def faults(self) -> list[str]:
         """What of a conversation with several turns cannot be rendered, in sentences; empty if all of it can be."""
         found: list[str] = []
-        probes: tuple[Callable[[], object], ...] = (self.example, self.end_tokens)
+        probes: tuple[Callable[[], object], ...] = (self.encode_example, self.end_tokens)
         for probe in probes:
             try:
                 probe()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -198,6 +199,7 @@ def load_model(
     with loading(f"model {name!r}", folder):
         check_snapshot(folder)
         identity = identify(folder, revision)
+        _check_config(folder, trust_remote_code)
         tokenizer = _tokenizer(folder, trust_remote_code)
         lm = _lm(folder, dtype, trust_remote_code)
         check_loaded(lm, tokenizer, folder)
@@ -229,6 +231,12 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
+def _check_config(folder: Path, trust: bool) -> None:
+    """Read the configuration by itself, so that its faults are not told as the tokenizer's."""
+    with loading("the configuration of the model", folder), _remote_code(folder, trust), quiet():
+        AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
+
+
 def _tokenizer(folder: Path, trust: bool) -> PreTrainedTokenizerBase:
     with loading("the tokenizer", folder), _remote_code(folder, trust), quiet():
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
@@ -243,6 +251,7 @@ def _lm(folder: Path, dtype: str, trust: bool) -> Any:
             trust_remote_code=trust,
             local_files_only=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # named below; transformers' own error names none
             output_loading_info=True,
         )
     # transformers initialises what is missing at random and passes over what it does not know, with a warning alone.

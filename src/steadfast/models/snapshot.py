@@ -6,7 +6,6 @@ first fill the memory, and a damaged file would be told by its reader's innermos
 
 import json
 import re
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ def check_snapshot(folder: Path) -> None:
     for file in sorted(folder.glob("*.json")):
         if file.name in ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"):
             read_object(file)
-    shapes = weight_shapes(folder)
+    shapes = {name: shape for name, (shape, _) in tensor_headers(folder).items()}
     _check_sizes(read_object(folder / "config.json"), shapes, folder)
 
 
@@ -58,52 +57,57 @@ def read_object(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelLoadError(f"{file} cannot be read as JSON ({reason(error)}): fetch or save it again") from error
     if not isinstance(value, dict):
-        raise ModelLoadError(f"{file} holds a {type(value).__name__} where an object is expected: fetch it again")
+        raise ModelLoadError(f"{file} holds {json.dumps(value)[:30]} where an object is expected: fetch it again")
     return value  # type: ignore[return-value]
 
 
-def weight_shapes(folder: Path) -> dict[str, list[int]]:
-    """The shape of each tensor in a model's safetensors files, read from their headers.
+def tensor_headers(folder: Path) -> dict[str, tuple[list[int], str]]:
+    """The shape and the type, as safetensors call it, of each tensor in a model's files, read from their headers.
 
     Raises:
         ModelLoadError: a file is cut off or no safetensors file.
     """
     single = folder / "model.safetensors"
     files = [single] if single.is_file() else [folder / s for s in shards(folder / "model.safetensors.index.json")]
-    shapes: dict[str, list[int]] = {}
+    found: dict[str, tuple[list[int], str]] = {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as opened:
-                shapes.update({key: list(opened.get_slice(key).get_shape()) for key in opened.keys()})  # noqa: SIM118
+                slices = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118 - no mapping
+                found.update({key: (list(s.get_shape()), str(s.get_dtype())) for key, s in slices.items()})
         except (SafetensorError, OSError, ValueError) as error:
             raise ModelLoadError(
                 f"{file} is cut off or no safetensors file ({reason(error)}): fetch or save it again"
             ) from error
-    return shapes
+    return found
 
 
 def _check_sizes(config: dict[str, Any], shapes: dict[str, list[int]], folder: Path) -> None:
     """Refuse a configuration that calls for far more weights than there are: they would be made up at random."""
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(text, dict)
-    held = max((prod(s) for s in shapes.values()), default=0)
-    sizes = {k: text.get(k) for k in ("hidden_size", "intermediate_size", "vocab_size", "num_hidden_layers", "n_layer")}
-    wrong = {k: v for k, v in sizes.items() if v is not None and (type(v) is not int or v < 1)}
-    if wrong and not isinstance(text.get("intermediate_size"), list):
+    dimensions = {d for s in shapes.values() for d in s}
+    sizes = {k: text.get(k) for k in ("hidden_size", "vocab_size", "num_hidden_layers", "n_layer")}
+    if wrong := {k: v for k, v in sizes.items() if v is not None and (type(v) is not int or v < 1)}:
         raise ModelLoadError(f"{folder / 'config.json'} says {_said(wrong)}, which is no size: fetch it again")
-    largest = {k: v for k, v in sizes.items() if isinstance(v, int) and "layer" not in k and v > max(held, 1)}
-    if largest:
-        raise ModelLoadError(
-            f"{folder / 'config.json'} says {_said(largest)}, but the largest tensor of the weights has {held} numbers: "
-            "config.json is of another model; fetch or save both again"
-        )
+    hidden, vocabulary = sizes["hidden_size"], sizes["vocab_size"]
+    if hidden and hidden not in dimensions:
+        raise ModelLoadError(_of_another(folder, {"hidden_size": hidden}, "no tensor of the weights has that dimension"))
+    if vocabulary and vocabulary > max(dimensions, default=0):
+        largest = f"the largest dimension of the weights is {max(dimensions, default=0)}"
+        raise ModelLoadError(_of_another(folder, {"vocab_size": vocabulary}, largest))
     layers = sizes["num_hidden_layers"] or sizes["n_layer"]
     indices = [int(m.group(1)) for m in map(_LAYER.search, shapes) if m]
     if isinstance(layers, int) and indices and layers > max(indices) + 1:
-        raise ModelLoadError(
-            f"{folder / 'config.json'} says {_said({'num_hidden_layers': layers})}, but the weights hold "
-            f"{max(indices) + 1} layers: config.json is of another model; fetch or save both again"
-        )
+        held = f"the weights hold {max(indices) + 1} layers"
+        raise ModelLoadError(_of_another(folder, {"num_hidden_layers": layers}, held))
+
+
+def _of_another(folder: Path, fields: dict[str, Any], but: str) -> str:
+    return (
+        f"{folder / 'config.json'} says {_said(fields)}, but {but}: "
+        "config.json is of another model; fetch or save both again"
+    )
 
 
 def _said(fields: dict[str, Any]) -> str:
@@ -128,6 +132,13 @@ def check_loaded(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
                 f"the weights in {folder} are not finite: {name} holds NaN or infinity. Fetch or save the model again"
                 + (" or load it as float32" if tensor.dtype == torch.float16 else "")
             )
+    quantized = getattr(lm.config, "quantization_config", None) is not None
+    if quantized and getattr(lm, "hf_quantizer", None) is None:
+        raise ModelLoadError(f"the model in {folder} is quantized in a way that this transformers does not know")
+    parameters = dict(lm.named_parameters())
+    for name, (_, kind) in tensor_headers(folder).items():
+        if not quantized and name in parameters and not kind.startswith(("F", "BF")):
+            raise ModelLoadError(f"the weights in {folder} are no numbers with a fraction: {name} is of type {kind}")
     rows = embedding_rows(lm)
     tokens: dict[str, int] = tokenizer.get_vocab()
     highest = max(tokens.items(), key=lambda t: t[1], default=("", -1))
