@@ -24,6 +24,10 @@ class ModelNotFoundError(SteadfastError):
     """No model or adapter under that name, or none that can be loaded or asked."""
 
 
+class UnsupportedModelError(SteadfastError):
+    """A model of an architecture that cannot be sampled from, scored or trained rightly here."""
+
+
 class EvaluationError(SteadfastError):
     """An evaluation did not finish; Inspect's log, whose place is named, says why."""
 
