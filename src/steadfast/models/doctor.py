@@ -1,7 +1,8 @@
 """Whether a model can be trained and measured rightly here: each check with what was found, in a sentence."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,19 +110,16 @@ def _loading(loaded: LoadedModel) -> Check:
 
 
 def _agreement(loaded: LoadedModel) -> Check:
-    agreement = check_agreement(loaded.lm)
-    figures = {
-        "packed": agreement.packed,
-        "scored": agreement.scored,
-        "sampled": agreement.sampled,
-        "path": agreement.path,
-    }
+    found = check_agreement(loaded.lm)
+    packed = found.path == "packed"
+    way = f"{found.packed:.1e} nats packed" if packed else f"{found.rows or 0:.1e} nats computed row by row"
+    figures = {k: None if v == inf else v for k, v in asdict(found).items()}
     return Check(
         "agreement",
-        "ok" if agreement.path == "packed" else "note",
-        f"Log-probabilities differ from the plain forward pass by {agreement.packed:.1e} nats packed, "
-        f"{agreement.scored:.1e} scored and {agreement.sampled:.1e} sampled"
-        + ("." if agreement.path == "packed" else "; replies are computed one by one, which is slower."),
+        "ok" if packed else "note",
+        f"A reply's log-probability differs from the plain forward pass by {way}, {found.scored:.1e} scored and "
+        f"{found.sampled:.1e} sampled"
+        + ("." if packed else "; replies cannot be packed into one row with this architecture, which is slower."),
         figures,
     )
 
