@@ -44,3 +44,7 @@ class JudgeError(SteadfastError):
 
 class TrainingError(SteadfastError):
     """Training cannot go on without learning something wrong, or nothing; what was saved before is whole."""
+
+
+class PublicEvalError(SteadfastError):
+    """A public benchmark cannot run here; what it would need is said."""

@@ -41,27 +41,6 @@ def is_blank(text: str) -> bool:
     return not any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
 
 
-def split_thoughts(text: str, opening: str = "<think>", closing: str = "</think>") -> tuple[str, str]:
-    """A reply's thoughts and its answer, each stripped.
-
-    Thoughts stand between the two marks, or before a closing mark that has no opening one, as templates that open the
-    thoughts themselves leave it. Thoughts that are never closed leave an empty answer.
-    """
-    thoughts: list[str] = []
-    answer = text
-    if closing in text and (opening not in text or text.index(closing) < text.index(opening)):
-        before, _, answer = text.partition(closing)
-        thoughts.append(before)
-    kept: list[str] = []
-    while opening in answer:
-        before, _, rest = answer.partition(opening)
-        inside, _, answer = rest.partition(closing)
-        kept.append(before)
-        thoughts.append(inside)
-    kept.append(answer)
-    return "\n".join(t.strip() for t in thoughts if t.strip()), "".join(kept).strip()
-
-
 def _text_of_part(part: Any) -> str:
     if isinstance(part, str):
         return part

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
 from steadfast.models.boundary import quiet, reason
-from steadfast.models.thoughts import THINK, ThoughtMarks, split_thoughts
+from steadfast.thoughts import THINK, ThoughtMarks, split_thoughts
 
 Turn = tuple[str, str]
 """A role and its text."""

@@ -5,11 +5,10 @@ said; the model's own segments are marked as trained, tool results and prompts a
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
-from steadfast.messages import split_thoughts
 from steadfast.tasks.task import Task
+from steadfast.thoughts import split_thoughts
 
 Stop = Literal["end", "length", "turns", "unscored"]
 """Why a rollout ended: the model ended its turn; the token limit cut it off; it used up its turns; or there is no
@@ -22,7 +21,8 @@ class Segment:
 
     Attributes:
         role: "prompt", "assistant", or "tool" for what the environment answered.
-        text: The words, without special tokens.
+        text: The words, without special tokens and, for the assistant, without its thoughts.
+        thoughts: What the assistant thought before it spoke; kept, and never graded.
         token_ids: The tokens, where the model runs in this process; the end-of-turn token is among them.
         logprobs: The log-probability in nats of each token under the distribution that it was sampled from.
         entropies: The entropy in nats of each of these distributions.
@@ -31,6 +31,7 @@ class Segment:
 
     role: Literal["prompt", "assistant", "tool"]
     text: str
+    thoughts: str = ""
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     entropies: tuple[float, ...] = ()
@@ -55,8 +56,9 @@ class Rollout:
 
     @classmethod
     def of_text(cls, task: Task, text: str, finished: bool = True) -> "Rollout":
-        """The rollout of a stored answer, of which only the text is known."""
-        return cls(task, (Segment("assistant", text),), "end" if finished else "length")
+        """The rollout of a stored answer, of which only the text is known; its thoughts are taken off."""
+        thoughts, answer = split_thoughts(text)
+        return cls(task, (Segment("assistant", answer, thoughts),), "end" if finished else "length")
 
     @classmethod
     def without_answer(cls, task: Task, reason: str) -> "Rollout":
@@ -70,22 +72,23 @@ class Rollout:
 
     @property
     def replies(self) -> list[str]:
-        """What the model said in each of its turns, thoughts included."""
+        """What the model said in each of its turns, without its thoughts."""
         return [s.text for s in self.segments if s.role == "assistant"]
-
-    @cached_property
-    def _parts(self) -> tuple[str, str]:
-        return split_thoughts(self.replies[-1] if self.replies else "")
 
     @property
     def text(self) -> str:
         """The answer: the last reply without its thoughts. This is what graders read."""
-        return self._parts[1]
+        return next((s.text for s in reversed(self.segments) if s.role == "assistant"), "")
+
+    @property
+    def transcript(self) -> str:
+        """All that was said after the prompt, a line break between the segments."""
+        return "\n".join(s.text for s in self.segments if s.role != "prompt").strip()
 
     @property
     def thoughts(self) -> str:
-        """What the model thought before its last reply; kept, and never graded."""
-        return self._parts[0]
+        """What the model thought in all of its turns."""
+        return "\n".join(s.thoughts for s in self.segments if s.thoughts)
 
     def for_task(self, task: Task) -> "Rollout":
         """The same rollout, to be graded as one of another task."""

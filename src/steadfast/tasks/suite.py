@@ -1,10 +1,11 @@
 """Suites: named sets of tasks that measure one construct. Those that ship, and a user's by file or by function."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -170,6 +171,39 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
             "`steadfast evals` lists what ships"
         ]
     )
+
+
+def trait_suites(scenarios: Sequence[Task], limit: int | None = None) -> list[Suite]:
+    """Held-out scenarios as a suite for each trait."""
+    by_trait = groupby(sorted(scenarios, key=lambda s: s.trait or ""), key=lambda s: s.trait or "none")
+    return [
+        Suite(
+            name=f"trait:{trait}",
+            title=trait.replace("-", " ").capitalize(),
+            construct=trait,
+            domain="several",
+            measures="Whether answers to scenarios that training never saw meet their rubrics.",
+            kind="trait",
+            tasks=tuple(list(group)[:limit]),
+        )
+        for trait, group in by_trait
+    ]
+
+
+def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
+    """Held-out standard tasks as a suite for each kind."""
+    return [
+        Suite(
+            name=f"capability-{name}",
+            title=f"Capability: {name}",
+            construct="capability",
+            domain="general",
+            measures="Held-out items of a standard training task; the alignment tax.",
+            kind="capability",
+            tasks=tuple(members),
+        )
+        for name, members in tasks.items()
+    ]
 
 
 def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:

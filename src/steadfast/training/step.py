@@ -20,7 +20,8 @@ from steadfast.models.forward import completion_logits, token_logprobs
 from steadfast.models.packing import Pack, Span, pack_sequences
 from steadfast.models.policy import Policy
 from steadfast.models.sampling import sample_groups
-from steadfast.rollouts import Rollout, Segment
+from steadfast.rollouts import Rollout, Segment, drive
+from steadfast.rollouts.sampler import LocalSampler, assistant_segment
 from steadfast.training.config import TrainingConfig
 from steadfast.training.losses import advantages, is_dead, kl_k3, policy_loss, token_weights
 from steadfast.training.mixture import ScheduledTask
@@ -86,10 +87,24 @@ class _Batch:
 def roll_out(
     policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
 ) -> list[RolloutGroup]:
-    """Sample a group of rollouts for each task."""
+    """Sample a group of rollouts for each task: single answers with their prompt computed once, episodes turn by turn.
+
+    Raises:
+        TrainingError: an episode's turns cannot be trained on, since the chat template writes earlier turns anew.
+    """
+    single = [s for s in scheduled if s.task.environment is None]
+    acted = [s for s in scheduled if s.task.environment is not None]
+    made = iter(_single_turns(policy, single, config, seed) if single else ())
+    played = iter(_episodes(policy, acted, config, seed) if acted else ())
+    return [next(made) if s.task.environment is None else next(played) for s in scheduled]
+
+
+def _single_turns(
+    policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
+) -> list[RolloutGroup]:
     groups = sample_groups(
         policy.lm,
-        [policy.encode(s.task.messages, config.style) for s in scheduled],
+        [policy.encode(s.task.messages, config.style, max_new_tokens=config.max_new_tokens) for s in scheduled],
         group_size=config.group_size,
         max_new_tokens=config.max_new_tokens,
         eos_token_ids=policy.eos_token_ids,
@@ -99,27 +114,33 @@ def roll_out(
     )
     found: list[RolloutGroup] = []
     for one, group in zip(scheduled, groups, strict=True):
-        prompt = Segment("prompt", one.task.text, tuple(group.prompt))
-        rollouts = [
-            Rollout(
-                one.task,
-                (
-                    prompt,
-                    Segment(
-                        "assistant",
-                        policy.decode(c.token_ids),
-                        tuple(c.token_ids),
-                        tuple(c.logprobs_T.tolist()),
-                        tuple(c.entropies_T.tolist()),
-                        trained=True,
-                    ),
-                ),
-                "end" if c.finished else "length",
-            )
+        prompt = Segment("prompt", one.task.text, token_ids=tuple(group.prompt))
+        segments = [
+            assistant_segment(policy.chat, c.token_ids, c.logprobs_T.tolist(), c.entropies_T.tolist())
             for c in group.completions
+        ]
+        rollouts = [
+            Rollout(one.task, (prompt, s), "end" if c.finished else "length")
+            for s, c in zip(segments, group.completions, strict=True)
         ]
         found.append(RolloutGroup(one, rollouts, group.hidden_TD))
     return found
+
+
+def _episodes(
+    policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
+) -> list[RolloutGroup]:
+    sampler = LocalSampler(
+        policy.lm, policy.chat, config.max_new_tokens, style=config.style, temperature=config.temperature, seed=seed
+    )
+    rollouts = drive(sampler, [s.task for s in scheduled for _ in range(config.group_size)])
+    if any(not s.token_ids for r in rollouts for s in r.segments if s.trained or s.role == "assistant"):
+        raise TrainingError(
+            "this model's chat template writes earlier turns anew, so the tokens of an episode cannot be trained on: "
+            "take the tasks with environments out of the arm"
+        )
+    groups = zip(*[iter(rollouts)] * config.group_size, strict=True)
+    return [RolloutGroup(s, list(g)) for s, g in zip(scheduled, groups, strict=True)]
 
 
 def grade(groups: Sequence[RolloutGroup], judge: Judge) -> list[GradedGroup]:
@@ -192,7 +213,7 @@ def _trained_tokens(rollout: Rollout) -> int:
 
 
 def _pack(rollouts: Sequence[Rollout]) -> Pack:
-    return pack_sequences([[Span(s.token_ids, s.trained) for s in r.segments] for r in rollouts])
+    return pack_sequences([[Span(s.token_ids, s.trained) for s in r.segments if s.token_ids] for r in rollouts])
 
 
 def _old_logprobs(rollouts: Sequence[Rollout]) -> Tensor:
@@ -295,6 +316,7 @@ def train_step(
     metrics = rollout_metrics(graded)
     refuse_without_grades(graded)
     metrics["kl"] = measure_kl(policy, graded, config)
+    _refuse_not_finite("log-probability", metrics["kl"])
     metrics |= update(policy, optimizer, graded, config)
     marks.append(time.perf_counter())
     sample, judged, train = (b - a for a, b in itertools.pairwise(marks))
