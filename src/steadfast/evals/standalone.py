@@ -33,7 +33,7 @@ from steadfast.evals.run import Measurement
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.evals.subject import Subject, open_subject
 from steadfast.files import write_atomically, write_json
-from steadfast.graders import BudgetedJudge, CachedJudge, Judge, Limits, is_model, make_judge, model_of, protocol_hash
+from steadfast.graders import BudgetedJudge, CachedJudge, Judge, JudgeConfig, Limits, make_judge, protocol_hash
 from steadfast.locking import sole_use
 from steadfast.progress import Progress
 from steadfast.tasks import built_in_gold, built_in_scenarios, traits
@@ -102,7 +102,7 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
     own, public = choose(options)
     _refuse_self_grading(options)
     judge = make_judge(options.judge, options.judge_limits)
-    reached, failures = _in_reach(public, out, graded=is_model(options.judge))
+    reached, failures = _in_reach(public, out, graded=JudgeConfig.parse(options.judge).is_model)
     if failures and not (reached or own or options.traits or options.capability):
         raise PublicEvalError("\n".join(failures))
     subject = open_subject(options.model, options.adapter, options.max_new_tokens)
@@ -168,7 +168,7 @@ def choose(options: Options) -> tuple[list[Eval], list[PublicEval]]:
 
 
 def _refuse_self_grading(options: Options) -> None:
-    if model_of(options.judge).removeprefix("hf/") == options.model.removeprefix("hf/"):
+    if JudgeConfig.parse(options.judge).is_judged_model(options.model):
         raise JudgeError(f"--judge {options.judge!r} is the model under test; no model grades itself, give another")
 
 
@@ -319,9 +319,10 @@ def _run_public(
 
 def _grader(options: Options) -> Model | None:
     """The judge as a model, for benchmarks that bring their own grading prompts."""
-    if not is_model(options.judge):
+    judge = JudgeConfig.parse(options.judge).model
+    if judge is None:
         return None
-    return get_model(model_of(options.judge), config=GenerateConfig(temperature=0.0))
+    return get_model(judge, config=GenerateConfig(temperature=0.0))
 
 
 def _rows_file(out: Path, name: str) -> Path:

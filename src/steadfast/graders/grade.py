@@ -1,9 +1,11 @@
 """What a judge takes and gives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from steadfast.errors import DataError
+from steadfast.messages import printable, split_thoughts
 from steadfast.tasks.scenario import Scenario
 
 
@@ -11,15 +13,25 @@ from steadfast.tasks.scenario import Scenario
 class Answer:
     """An answer to be graded by its scenario's rubric.
 
+    Thoughts are taken off as it is made, so that no judge reads them and the same answer earns the same grade with and
+    without.
+
     Attributes:
         scenario: the conversation and the rubric.
-        text: the answer.
+        text: the answer; thoughts that come with it are moved to `thoughts`.
         finished: False if a token limit cut it off.
+        thoughts: what the model thought before it answered; no part of what is graded.
     """
 
     scenario: Scenario
     text: str
     finished: bool = True
+    thoughts: str = field(default="", init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        thoughts, text = split_thoughts(self.text)
+        object.__setattr__(self, "thoughts", thoughts)
+        object.__setattr__(self, "text", text)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,9 @@ class Grade:
 class Judge(Protocol):
     """Grades answers in batches.
 
-    `name` and `settings` identify the judge: whatever changes its grades must show in them.
+    `name` and `settings` identify the judge: whatever changes its grades must show in them. A judge that has
+    `grade_each(answers)` too, an iterator of places in `answers` with their grades as they come, has each of its grades
+    kept at once; where one is paid for, that matters.
     """
 
     @property
@@ -72,6 +86,10 @@ class Judge(Protocol):
     def settings(self) -> dict[str, Any]:
         """Everything that its grades depend on: models with their checksums, constants, prompts."""
         ...
+
+    def cannot_grade(self, scenario: Scenario) -> str | None:
+        """Why the judge can grade no answer to a scenario; None if it can. A judge without this method grades all."""
+        return None
 
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """One grade for each answer, in order."""
@@ -94,12 +112,52 @@ class WrappedJudge:
         """The inner judge's settings."""
         return self.judge.settings
 
+    def cannot_grade(self, scenario: Scenario) -> str | None:
+        """The inner judge's reason."""
+        return reason_against(self.judge, scenario)
+
     def grade(self, answers: Sequence[Answer]) -> list[Grade]:
         """The inner judge's grades."""
         return self.judge.grade(answers)
 
 
-def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
+_BATCH = 256
+"""Answers that a judge is given at a time where it does not give its grades one by one."""
+
+
+def grades_as_they_come(judge: Judge, answers: Sequence[Answer]) -> Iterator[list[tuple[int, Grade]]]:
+    """Places in `answers` with their grades: one by one if the judge can (see `Judge`), else batch by batch."""
+    each = getattr(judge, "grade_each", None)
+    if each is not None:
+        yield from ([graded] for graded in each(answers))
+        return
+    for start in range(0, len(answers), _BATCH):
+        yield list(enumerate(judge.grade(answers[start : start + _BATCH]), start))
+
+
+def reason_against(judge: Judge, scenario: Scenario) -> str | None:
+    """Why a judge can grade no answer to a scenario; None if it can, or has no such method."""
+    asked = getattr(judge, "cannot_grade", None)
+    return None if asked is None else asked(scenario)
+
+
+def refuse_ungradable(judge: Judge, scenarios: Sequence[Scenario]) -> None:
+    """Refuse, before any work begins, scenarios that a judge cannot grade.
+
+    Raises:
+        DataError: naming each of them with the reason.
+    """
+    reasons = {s.id: reason for s in scenarios if (reason := reason_against(judge, s))}
+    if reasons:
+        raise DataError(
+            [
+                f"scenario {printable(scenario)!r}: the judge {judge.name!r} cannot grade it: {reason}"
+                for scenario, reason in reasons.items()
+            ]
+        )
+
+
+def rubric_score(points: Sequence[float], met: Sequence[float]) -> float:
     """The score in [0, 1] of an answer that meets each criterion to the given degree.
 
     The points earned, on a scale from the worst sum the rubric allows (every pitfall, nothing else) to the best.
@@ -112,4 +170,4 @@ def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
     lowest = sum(p for p in points if p < 0)
     highest = sum(p for p in points if p > 0)
     earned = sum(p * m for p, m in zip(points, met, strict=True))
-    return (earned - lowest) / (highest - lowest)
+    return min(1.0, max(0.0, (earned - lowest) / (highest - lowest)))  # fractions of points may round beyond

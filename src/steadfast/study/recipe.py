@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from steadfast.errors import RecipeError
-from steadfast.graders import Limits, is_model, model_of
+from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.pretrained import DEFAULT_MODEL
 from steadfast.study.arms import ARMS
 from steadfast.tasks.battery import battery
@@ -74,7 +74,7 @@ class EvaluationConfig(BaseModel):
     trait_items: int | None = Field(default=None, ge=0)
     capability_items: int = Field(default=16, ge=0)
     max_new_tokens: int = Field(default=128, ge=2)
-    judge: str = "embedded-plain"
+    judge: JudgeField = JudgeConfig.parse("embedded-plain")
     judge_limits: Limits | None = None
 
     @field_validator("evals", "chat_eval")
@@ -112,7 +112,7 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63)
     arms: tuple[str, ...] = ("baseline", "trait")
     share: float = Field(default=0.05, ge=0, le=1)
-    judge: str = "embedded"
+    judge: JudgeField = JudgeConfig.parse("embedded")
     judge_limits: Limits | None = None
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -141,18 +141,20 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        if model_of(self.judge) == model_of(self.evaluation.judge):
+        if self.judge.is_same_judge(self.evaluation.judge):
             raise ValueError(
-                f"evaluation.judge: {self.judge!r} is the judge that trains; it never grades an evaluation"
+                f"evaluation.judge: {self.judge.name!r} is the judge that trains; it never grades an evaluation"
             )
         for where, judge, limits in (
             ("", self.judge, self.judge_limits),
             ("evaluation.", self.evaluation.judge, self.evaluation.judge_limits),
         ):
-            if model_of(judge).removeprefix("hf/") == self.model.name:
-                raise ValueError(f"{where}judge: {judge!r} is the model that is trained; a model never grades itself")
-            if limits is not None and not is_model(judge):
-                raise ValueError(f"{where}judge_limits: judge {judge!r} makes no calls that could be limited")
+            if judge.is_judged_model(self.model.name):
+                raise ValueError(
+                    f"{where}judge: {judge.name!r} is the model that is trained; a model never grades itself"
+                )
+            if limits is not None and not judge.is_model:
+                raise ValueError(f"{where}judge_limits: judge {judge.name!r} makes no calls that could be limited")
         if "baseline" not in self.arms:
             raise ValueError("arms: 'baseline' is missing; without it nothing tells trait RL from RL in general")
         return self

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from steadfast.messages import Message
+from steadfast.messages import Message, is_blank
 from steadfast.tasks.traits import domains, traits
 
 Split = Literal["train", "held_out"]
@@ -23,7 +23,17 @@ Pressure = Literal[
     "tight_limits",
 ]
 
-Text = Annotated[str, Field(min_length=1)]
+_MOST_POINTS = 1_000_000
+"""Of one criterion: far beyond any rubric, and small enough that sums of them lose nothing."""
+
+
+def _not_blank(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("the text is blank")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
 
 
 class Criterion(BaseModel):
@@ -32,23 +42,34 @@ class Criterion(BaseModel):
     Attributes:
         criterion: what is looked for, checkable by reading the answer.
         points: above zero for what a good answer does, below zero for a pitfall.
-        met: example sentences, as they stand in an answer, that meet the criterion.
+        met: example sentences, as they stand in an answer, that meet the criterion. A language model judges without
+            any; the embedded judge needs one at least, and an unmet one.
         unmet: example sentences on the same point that do the opposite.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     criterion: Text
-    points: int
-    met: tuple[Text, ...] = Field(min_length=1)
-    unmet: tuple[Text, ...] = Field(min_length=1)
+    points: int | float
+    met: tuple[Text, ...] = ()
+    unmet: tuple[Text, ...] = ()
 
-    @field_validator("points")
+    @field_validator("points", mode="before")
     @classmethod
-    def _not_zero(cls, points: int) -> int:
+    def _finite_and_not_zero(cls, points: object) -> object:
+        if isinstance(points, bool) or not isinstance(points, int | float) or not abs(points) <= _MOST_POINTS:
+            raise ValueError(f"points must be a number between -{_MOST_POINTS:,} and {_MOST_POINTS:,}")
         if points == 0:
             raise ValueError("a criterion worth 0 points changes no score; give it points or take it out")
         return points
+
+    @field_validator("unmet")
+    @classmethod
+    def _not_also_met(cls, unmet: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        met = {_compared(statement) for statement in info.data.get("met", ())}
+        if both := next((statement for statement in unmet if _compared(statement) in met), None):
+            raise ValueError(f"{both!r} stands under met too; a statement cannot be both")
+        return unmet
 
 
 class Scenario(BaseModel):
@@ -120,6 +141,10 @@ class GoldPair(BaseModel):
     scenario: Text
     good: Text
     bad: Text
+
+
+def _compared(statement: str) -> str:
+    return " ".join(statement.casefold().split())
 
 
 def _known(value: str, kind: str, known: list[str]) -> str:
