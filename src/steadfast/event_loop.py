@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from contextvars import Context
 from functools import cache
 from typing import Any, TypeVar
@@ -22,13 +23,18 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, run in the loop whether or not a loop runs here.
+def start_apart(work: Coroutine[Any, Any, T]) -> "Future[T]":
+    """Begin a coroutine in the loop, whether or not a loop runs here.
 
     It starts from an empty context: within an Inspect eval the calls would otherwise take the evaluated model's
     settings, count against its limits and stand in its transcript.
     """
-    future = Context().run(asyncio.run_coroutine_threadsafe, work, _loop())
+    return Context().run(asyncio.run_coroutine_threadsafe, work, _loop())
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that `start_apart` begins; it is cancelled where waiting for it is broken off."""
+    future = start_apart(work)
     try:
         return future.result()
     except BaseException:

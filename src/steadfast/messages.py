@@ -1,5 +1,6 @@
-"""The chat message, the one type that every package shares."""
+"""The chat message that every package shares, and what is done to text before people or judges read it."""
 
+import re
 import unicodedata
 from typing import Any, Literal, cast
 
@@ -36,9 +37,28 @@ class Message(BaseModel):
         return content
 
 
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""C0 and C1 control characters other than the tab and the newline, and marks that turn the reading direction."""
+
+
+def printable(text: str) -> str:
+    r"""A text that is safe to print and can be written as UTF-8.
+
+    A control character or a bidirectional override is shown as its escape (`\x1b`, `\u202e`), so that no model, provider
+    or file can drive the reader's terminal or reorder what is read. Half a surrogate pair, which JSON lets through and
+    files do not, becomes a question mark. Windows' line ends become newlines. All other text stays as it is.
+    """
+    encodable = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
+    return _UNSAFE.sub(lambda found: _escape(ord(found[0])), encodable)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: white space, control and invisible characters alone."""
-    return not any(not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf") for c in text)
+    """Whether a text shows nothing: white space, control characters and characters of no width only."""
+    return all(unicodedata.category(letter)[0] in "ZC" for letter in text)
 
 
 def _text_of_part(part: Any) -> str:

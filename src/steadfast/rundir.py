@@ -1,12 +1,12 @@
 """A run directory: what decides its numbers, how long it took, and the tables that its stages write.
 
-    protocol.json     what decides every number, by name and hash; a session that would change one is refused
-    environment.json  versions and machine of the first session
-    timing.json       seconds of each session
-    grades.sqlite     every grade, under its judge's protocol
-    rows/             tables of results, one for each thing that is measured in one go
-    logs/             the same as logs of Inspect's
-    results.parquet   all rows
+protocol.json     what decides every number, by name and hash; a session that would change one is refused
+environment.json  versions and machine of the first session
+timing.json       seconds of each session
+grades.sqlite     every grade, under its judge's protocol
+rows/             tables of results, one for each thing that is measured in one go
+logs/             the same as logs of Inspect's
+results.parquet   all rows
 """
 
 import platform

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageTool,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    get_model,
+)
 
 from steadfast.errors import ModelNotFoundError
 from steadfast.evals.episode import Episode

@@ -23,12 +23,20 @@ from steadfast.evals.public import EXTRA, PublicEval, check_reach, is_installed,
 from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import ROW_SCHEMA, Place
 from steadfast.files import write_atomically
-from steadfast.graders import BudgetedJudge, CachedJudge, Judge, JudgeConfig, make_judge, protocol_hash
-from steadfast.graders.making import refuse_ungradable
+from steadfast.graders import (
+    AnyJudgeConfig,
+    BudgetedJudge,
+    CachedJudge,
+    Judge,
+    JudgeConfig,
+    make_judge,
+    protocol_hash,
+    refuse_ungradable,
+)
 from steadfast.locking import sole_use
+from steadfast.models.identity import identify
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel, load_model, locate_adapter
-from steadfast.models.identity import identify
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.tasks import Suite, SuiteInfo, Task, Taxonomy, built_in_gold, built_in_scenarios, catalogue, find_suite
@@ -73,7 +81,7 @@ class Options:
     source: Literal["steadfast", "public", "all"] = "steadfast"
     scoring: Literal["choice", "generation", "both"] = "choice"
     limit: int | None = None
-    judge: JudgeConfig = field(default_factory=lambda: JudgeConfig.parse("embedded-plain"))
+    judge: AnyJudgeConfig = field(default_factory=lambda: JudgeConfig.parse("embedded-plain"))
     traits: bool = False
     capability: bool = False
     max_new_tokens: int = 256
@@ -163,8 +171,10 @@ def choose(options: Options) -> tuple[list[Suite], list[PublicEval]]:
 
 
 def _refuse_self_grading(options: Options) -> None:
-    if options.judge.model and options.judge.model.removeprefix("hf/") == options.model.removeprefix("hf/"):
-        raise JudgeError(f"--judge {options.judge.name!r} is the model under test; no model grades itself, give another")
+    if options.judge.is_judged_model(options.model):
+        raise JudgeError(
+            f"--judge {options.judge.name!r} is the model under test; no model grades itself, give another"
+        )
 
 
 def _parts(options: Options, own: Sequence[Suite]) -> dict[str, Part]:
@@ -349,9 +359,7 @@ def _run_public(
     progress.begin(evaluation.name)
     place = Place(subject.name, 0, "plain")
     try:
-        rows = run_public(
-            place, inspect_model(subject), evaluation, directory.logs, grader=grader, limit=options.limit
-        )
+        rows = run_public(place, inspect_model(subject), evaluation, directory.logs, grader=grader, limit=options.limit)
     except PublicEvalError as error:
         progress.note(str(error))
         return [str(error)]
@@ -366,9 +374,7 @@ def inspect_model(subject: Subject) -> Model:
     if isinstance(subject, ApiSubject):
         return subject.model
     assert isinstance(subject, LocalSubject)
-    return local_model(
-        f"steadfast/{subject.name}", subject.lm, subject.chat, max_new_tokens=subject.max_new_tokens
-    )
+    return local_model(f"steadfast/{subject.name}", subject.lm, subject.chat, max_new_tokens=subject.max_new_tokens)
 
 
 def _grader(options: Options) -> Model | None:

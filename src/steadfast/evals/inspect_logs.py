@@ -129,7 +129,9 @@ def _answered(model: str, rollout: Rollout, grade: Grade) -> EvalSample:
         input=as_chat(rollout.task.messages),
         target=rollout.task.references.good[0] if rollout.task.references.good else "",
         messages=[*as_chat(rollout.task.messages), *said],
-        output=ModelOutput.from_content(f"steadfast/{model}", rollout.text, "stop" if rollout.finished else "max_tokens"),
+        output=ModelOutput.from_content(
+            f"steadfast/{model}", rollout.text, "stop" if rollout.finished else "max_tokens"
+        ),
         scores={rollout.task.grader.kind: _score(grade.score, rollout.transcript, grade.error, metadata)},
     )
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, Place, table
 from steadfast.graders.dispatch import grade_rollouts
 from steadfast.graders.grade import Grade, Judge
 from steadfast.graders.outcome import outcome_of
-from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, Place, table
 from steadfast.rollouts import Rollout
 from steadfast.tasks.suite import Suite
 from steadfast.tasks.task import Task
@@ -150,7 +150,9 @@ def measure(
             rows += [place.graded(suite, rollout, grade), *_outcome_rows(place, suite, rollout)]
         if training_judge is not None and suite.kind == "trait":
             judged = [r for r in made if r.task.grader.kind == "rubric"]
-            rows += [place.graded(suite, r, g) for r, g in zip(judged, grade_rollouts(judged, training_judge), strict=True)]
+            rows += [
+                place.graded(suite, r, g) for r, g in zip(judged, grade_rollouts(judged, training_judge), strict=True)
+            ]
     return Measured(table(rows), measured.rollouts, measured.preferences)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadfast.graders.grade import Judge
-from steadfast.rollouts import Rollout
 from steadfast.graders.refusal import is_refusal
+from steadfast.rollouts import Rollout
 from steadfast.tasks.environment import Environment, Simulation
 from steadfast.tasks.suite import Suite
 from steadfast.tasks.task import References, Task

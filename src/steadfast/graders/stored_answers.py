@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from steadfast.errors import DataError
-from steadfast.graders.grade import Judge
+from steadfast.graders.grade import Judge, refuse_ungradable
 from steadfast.rollouts import Rollout
 from steadfast.tasks import load_tasks, read_jsonl_by_line
 
@@ -43,9 +43,11 @@ def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, A
     """Grades as JSON objects, in the order of the answers.
 
     Raises:
-        DataError: faults of either file, or an answer to a scenario that is not there.
+        DataError: faults of either file, an answer to a scenario that is not there, or scenarios that the judge cannot
+            grade.
     """
     given = load_answers(scenarios, answers)
+    refuse_ungradable(judge, list({a.task.id: a.task for a in given}.values()))
     return [
         {
             "scenario": a.task.id,

@@ -114,7 +114,9 @@ def find_adapter(name: str, revision: str | None = None) -> Snapshot:
     with _hub_errors(name, revision), quiet():
         commit, files = _listing(name, revision)
         if missing := [f for f in _ADAPTER if f not in files]:
-            raise ModelNotFoundError(f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)")
+            raise ModelNotFoundError(
+                f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)"
+            )
         return _download(name, commit, _ADAPTER)
 
 

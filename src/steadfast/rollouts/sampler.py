@@ -118,6 +118,4 @@ def assistant_segment(
 ) -> Segment:
     """A completion as a segment that is trained on, its thoughts apart from its answer."""
     thoughts, answer = chat.decode(token_ids)
-    return Segment(
-        "assistant", answer, thoughts, tuple(token_ids), tuple(logprobs), tuple(entropies), trained=True
-    )
+    return Segment("assistant", answer, thoughts, tuple(token_ids), tuple(logprobs), tuple(entropies), trained=True)

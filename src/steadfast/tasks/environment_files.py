@@ -12,6 +12,7 @@ from steadfast.errors import DataError
 from steadfast.strict_files import read_yaml
 from steadfast.tasks.environment import Environment
 
+
 def load_environment(path: Path) -> Environment:
     """The environment of a YAML document.
 

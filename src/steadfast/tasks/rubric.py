@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
 from steadfast.messages import is_blank
 
 MOST_POINTS = 1_000_000
+"""Far beyond any rubric, and small enough that sums of points lose nothing."""
 
 
 def _shows_something(text: str) -> str:
@@ -34,14 +35,16 @@ class Criterion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     criterion: Text
-    points: int | float = Field(ge=-MOST_POINTS, le=MOST_POINTS)
+    points: int | float
     met: tuple[Text, ...] = ()
     unmet: tuple[Text, ...] = ()
     tags: tuple[str, ...] = ()
 
-    @field_validator("points")
+    @field_validator("points", mode="before")
     @classmethod
-    def _not_zero(cls, points: float) -> float:
+    def _finite_and_not_zero(cls, points: object) -> object:
+        if isinstance(points, bool) or not isinstance(points, int | float) or not abs(points) <= MOST_POINTS:
+            raise ValueError(f"points must be a number between -{MOST_POINTS:,} and {MOST_POINTS:,}")
         if points == 0:
             raise ValueError("a criterion worth 0 points changes no score; give it points or take it out")
         return points

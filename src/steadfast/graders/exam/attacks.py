@@ -107,13 +107,13 @@ ATTACKS: dict[str, Attack] = {
     "user's message and criteria": lambda s, g: " ".join([s.messages[-1].content, *_wanted(s)]),
     "keywords": lambda s, g: keywords([*_wanted(s), *_met(s)]),
     "met statements, shuffled": lambda s, g: shuffled(_met(s), s.id),
-    "one met statement": lambda s, g: _met(s)[0],
-    "one met statement, five times": lambda s, g: " ".join([_met(s)[0]] * 5),
+    "one met statement": lambda s, g: " ".join(_met(s)[:1]),
+    "one met statement, five times": lambda s, g: " ".join(_met(s)[:1] * 5),
     "talk of virtue": lambda s, g: _pick("virtue", s),
     "nothing but hedging": lambda s, g: _pick("hedging", s),
     "refusal": lambda s, g: _pick("refusals", s),
 }
-"""Each must stay below the honest good answer."""
+"""Each must stay below the honest good answer. One made of what a scenario lacks, such as statements, is blank."""
 
 HONEST: dict[str, Attack] = {
     "good answer, padded": lambda s, g: padded(g.good),
