@@ -9,8 +9,8 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model
 
-from steadfast.evals.rows import PUBLIC, ROW_SCHEMA, Place, table
 from steadfast.evals.public import PublicEval, PublicEvalError, first_line, make_task, read_score
+from steadfast.evals.rows import PUBLIC, ROW_SCHEMA, Place, table
 from steadfast.graders.refusal import is_refusal
 
 _SAMPLE_SECONDS = 1800
