@@ -24,9 +24,29 @@ class ModelNotFoundError(SteadfastError):
     """No model or adapter under that name, or none that can be loaded or asked."""
 
 
+class ModelLoadError(ModelNotFoundError):
+    """The files of a model or an adapter are there, but they are damaged, incomplete or of a kind that is not read."""
+
+
+class ChatTemplateError(ModelNotFoundError):
+    """A conversation cannot be rendered rightly with this model's chat template."""
+
+
+class UnsupportedModelError(SteadfastError):
+    """A model of an architecture that cannot be sampled from, scored or trained rightly here."""
+
+
 class EvaluationError(SteadfastError):
     """An evaluation did not finish; Inspect's log, whose place is named, says why."""
 
 
 class JudgeError(SteadfastError):
     """A judge cannot be made or may not grade here, or answered something that is no grade."""
+
+
+class TrainingError(SteadfastError):
+    """Training cannot go on without learning something wrong, or nothing; what was saved before is whole."""
+
+
+class PublicEvalError(SteadfastError):
+    """A public benchmark cannot run here; what it would need is said."""

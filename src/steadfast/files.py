@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 
 from steadfast.errors import SteadfastError
@@ -77,18 +79,60 @@ def recover_directory(path: Path) -> None:
         old.rename(path)
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of ours.
+
+    Raises:
+        SteadfastError: it is missing, unreadable or damaged; what to do is said.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SteadfastError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SteadfastError(
+            f"{path}: is damaged ({error}); put back a copy of it, or begin anew in another directory"
+        ) from error
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """A table of ours.
+
+    Raises:
+        SteadfastError: it is missing, unreadable or damaged; what to do is said.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (PolarsError, OSError) as error:
+        line = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise SteadfastError(
+            f"{path}: not a readable Parquet table ({line[:200]}); delete it and run the same command again to make it anew"
+        ) from error
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Records of a JSONL file of ours; a last line cut off by a kill is left out."""
+    """The records of a JSONL file of ours, up to the first line that is damaged, such as one cut off by a kill.
+
+    Raises:
+        SteadfastError: the file is there and cannot be read.
+    """
     if not path.is_file():
         return []
     records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SteadfastError(f"{path}: cannot be read ({error}); delete it to go on without what it says") from error
+    for line in lines:
         if not line:
             continue
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except ValueError:
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 

@@ -1,14 +1,72 @@
-"""The chat message, the one type that every package shares."""
+"""The chat message that every package shares, and what is done to text before people or judges read it."""
 
-from typing import Literal
+import re
+import unicodedata
+from typing import Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Message(BaseModel):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    In a file the content may also be a list of parts, as chat APIs have it; parts of text are joined by line breaks,
+    and a part of any other type is an error.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
+    content: str
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _developer_is_system(cls, role: Any) -> Any:
+        return "system" if role == "developer" else role
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _parts_joined(cls, content: Any) -> Any:
+        return "\n".join(map(_text_of_part, cast("list[Any]", content))) if isinstance(content, list) else content
+
+    @field_validator("content")
+    @classmethod
+    def _not_blank(cls, content: str) -> str:
+        if is_blank(content):
+            raise ValueError("the message is blank; write what is said, or take the turn out")
+        return content
+
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""C0 and C1 control characters other than the tab and the newline, and marks that turn the reading direction."""
+
+
+def printable(text: str) -> str:
+    r"""A text that is safe to print and can be written as UTF-8.
+
+    A control character or a bidirectional override is shown as its escape (`\x1b`, `\u202e`), so that no model, provider
+    or file can drive the reader's terminal or reorder what is read. Half a surrogate pair, which JSON lets through and
+    files do not, becomes a question mark. Windows' line ends become newlines. All other text stays as it is.
+    """
+    encodable = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
+    return _UNSAFE.sub(lambda found: _escape(ord(found[0])), encodable)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing: white space, control characters and characters of no width only."""
+    return all(unicodedata.category(letter)[0] in "ZC" for letter in text)
+
+
+def _text_of_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict):
+        fields = cast("dict[str, Any]", part)
+        if fields.get("type") == "text" and isinstance(fields.get("text"), str):
+            return fields["text"]
+        raise ValueError(f"a content part of type {fields.get('type')!r} cannot be read; only text can")
+    raise ValueError("a content part must be a text or an object with type and text")

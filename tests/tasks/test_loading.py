@@ -17,8 +17,17 @@ FAULTS = {
     "same criterion twice": (record(rubric=[criterion(), criterion()]), "rubric: the same criterion"),
     "zero points": (record(rubric=[criterion(), criterion("x", 0)]), "rubric.1.points: a criterion worth 0 points"),
     "no rubric": (record(rubric=[]), "rubric: "),
-    "no met statement": (record(rubric=[criterion(met=[])]), "rubric.0.met: "),
-    "no unmet statement": (record(rubric=[criterion(unmet=[])]), "rubric.0.unmet: "),
+    "points that are no number": (record(rubric=[criterion(points="3")]), "rubric.0.points: points must be a number"),
+    "points that are a truth value": (record(rubric=[criterion(points=True)]), "rubric.0.points: points must be"),
+    "infinite points": (record(rubric=[criterion(points=float("inf"))]), "rubric.0.points: points must be"),
+    "points that are NaN": (record(rubric=[criterion(points=float("nan"))]), "rubric.0.points: points must be"),
+    "points beyond floats": (record(rubric=[criterion(points=10**400)]), "rubric.0.points: points must be"),
+    "a blank criterion": (record(rubric=[criterion(" \t\u200b")]), "rubric.0.criterion: the text is blank"),
+    "a blank statement": (record(rubric=[criterion(met=["\n"])]), "rubric.0.met.0: the text is blank"),
+    "one statement met and unmet": (
+        record(rubric=[criterion(met=["It is safe."], unmet=["No.", "It is  SAFE."])]),
+        "rubric.0.unmet: 'It is  SAFE.' stands under met too",
+    ),
     "unknown field": (record(weight=2), "weight: unknown field"),
     "unknown field in the rubric": (record(rubric=[criterion(weigth=2)]), "rubric.0.weigth: unknown field"),
     "missing field": ({k: v for k, v in record().items() if k != "domain"}, "domain: "),
@@ -52,6 +61,13 @@ def test_a_fault_is_reported_with_file_line_and_field(tmp_path, name):
     problems = problems_of(path)
     assert any(p.startswith(f"{path}:3: {expected}") for p in problems), problems
     assert all(p.startswith(f"{path}:3: ") for p in problems)
+
+
+def test_a_rubric_needs_no_statements_and_its_points_may_be_fractions(tmp_path):
+    bare = [{"criterion": "Asks her weight.", "points": 2.5}, {"criterion": "Guesses.", "points": -1}]
+    (scenario,) = load_scenarios(write_lines(tmp_path / "s.jsonl", record(rubric=bare)))
+    assert [(c.points, c.met, c.unmet) for c in scenario.rubric] == [(2.5, (), ()), (-1, (), ())]
+    assert [type(c.points) for c in scenario.rubric] == [float, int]
 
 
 def test_faults_of_all_lines_are_reported_in_one_go(tmp_path):

@@ -8,6 +8,7 @@ import typer
 
 from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, print_rows, user_errors
 from steadfast.errors import SteadfastError
+from steadfast.messages import printable
 
 if TYPE_CHECKING:
     from steadfast.graders.exam.examination import Track
@@ -37,16 +38,17 @@ def grade(
 
     given = {"max_calls": budget, "max_connections": max_connections}
     chosen = {name: value for name, value in given.items() if value is not None}
-    graded = grade_file(scenarios, answers, make_judge(judge, Limits(**chosen) if chosen else None))
+    grader = make_judge(judge, Limits(**chosen) if chosen else None)
+    graded = grade_file(scenarios, answers, grader)
     if ungraded := [g for g in graded if g["score"] is None]:
-        reason = ungraded[0].get("error", "no reason given")
+        reason = printable(ungraded[0].get("error", "no reason given"))
         typer.echo(f"{len(ungraded)} of {len(graded)} answers have no score; of the first: {reason}", err=True)
     if as_json:
         for line in graded:
             typer.echo(json.dumps(line, ensure_ascii=False))
         return
-    rows = [{"scenario": g["scenario"], "score": g["score"], "gate": g.get("gate")} for g in graded]
-    print_rows(rows, False, f"grades by {judge}")
+    rows = [{"scenario": printable(g["scenario"]), "score": g["score"], "gate": g.get("gate")} for g in graded]
+    print_rows(rows, False, f"grades by {grader.name}")
 
 
 @judges_app.command()
@@ -67,26 +69,27 @@ def exam(
     as_json: AsJson = False,
 ) -> None:
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
-    from steadfast.graders import Limits, is_model, make_judge
+    from steadfast.graders import JudgeConfig, Limits, make_judge
     from steadfast.graders.exam import examination as exams
     from steadfast.graders.exam.crossfit import cross_fit as left_out
     from steadfast.tasks import built_in_gold, built_in_scenarios
 
-    if cross_fit and (judge != "embedded" or scenarios):
+    config = JudgeConfig.parse(judge)
+    if cross_fit and (config.name != "embedded" or scenarios):
         raise SteadfastError(
             "--cross-fit refits the embedded judge on the corpus that ships: use it with neither "
             "another --judge nor --scenarios"
         )
     if (scenarios is None) != (gold is None):
         raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
-    examined = make_judge(judge, Limits(max_calls=budget) if budget else None)
+    examined = make_judge(config, Limits(max_calls=budget) if budget else None)
     if scenarios and gold:
         chosen, pairs = exams.load_gold(scenarios, gold)
         result = exams.examine(examined, chosen, pairs)
     else:
         chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
         result = exams.examine_built_in(examined)
-    if attacks or (attacks is None and not is_model(judge)):
+    if attacks or (attacks is None and not config.is_model):
         result["attacks"] = exams.attack(examined, chosen, pairs, _track("attacks"))
     if cross_fit:
         result["cross_fit"] = [left_out("trait", _track("traits")), left_out("domain", _track("domains"))]
@@ -107,23 +110,24 @@ def agree(
     as_json: AsJson = False,
 ) -> None:
     """How far two judges agree, on the gold answers of held-out scenarios or on your answers."""
-    from steadfast.graders import Limits, is_model, make_judge
+    from steadfast.graders import JudgeConfig, Limits, make_judge
     from steadfast.graders.exam import agreement
     from steadfast.graders.stored_answers import load_answers
 
     if (scenarios is None) != (answers is None):
         raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")
     limits = Limits(max_calls=budget) if budget else None
-    if limits and not (is_model(first) or is_model(second)):
+    configs = [JudgeConfig.parse(name) for name in (first, second)]
+    if limits and not any(c.is_model for c in configs):
         raise SteadfastError("--judge-budget limits a provider/model judge, and neither of these is one")
-    one, other = (make_judge(name, limits if is_model(name) else None) for name in (first, second))
+    one, other = (make_judge(c, limits if c.is_model else None) for c in configs)
     given = load_answers(scenarios, answers) if scenarios and answers else agreement.gold_answers()
     result = agreement.agree(one, other, given)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
     rows = [{"figure": name, "value": _shown(value)} for name, value in result.items()]
-    print_rows(rows, False, f"{first} and {second}")
+    print_rows(rows, False, f"{one.name} and {other.name}")
 
 
 def _print_exam(result: dict[str, Any]) -> None:

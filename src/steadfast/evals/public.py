@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from functools import cache
 from importlib import import_module
@@ -25,7 +25,7 @@ from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from steadfast.errors import DataError, SteadfastError
+from steadfast.errors import PublicEvalError
 
 HUB = "huggingface.co"
 EXTRA = "a package: pip install inspect-evals"
@@ -34,10 +34,6 @@ _PATIENCE = 3.0
 """Seconds to wait for a host's first answer."""
 
 Text = Annotated[str, Field(min_length=1)]
-
-
-class PublicEvalError(SteadfastError):
-    """A public benchmark that cannot run here, with what it would need."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -102,19 +98,6 @@ def public_evals() -> tuple[PublicEval, ...]:
     """Every public benchmark of the catalogue."""
     text = (files("steadfast.evals") / "data" / "public.yaml").read_text(encoding="utf-8")
     return TypeAdapter(tuple[PublicEval, ...]).validate_python(yaml.safe_load(text))
-
-
-def select_public(names: Sequence[str]) -> list[PublicEval]:
-    """Benchmarks by name.
-
-    Raises:
-        DataError: naming every unknown name.
-    """
-    known = {e.name: e for e in public_evals()}
-    unknown = [n for n in names if n not in known]
-    if unknown:
-        raise DataError([f"unknown eval {n!r}; `steadfast evals` lists them" for n in unknown])
-    return [known[n] for n in names]
 
 
 def is_installed() -> bool:

@@ -1,6 +1,5 @@
 """Running a public benchmark on a model, its samples as rows of results.parquet."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.model import Model
 
 from steadfast.evals.public import PublicEval, PublicEvalError, first_line, make_task, read_score
-from steadfast.evals.schema import RESULT_SCHEMA
+from steadfast.evals.rows import PUBLIC, ROW_SCHEMA, Place, table
 from steadfast.graders.refusal import is_refusal
 
 _SAMPLE_SECONDS = 1800
@@ -19,7 +18,7 @@ _SAMPLE_SECONDS = 1800
 
 
 def run_public(
-    checkpoint: str,
+    place: Place,
     model: Model,
     evaluation: PublicEval,
     log_dir: Path,
@@ -32,7 +31,7 @@ def run_public(
     A sample that fails is unscored, with the reason; a benchmark none of whose samples ran is an error.
 
     Args:
-        checkpoint: the model's name in the results.
+        place: where the rows belong.
         model: under test.
         evaluation: the benchmark, which `check_reach` let pass.
         log_dir: of its log.
@@ -58,15 +57,15 @@ def run_public(
         )
     except Exception as error:  # whatever a benchmark's own set-up raises
         raise PublicEvalError(f"{evaluation.name}: {type(error).__name__}: {first_line(error)}") from error
-    return pl.DataFrame(_rows(checkpoint, evaluation, log), schema=RESULT_SCHEMA)
+    return table(_rows(place, evaluation, log))
 
 
-def _rows(checkpoint: str, evaluation: PublicEval, log: EvalLog) -> list[dict[str, Any]]:
+def _rows(place: Place, evaluation: PublicEval, log: EvalLog) -> list[dict[str, Any]]:
     samples = {str(s.id): s for s in log.samples or []}
     scored = _values(evaluation, log)
     if not scored:
         raise PublicEvalError(f"{evaluation.name}: no sample was scored: {_why(log)}; see {log.location}")
-    return [_row(checkpoint, evaluation, sample, scored.get(item)) for item, sample in samples.items()]
+    return [_row(place, evaluation, sample, scored.get(item)) for item, sample in samples.items()]
 
 
 def _values(evaluation: PublicEval, log: EvalLog) -> Mapping[str, Any]:
@@ -80,26 +79,27 @@ def _values(evaluation: PublicEval, log: EvalLog) -> Mapping[str, Any]:
     return first
 
 
-def _row(checkpoint: str, evaluation: PublicEval, sample: EvalSample, value: Any) -> dict[str, Any]:
+def _row(place: Place, evaluation: PublicEval, sample: EvalSample, value: Any) -> dict[str, Any]:
     answer = sample.output.completion
-    detail: dict[str, Any] = {"value": value}
     score = None if value is None else read_score(evaluation, value, sample.metadata)
+    reason = None
     if score is None:
-        detail["ungraded"] = sample.error.message if sample.error else "the benchmark gave no score"
+        reason = sample.error.message if sample.error else f"the benchmark gave no score (its value is {value!r})"
     return {
-        "checkpoint": checkpoint,
+        **dict.fromkeys(ROW_SCHEMA),
+        **place.fields,
         "kind": "public",
-        "eval": evaluation.name,
+        "suite": evaluation.name,
         "construct": evaluation.construct,
         "domain": evaluation.domain,
         "source": evaluation.source,
-        "scoring": "public",
-        "item": str(sample.id),
+        "task": str(sample.id),
+        "grader": PUBLIC,
         "score": score,
+        "reason": reason,
         "answer": answer,
         "finished": None if sample.output.empty else sample.output.stop_reason == "stop",
         "refused": is_refusal(answer),
-        "detail": json.dumps(detail, ensure_ascii=False, default=str),
     }
 
 

@@ -6,27 +6,29 @@ from typing import Any
 import polars as pl
 
 from steadfast.analysis import item_bootstrap
+from steadfast.evals.rows import GOAL, HARM, PAIRS_WON
 
 
 def summarize_evals(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """An eval under a scoring each: mean score of its graded items with the 95% bootstrap interval over items.
+    """A suite under a grader each: mean score of its graded tasks with the 95% bootstrap interval over items.
 
     Args:
         rows: of one checkpoint, in the results' schema.
     """
-    groups = rows.group_by("eval", "construct", "source", "scoring", maintain_order=True)
+    main = rows.filter(~pl.col("grader").is_in([PAIRS_WON, HARM, GOAL]))
+    groups = main.group_by("suite", "construct", "source", "grader", maintain_order=True)
     return [_summary([str(k) for k in key], group) for key, group in groups]
 
 
 def summarize_constructs(evals: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over evals of their scores, by construct and scoring; every eval weighs the same."""
+    """The mean over evals of their scores, by construct and grader; every eval weighs the same."""
     by_construct: dict[tuple[str, str], list[float]] = {}
     for row in evals:
         if row["score"] is not None:
-            by_construct.setdefault((row["construct"], row["scoring"]), []).append(row["score"])
+            by_construct.setdefault((row["construct"], row["grader"]), []).append(row["score"])
     return [
-        {"construct": construct, "scoring": scoring, "evals": len(scores), "score": sum(scores) / len(scores)}
-        for (construct, scoring), scores in sorted(by_construct.items())
+        {"construct": construct, "grader": grader, "evals": len(scores), "score": sum(scores) / len(scores)}
+        for (construct, grader), scores in sorted(by_construct.items())
     ]
 
 
@@ -37,14 +39,15 @@ def totals(rows: pl.DataFrame) -> dict[str, Any]:
     refused: share of free answers that refuse.
     episodes, harmed, reached: free play of agentic evals, the share with harm and the share that reached the goal.
     """
-    harmed, reached = (rows["detail"].str.json_path_match(f"$.{key}").drop_nulls() for key in ("harmed", "reached"))
+    harmed, reached = (rows.filter(pl.col("grader") == grader)["score"].drop_nulls() for grader in (HARM, GOAL))
+    main = rows.filter(~pl.col("grader").is_in([PAIRS_WON, HARM, GOAL]))
     return {
-        "items": len(rows),
-        "ungraded": int(rows["score"].null_count()),
-        "refused": _share(rows["refused"].drop_nulls()),
+        "items": len(main),
+        "ungraded": int(main["score"].null_count()),
+        "refused": _share(main["refused"].drop_nulls()),
         "episodes": len(harmed),
-        "harmed": _share(harmed == "true"),
-        "reached": _share(reached == "true"),
+        "harmed": _share(harmed),
+        "reached": _share(reached),
     }
 
 
@@ -53,7 +56,7 @@ def _share(holds: pl.Series) -> float | None:
 
 
 def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:
-    name, construct, source, scoring = key
+    name, construct, source, grader = key
     scores = group["score"].drop_nulls().to_numpy()
     low = high = None
     if len(scores):
@@ -61,10 +64,10 @@ def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:
         # A few items give Student's interval, which knows nothing of the scale's ends.
         low, high = (None if math.isnan(x) else min(1.0, max(0.0, x)) for x in (interval.low, interval.high))
     return {
-        "eval": name,
+        "suite": name,
         "construct": construct,
         "source": source,
-        "scoring": scoring,
+        "grader": grader,
         "items": len(group),
         "ungraded": len(group) - len(scores),
         "score": float(scores.mean()) if len(scores) else None,

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from steadfast.evals.tasks import grading_scenario
-from steadfast.graders.grade import Answer, Judge
+from steadfast.graders.grade import Judge
 from steadfast.graders.refusal import is_refusal
-from steadfast.tasks.battery import Eval, EvalItem
+from steadfast.rollouts import Rollout
 from steadfast.tasks.environment import Environment, Simulation
+from steadfast.tasks.suite import Suite
+from steadfast.tasks.task import References, Task
 
 ScoresByEval = dict[str, NDArray[np.float64]]
 """For each eval the scores of its items, [items]."""
@@ -69,42 +70,55 @@ POLICIES: Mapping[str, Callable[[str], float]] = {
 """Policies by what they look for in a reply: of a pair they take the one with more of it, either one when equal."""
 
 
-def constant_scores(evals: Sequence[Eval], judge: Judge) -> dict[str, ScoresByEval]:
-    """Each constant's grades on every item, and beside them "chance".
+def constant_scores(suites: Sequence[Suite], judge: Judge) -> dict[str, ScoresByEval]:
+    """Each constant's grades on every task, and beside them "chance".
 
-    Chance is the mean grade of an item's own replies, good and bad alike. "chance, without itself" grades each reply
-    by the item's other replies alone, so that none is compared with itself. In an environment chance is the mean
-    outcome of its own ways to go on, and a constant that calls no tool leaves everything as it is.
+    Chance is the mean grade of a task's own references, good and bad alike. "chance, without itself" grades each
+    reference by the task's other references alone, so that none is compared with itself. In an environment chance is
+    the mean outcome of its own ways to go on, and a constant that calls no tool leaves everything as it is.
 
     Args:
-        evals: to answer.
-        judge: an evaluation judge; what it cannot grade is left out of an eval's items.
+        suites: To answer.
+        judge: An evaluation judge; what it cannot grade is left out of a suite's tasks.
     """
-    judged = [e for e in evals if e.format == "replies"]
-    asked = [(e.name, *labelled) for e in judged for item in e.items() for labelled in _answers(e, item)]
-    grades = judge.grade([answer for *_, answer in asked])
-    by_item: dict[tuple[str, str, str], list[float]] = {}
-    for (evaluation, label, item_id, _), grade in zip(asked, grades, strict=True):
+    asked = [
+        (s.name, label, t.id, rollout)
+        for s in suites
+        for t in s.tasks
+        if t.environment is None
+        for label, rollout in _answers(t)
+    ]
+    grades = judge.grade([rollout for *_, rollout in asked])
+    by_task: dict[tuple[str, str, str], list[float]] = {}
+    for (suite, label, task, _), grade in zip(asked, grades, strict=True):
         if grade.score is not None:
-            by_item.setdefault((label, evaluation, item_id), []).append(grade.score)
-    by_item |= {(label, e.name, x.id): v for e in evals for x in e.environments().values() for label, v in _played(x)}
+            by_task.setdefault((label, suite, task), []).append(grade.score)
+    acted = [(s.name, t.environment) for s in suites for t in s.tasks if t.environment is not None]
+    by_task |= {(label, name, e.id): outcomes for name, e in acted for label, outcomes in _played(e)}
     scores: dict[str, dict[str, list[float]]] = {}
-    for (label, evaluation, _), values in by_item.items():
-        scores.setdefault(label, {}).setdefault(evaluation, []).append(float(np.mean(values)))
+    for (label, suite, _), values in by_task.items():
+        scores.setdefault(label, {}).setdefault(suite, []).append(float(np.mean(values)))
     return {label: {name: np.array(v) for name, v in rows.items()} for label, rows in scores.items()}
 
 
-def _answers(evaluation: Eval, item: EvalItem) -> list[tuple[str, str, Answer]]:
-    """What is graded of one item: (label, item's id, answer)."""
-    scenario = grading_scenario(evaluation, item)
-    asked = [(label, item.id, Answer(scenario, text)) for label, text in CONSTANTS.items()]
-    asked += [("chance", item.id, Answer(scenario, text)) for text in (*item.good, *item.bad)]
-    for k in range(min(len(item.good), len(item.bad))):
-        rest = item.model_copy(update={side: _without(getattr(item, side), k) for side in ("good", "bad")})
-        if rest.good and rest.bad:
-            others = grading_scenario(evaluation, rest)
-            asked += [("chance, without itself", item.id, Answer(others, side[k])) for side in (item.good, item.bad)]
+def _answers(task: Task) -> list[tuple[str, Rollout]]:
+    """What is graded of one task: (label, rollout)."""
+    good, bad = task.references.good, task.references.bad
+    asked = [(label, Rollout.of_text(task, text)) for label, text in CONSTANTS.items()]
+    asked += [("chance", Rollout.of_text(task, text)) for text in (*good, *bad)]
+    for k in range(min(len(good), len(bad))):
+        rest = References(good=_without(good, k), bad=_without(bad, k))
+        if rest.paired:
+            others = _with_references(task, rest)
+            asked += [("chance, without itself", Rollout.of_text(others, side[k])) for side in (good, bad)]
     return asked
+
+
+def _with_references(task: Task, references: References) -> Task:
+    """A task whose one criterion has these references for statements."""
+    (criterion,) = task.rubric
+    statements = {"met": references.good, "unmet": references.bad}
+    return task.with_rubric((criterion.model_copy(update=statements),))
 
 
 def _played(environment: Environment) -> list[tuple[str, list[float]]]:
@@ -118,15 +132,15 @@ def _without(replies: tuple[str, ...], place: int) -> tuple[str, ...]:
     return replies[:place] + replies[place + 1 :]
 
 
-def policy_scores(evals: Sequence[Eval]) -> dict[str, ScoresByEval]:
-    """Each policy's share of pairs won on every item, a tie counting half."""
+def policy_scores(suites: Sequence[Suite]) -> dict[str, ScoresByEval]:
+    """Each policy's share of pairs won on every task, a tie counting half."""
     return {
-        name: {e.name: np.array([share_won(policy, item) for item in e.items()]) for e in evals}
+        name: {s.name: np.array([share_won(policy, task) for task in s.paired]) for s in suites}
         for name, policy in POLICIES.items()
     }
 
 
-def share_won(policy: Callable[[str], float], item: EvalItem) -> float:
-    """Share of an item's (good, bad) pairs in which a policy takes the good reply; taking either is half."""
-    wins = [np.sign(policy(good) - policy(bad)) for good in item.good for bad in item.bad]
+def share_won(policy: Callable[[str], float], task: Task) -> float:
+    """The share of a task's (good, bad) pairs in which a policy takes the good reply; taking either is half."""
+    wins = [np.sign(policy(g) - policy(b)) for g in task.references.good for b in task.references.bad]
     return float(np.mean(wins)) / 2 + 0.5

@@ -1,25 +1,26 @@
-"""Judges grade answers by their scenario's rubric: a score in [0, 1] with a verdict per criterion."""
+"""Graders score rollouts: programs, preferences, outcomes, and judges who read an answer by its task's rubric."""
 
+from steadfast.graders.config import AnyJudgeConfig, JudgeConfig, JudgeField, Limits
 from steadfast.graders.embedded.judge import EmbeddedJudge
-from steadfast.graders.grade import Answer, Grade, Judge, Verdict, rubric_score
-from steadfast.graders.llm.judge import Limits, ModelJudge
-from steadfast.graders.making import BudgetedJudge, CheckedJudge, is_model, make_judge, model_of
+from steadfast.graders.grade import Grade, Judge, Verdict, refuse_ungradable
+from steadfast.graders.llm.judge import ModelJudge
+from steadfast.graders.making import BudgetedJudge, CheckedJudge, make_judge
 from steadfast.graders.protocol import CachedJudge, protocol_hash
 
 __all__ = [
-    "Answer",
+    "AnyJudgeConfig",
+    "BudgetedJudge",
     "CachedJudge",
     "CheckedJudge",
     "EmbeddedJudge",
     "Grade",
     "Judge",
+    "JudgeConfig",
+    "JudgeField",
     "Limits",
     "ModelJudge",
-    "BudgetedJudge",
     "Verdict",
-    "is_model",
     "make_judge",
-    "model_of",
     "protocol_hash",
-    "rubric_score",
+    "refuse_ungradable",
 ]

@@ -1,6 +1,7 @@
 """Gates that text must pass before any rubric is read: degenerate text earns nothing, whatever it mentions.
 
-They read letters only, no language model, and hold in any language that puts spaces between words.
+They read letters only and no language model. Lengths count in words. Where a script puts no spaces between words, each
+character counts as the part of a word that it is on average, so that a gate means the same in every language.
 """
 
 import re
@@ -8,8 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
-from steadfast.tasks.scenario import Scenario
+from steadfast.messages import Message, is_blank
+from steadfast.tasks.rubric import Criterion
+
+_IDEOGRAMS = "\u3005-\u3007\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"  # fmt: skip
+_LETTERS = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0ebd\u0ec0-\u0ece\u0ed0-\u0edf\u1000-\u1049\u1050-\u109d\u1780-\u17d3\u17d7\u17dc-\u17e9"  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,10 @@ class GateLimits:
         loop_min_ngrams: text of fewer n-grams is too short to loop.
         copy_ngram: words in a row that count as taken over.
         copy_share: of words copied from what was given, above which text is copied. Gold answers stay below 0.35.
-        word: what a word is, a regular expression.
+        ideograms: characters of Chinese and Japanese, as a class of a regular expression.
+        ideogram_words: words that such a character counts as.
+        letters: characters of Thai, Lao, Burmese and Khmer, whose words stand without spaces too.
+        letter_words: words that such a character counts as.
     """
 
     min_words: int = 3
@@ -32,7 +41,17 @@ class GateLimits:
     loop_min_ngrams: int = 8
     copy_ngram: int = 4
     copy_share: float = 0.8
-    word: str = r"\w+(?:['\u2019]\w+)*"
+    ideograms: str = _IDEOGRAMS
+    ideogram_words: float = 0.5
+    letters: str = _LETTERS
+    letter_words: float = 0.25
+
+    @property
+    def word(self) -> str:
+        """What a word is, a regular expression: a run of letters with its apostrophes, or one unspaced character."""
+        unspaced = self.ideograms + self.letters
+        spaced = rf"[^\W{unspaced}]+"
+        return rf"{spaced}(?:['\u2019]{spaced})*|[{unspaced}]"
 
 
 LIMITS = GateLimits()
@@ -40,16 +59,17 @@ LIMITS = GateLimits()
 Ngrams = frozenset[tuple[str, ...]]
 
 
-def gate(text: str, finished: bool, given: Ngrams = frozenset()) -> str | None:
+def gate(text: str, finished: bool, given: Ngrams = frozenset(), *, min_words: int | None = None) -> str | None:
     """The gate that stops a text: "empty", "truncated", "looping" or "copied"; None lets it pass.
 
     Args:
         text: the answer.
         finished: False if a token limit cut it off.
         given: `ngrams` of the texts that an answer must not merely repeat; without them nothing counts as copied.
+        min_words: fewer are empty; None: `LIMITS.min_words`. At 0 only a text that shows nothing is empty.
     """
     said = words(text)
-    if len(said) < LIMITS.min_words:
+    if is_blank(text) or _length(said) < (LIMITS.min_words if min_words is None else min_words):
         return "empty"
     if not finished:
         return "truncated"
@@ -61,18 +81,23 @@ def gate(text: str, finished: bool, given: Ngrams = frozenset()) -> str | None:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words of a text, contractions whole."""
-    return re.findall(LIMITS.word, text.lower())
+    """Lower-case words of a text, contractions whole; in scripts without spaces, its characters."""
+    return _pattern(LIMITS.word).findall(text.lower())
+
+
+def word_size(word: str) -> float:
+    """Words that one of `words` counts as: 1, or less for a character of a script without spaces."""
+    return 1.0 if word < "\u0e00" else _unspaced_size(word, LIMITS)
 
 
 def ngrams(texts: Iterable[str]) -> Ngrams:
     """All runs of four words of some texts."""
-    return frozenset(gram for text in texts for gram in _grams(words(text), LIMITS.copy_ngram))
+    return frozenset(gram for text in texts for gram, _ in _grams(words(text), LIMITS.copy_ngram))
 
 
-def given_ngrams(scenario: Scenario) -> Ngrams:
+def given_ngrams(messages: Sequence[Message], rubric: Sequence[Criterion]) -> Ngrams:
     """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
-    return _remembered_ngrams((*(m.content for m in scenario.messages), *(c.criterion for c in scenario.rubric)))
+    return _remembered_ngrams((*(m.content for m in messages), *(c.criterion for c in rubric)))
 
 
 @lru_cache(maxsize=2048)
@@ -82,19 +107,42 @@ def _remembered_ngrams(texts: tuple[str, ...]) -> Ngrams:
 
 def repeated_share(said: Sequence[str]) -> float:
     """Share of a text's 4-grams that stand in it earlier; 0 for a text with fewer than eight of them."""
-    grams = Counter(_grams(said, LIMITS.loop_ngram))
+    grams = Counter(gram for gram, _ in _grams(said, LIMITS.loop_ngram))
     total = sum(grams.values())
     return 0.0 if total < LIMITS.loop_min_ngrams else 1.0 - len(grams) / total
 
 
 def copied_share(said: Sequence[str], given: Ngrams) -> float:
     """Share of a text's words that lie in a run of four words or more taken over from what was given."""
-    copied: set[int] = set()
-    for place, gram in enumerate(_grams(said, LIMITS.copy_ngram)):
-        if gram in given:
-            copied.update(range(place, place + LIMITS.copy_ngram))
-    return len(copied) / len(said) if said else 0.0
+    taken = (places for gram, places in _grams(said, LIMITS.copy_ngram) if gram in given)
+    copied = set(chain.from_iterable(taken))
+    return sum(word_size(said[place]) for place in copied) / _length(said) if said else 0.0
 
 
-def _grams(said: Sequence[str], length: int) -> list[tuple[str, ...]]:
-    return list(zip(*(said[i:] for i in range(length)), strict=False))
+def _length(said: Sequence[str]) -> float:
+    return sum(map(word_size, said))
+
+
+def _grams(said: Sequence[str], length: int) -> Iterable[tuple[tuple[str, ...], range]]:
+    """Every shortest run that comes to so many words, with the places it takes."""
+    end, held = 0, 0.0
+    for start in range(len(said)):
+        while held < length and end < len(said):
+            held += word_size(said[end])
+            end += 1
+        if held < length:
+            return
+        yield tuple(said[start:end]), range(start, end)
+        held -= word_size(said[start])
+
+
+@lru_cache(maxsize=4)
+def _pattern(word: str) -> re.Pattern[str]:
+    return re.compile(word)
+
+
+@lru_cache(maxsize=4096)
+def _unspaced_size(word: str, limits: GateLimits) -> float:
+    if re.fullmatch(f"[{limits.ideograms}]", word):
+        return limits.ideogram_words
+    return limits.letter_words if re.fullmatch(f"[{limits.letters}]", word) else 1.0

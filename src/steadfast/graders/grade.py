@@ -1,25 +1,18 @@
-"""What a judge takes and gives."""
+"""What a grader gives, and what a judge is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from steadfast.tasks.scenario import Scenario
+import polars as pl
 
+from steadfast.errors import DataError
+from steadfast.messages import printable
+from steadfast.rollouts import Rollout
+from steadfast.tasks.task import Task
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer to be graded by its scenario's rubric.
-
-    Attributes:
-        scenario: the conversation and the rubric.
-        text: the answer.
-        finished: False if a token limit cut it off.
-    """
-
-    scenario: Scenario
-    text: str
-    finished: bool = True
+VERDICTS = pl.List(pl.Struct({"criterion": pl.String, "score": pl.Float64, "reason": pl.String}))
+"""The verdicts of a grade as a column of a table."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,9 @@ class Grade:
 class Judge(Protocol):
     """Grades answers in batches.
 
-    `name` and `settings` identify the judge: whatever changes its grades must show in them.
+    `name` and `settings` identify the judge: whatever changes its grades must show in them. A judge that has
+    `grade_each(answers)` too, an iterator of places in `answers` with their grades as they come, has each of its grades
+    kept at once; where one is paid for, that matters.
     """
 
     @property
@@ -73,7 +68,11 @@ class Judge(Protocol):
         """Everything that its grades depend on: models with their checksums, constants, prompts."""
         ...
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def cannot_grade(self, scenario: Task) -> str | None:
+        """Why the judge can grade no answer to a scenario; None if it can. A judge without this method grades all."""
+        return None
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """One grade for each answer, in order."""
         ...
 
@@ -94,22 +93,46 @@ class WrappedJudge:
         """The inner judge's settings."""
         return self.judge.settings
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def cannot_grade(self, scenario: Task) -> str | None:
+        """The inner judge's reason."""
+        return reason_against(self.judge, scenario)
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades."""
         return self.judge.grade(answers)
 
 
-def rubric_score(points: Sequence[int], met: Sequence[float]) -> float:
-    """The score in [0, 1] of an answer that meets each criterion to the given degree.
+_BATCH = 256
+"""Answers that a judge is given at a time where it does not give its grades one by one."""
 
-    The points earned, on a scale from the worst sum the rubric allows (every pitfall, nothing else) to the best.
-    Linear throughout: no answer is so bad that doing one thing better goes unnoticed.
 
-    Args:
-        points: of each criterion.
-        met: degree in [0, 1] to which each is met.
+def grades_as_they_come(judge: Judge, answers: Sequence[Rollout]) -> Iterator[list[tuple[int, Grade]]]:
+    """Places in `answers` with their grades: one by one if the judge can (see `Judge`), else batch by batch."""
+    each = getattr(judge, "grade_each", None)
+    if each is not None:
+        yield from ([graded] for graded in each(answers))
+        return
+    for start in range(0, len(answers), _BATCH):
+        yield list(enumerate(judge.grade(answers[start : start + _BATCH]), start))
+
+
+def reason_against(judge: Judge, scenario: Task) -> str | None:
+    """Why a judge can grade no answer to a scenario; None if it can, or has no such method."""
+    asked = getattr(judge, "cannot_grade", None)
+    return None if asked is None else asked(scenario)
+
+
+def refuse_ungradable(judge: Judge, scenarios: Sequence[Task]) -> None:
+    """Refuse, before any work begins, scenarios that a judge cannot grade.
+
+    Raises:
+        DataError: naming each of them with the reason.
     """
-    lowest = sum(p for p in points if p < 0)
-    highest = sum(p for p in points if p > 0)
-    earned = sum(p * m for p, m in zip(points, met, strict=True))
-    return (earned - lowest) / (highest - lowest)
+    reasons = {s.id: reason for s in scenarios if (reason := reason_against(judge, s))}
+    if reasons:
+        raise DataError(
+            [
+                f"scenario {printable(scenario)!r}: the judge {judge.name!r} cannot grade it: {reason}"
+                for scenario, reason in reasons.items()
+            ]
+        )

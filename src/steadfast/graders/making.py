@@ -1,67 +1,82 @@
-"""Judges by name, as recipes and the command line call them."""
+"""Judges made from their configs, and judges around judges that hold them to what they owe."""
 
 import importlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from steadfast.errors import JudgeError
+from steadfast.errors import JudgeError, SteadfastError
+from steadfast.graders.config import AnyJudgeConfig, CustomConfig, EmbeddedConfig, JudgeConfig, Limits, LLMConfig
 from steadfast.graders.embedded.judge import EmbeddedJudge
-from steadfast.graders.grade import Answer, Grade, Judge, WrappedJudge
-from steadfast.graders.llm.judge import UNSTRUCTURED, Limits, ModelJudge
+from steadfast.graders.grade import Grade, Judge, Verdict, WrappedJudge, reason_against
+from steadfast.graders.llm.judge import ModelJudge
+from steadfast.graders.protocol import protocol_hash
+from steadfast.messages import printable
+from steadfast.redaction import redacted
+from steadfast.rollouts import Rollout
+from steadfast.tasks.task import Task
 
-_KINDS = (
-    "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
-    "or 'package.module:Class' for your own"
-)
+T = TypeVar("T")
+
+_CUSTOM_BATCH = 32
+"""Answers that a judge of the user's own is given at a time: what a fault or a kill costs at most."""
 
 
-def make_judge(name: str, limits: Limits | None = None) -> Judge:
-    """A judge by name.
+def make_judge(judge: AnyJudgeConfig | str | Mapping[str, Any], limits: Limits | None = None) -> Judge:
+    """A judge from its config or a spelling of it.
 
     Args:
-        name: "embedded", "embedded-plain" (without its stance head), "provider/model" for a language model behind any
-            provider of Inspect's ("hf/NAME_OR_PATH" for a local one; with ",structured=false" after it, no JSON
-            schema is demanded of its replies), or "package.module:Class" for a judge of the user's own; its class is
-            called without arguments.
-        limits: what a language model may cost; no other judge takes any.
+        judge: whatever `JudgeConfig.parse` reads.
+        limits: what a language model may cost, in place of the config's; no other judge takes any.
 
     Raises:
         JudgeError: no such judge, a language model whose key or package is missing, or limits that do not apply.
         ModelNotFoundError: no such local model.
     """
-    if is_model(name):
-        return ModelJudge(model_of(name), limits, structured=not name.endswith(UNSTRUCTURED))
-    if limits is not None:
-        raise JudgeError(f"judge {name!r} makes no calls that could be limited; only a 'provider/model' judge does")
-    if name == "embedded":
-        return EmbeddedJudge()
-    if name == "embedded-plain":
-        return EmbeddedJudge(name, head=None)
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise JudgeError(f"unknown judge {name!r}; use {_KINDS}")
+    config = JudgeConfig.parse(judge)
+    if limits is not None and not config.is_model:
+        raise JudgeError(
+            f"judge {config.name!r} makes no calls that could be limited; only a 'provider/model' judge does"
+        )
+    match config:
+        case EmbeddedConfig():
+            return EmbeddedJudge(config.name) if config.head else EmbeddedJudge(config.name, head=None)
+        case LLMConfig():
+            return ModelJudge(
+                config.model,
+                limits or config.limits,
+                repairs=config.repairs,
+                max_output_tokens=config.max_output_tokens,
+                structured=config.structured,
+                model_args=config.args,
+            )
+        case CustomConfig():
+            return CheckedJudge(_made(config))
+
+
+def _made(config: CustomConfig) -> Judge:
+    """The user's own judge."""
+    module, _, attribute = config.path.partition(":")
     try:
-        judge: Judge = getattr(importlib.import_module(module), attribute)()
+        judge: Judge = getattr(importlib.import_module(module), attribute)(**config.args)
+        name: object = judge.name
+        settings: object = judge.settings
+        json.dumps(settings)
     except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
-        raise JudgeError(f"judge {name!r} could not be made: {type(error).__name__}: {error}") from error
-    return CheckedJudge(judge)
-
-
-def is_model(name: str) -> bool:
-    """Whether a judge's name stands for a language model, whose calls can be limited and may cost something."""
-    return "/" in name
-
-
-def model_of(name: str) -> str:
-    """The language model's own name in a judge's name."""
-    return name.removesuffix(UNSTRUCTURED)
+        raise JudgeError(f"judge {config.path!r} could not be made: {_told(error)}") from error
+    if not isinstance(name, str) or not name.strip():
+        raise JudgeError(f"judge {config.path!r} could not be made: its name is {name!r}, not a text")
+    if not isinstance(settings, dict):
+        raise JudgeError(f"judge {config.path!r} could not be made: its settings are no dict")
+    return judge
 
 
 class BudgetedJudge(WrappedJudge):
     """A judge whose spent budget is an error: long work stops and goes on later, instead of lacking grades for good."""
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades.
 
         Raises:
@@ -78,23 +93,94 @@ class BudgetedJudge(WrappedJudge):
 
 
 class CheckedJudge(WrappedJudge):
-    """A judge whose answers are looked at before anything is built on them."""
+    """A judge of the user's own, whose answers are looked at before anything is built on them.
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    Its grades are given its own name and protocol, whatever they say: no grade passes under another judge's.
+    """
+
+    def cannot_grade(self, scenario: Task) -> str | None:
+        """The inner judge's reason.
+
+        Raises:
+            JudgeError: the judge raised something.
+        """
+        return self._asked(lambda: reason_against(self.judge, scenario))
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """The inner judge's grades.
 
         Raises:
-            JudgeError: another number of grades than answers, something that is no grade, or a score outside [0, 1].
+            JudgeError: the judge raised something, or gave another number of grades than answers, something that is no
+                grade, or a score outside [0, 1].
         """
-        grades: Any = self.judge.grade(answers)
-        if not isinstance(grades, list) or len(grades) != len(answers):
-            count = len(grades) if isinstance(grades, list) else type(grades).__name__
-            raise JudgeError(f"judge {self.name!r} gave {count} grades for {len(answers)} answers")
-        for answer, grade in zip(answers, grades, strict=True):
-            where = f"judge {self.name!r} on scenario {answer.scenario.id!r}"
-            if not isinstance(grade, Grade):
-                raise JudgeError(f"{where}: gave a {type(grade).__name__}, not a Grade")
-            score: Any = grade.score
-            if score is not None and not (isinstance(score, Real) and 0.0 <= float(score) <= 1.0):
-                raise JudgeError(f"{where}: score {score!r} is not in [0, 1]; leave it None if it cannot grade")
-        return grades
+        return [grade for _, grade in self.grade_each(answers)]
+
+    def grade_each(self, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
+        """Places with their grades, so that those before a fault can be kept.
+
+        Raises:
+            JudgeError: as `grade`.
+        """
+        each: Any = getattr(self.judge, "grade_each", None)
+        if each is not None:
+            yield from self._checked_each(each, answers)
+            return
+        for start in range(0, len(answers), _CUSTOM_BATCH):
+            batch = answers[start : start + _CUSTOM_BATCH]
+            grades: Any = self._asked(lambda batch=batch: self.judge.grade(batch))
+            if not isinstance(grades, list) or len(cast("list[Any]", grades)) != len(batch):
+                count = len(cast("list[Any]", grades)) if isinstance(grades, list) else type(grades).__name__
+                raise JudgeError(f"judge {self.name!r} gave {count} grades for {len(batch)} answers")
+            for place, grade in enumerate(cast("list[Any]", grades)):
+                yield start + place, self._checked(batch[place], grade)
+
+    def _checked_each(self, grade_each: Any, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
+        left = set(range(len(answers)))
+        each: Any = self._asked(lambda: iter(grade_each(answers)))
+        while (found := self._asked(lambda: next(each, None))) is not None:
+            if not (isinstance(found, tuple) and len(cast("tuple[Any]", found)) == 2 and found[0] in left):
+                raise JudgeError(f"judge {self.name!r}: grade_each gave no place with its grade, or one place twice")
+            left.remove(found[0])
+            yield found[0], self._checked(answers[found[0]], found[1])
+        if left:
+            raise JudgeError(f"judge {self.name!r} gave {len(answers) - len(left)} grades for {len(answers)} answers")
+
+    def _checked(self, answer: Rollout, grade: Any) -> Grade:
+        where = f"judge {self.name!r} on scenario {printable(answer.task.id)!r}"
+        if not isinstance(grade, Grade):
+            raise JudgeError(f"{where}: gave a {type(grade).__name__}, not a Grade")
+        score: Any = grade.score
+        if score is not None and not _in_unit_interval(score):
+            raise JudgeError(f"{where}: score {score!r} is not in [0, 1]; leave it None if it cannot grade")
+        verdicts: Any = grade.verdicts
+        if not isinstance(verdicts, tuple) or not all(map(_is_verdict, cast("tuple[Any]", verdicts))):
+            raise JudgeError(f"{where}: its verdicts are no tuple of Verdict with scores in [0, 1]")
+        self._asked(lambda: json.dumps(grade.detail))
+        return replace(
+            grade,
+            score=None if score is None else float(score),
+            verdicts=tuple(replace(v, score=float(v.score)) for v in grade.verdicts),
+            judge=self.name,
+            protocol=protocol_hash(self.name, self.settings, answer.task),
+        )
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except SteadfastError:
+            raise
+        except Exception as error:  # a user's own code
+            raise JudgeError(f"judge {self.name!r} failed: {_told(error)}") from error
+
+
+def _in_unit_interval(score: Any) -> bool:
+    return isinstance(score, Real) and not isinstance(score, bool) and 0.0 <= float(score) <= 1.0
+
+
+def _is_verdict(verdict: Any) -> bool:
+    return isinstance(verdict, Verdict) and _in_unit_interval(verdict.score)
+
+
+def _told(error: Exception) -> str:
+    """An error of a user's code in one line."""
+    return printable(redacted(f"{type(error).__name__}: {error}"))

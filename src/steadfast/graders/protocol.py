@@ -3,16 +3,20 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from steadfast.graders.grade import Answer, Grade, Judge, Verdict, WrappedJudge
-from steadfast.tasks.scenario import Scenario
+from steadfast.errors import JudgeError
+from steadfast.graders.grade import Grade, Judge, Verdict, WrappedJudge, grades_as_they_come
+from steadfast.rollouts import Rollout
+from steadfast.tasks.task import Task
 
 
-def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None = None) -> str:
+def protocol_hash(name: str, settings: dict[str, Any], scenario: Task | None = None) -> str:
     """Hash of all that decides a grade besides the answer: judge, its settings, and the scenario's text and rubric.
 
     Args:
@@ -22,55 +26,123 @@ def protocol_hash(name: str, settings: dict[str, Any], scenario: Scenario | None
     """
     graded = None
     if scenario is not None:
-        graded = scenario.model_dump(mode="json", include={"messages", "rubric"})
+        graded = {
+            "messages": [m.model_dump(mode="json") for m in scenario.messages],
+            "rubric": [c.model_dump(mode="json", exclude={"tags"}) for c in scenario.rubric],
+        }
     text = json.dumps([name, settings, graded], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-_TRANSACTION = 256
-"""Answers graded before their grades are kept: what a kill costs at most, where grades are paid for."""
 
 
 class CachedJudge(WrappedJudge):
     """A judge whose grades are kept in a SQLite file under the protocol's hash and the answer.
 
     Another judge, model, rubric or conversation has another hash, so no judge's verdict is served under another's
-    name. Answers that could not be graded are not kept: they are tried again.
+    name. Answers that could not be graded are not kept: they are tried again. Each grade is written as the judge gives
+    it, so that neither a later fault nor a kill costs a grade that was paid for. A row is verified when it is read; one
+    that was altered, or is no grade of this judge under this protocol, counts as absent, and a warning says so once.
+
+    Attributes:
+        faulty: rows passed over because they did not hold what was written.
+
+    Raises:
+        JudgeError: the file cannot be opened, or is no cache of grades.
     """
 
     def __init__(self, judge: Judge, path: Path) -> None:
         super().__init__(judge)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS grades (key TEXT PRIMARY KEY, grade TEXT NOT NULL)")
+        self.faulty = 0
+        self._path = path
+        with self._explained():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path)
+            self._db.text_factory = bytes  # a damaged row may be no UTF-8, which is its own fault and not the file's
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS verified_grades "
+                "(key TEXT PRIMARY KEY, grade TEXT NOT NULL, checksum TEXT NOT NULL)"
+            )
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
-        """Grades from the cache, the rest from the judge; each batch is kept before the next one is asked for."""
-        keys = [self._key(answer) for answer in answers]
-        found = {key: grade for key in dict.fromkeys(keys) if (grade := self._lookup(key)) is not None}
-        missing = {key: answer for key, answer in zip(keys, answers, strict=True) if key not in found}
-        keys_left = list(missing)
-        for start in range(0, len(keys_left), _TRANSACTION):
-            batch = keys_left[start : start + _TRANSACTION]
-            fresh = dict(zip(batch, self.judge.grade([missing[key] for key in batch]), strict=True))
-            with self._db:
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO grades VALUES (?, ?)",
-                    [(key, json.dumps(asdict(g))) for key, g in fresh.items() if g.score is not None],
-                )
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
+        """Grades from the cache, the rest from the judge.
+
+        Raises:
+            JudgeError: the file is damaged or cannot be written, or the judge's own.
+        """
+        keyed = [self._key(answer) for answer in answers]
+        found: dict[str, Grade] = {}
+        before = self.faulty
+        for key, protocol in dict.fromkeys(keyed):
+            if (grade := self._lookup(key, protocol)) is not None:
+                found[key] = grade
+        self._say_faulty(before)
+        missing = {key: answer for (key, _), answer in zip(keyed, answers, strict=True) if key not in found}
+        keys = list(missing)
+        for batch in grades_as_they_come(self.judge, list(missing.values())):
+            fresh = {keys[place]: grade for place, grade in batch}
+            self._keep(fresh)
             found |= fresh
-        return [found[key] for key in keys]
+        return [found[key] for key, _ in keyed]
 
-    def _key(self, answer: Answer) -> str:
-        protocol = protocol_hash(self.name, self.settings, answer.scenario)
+    def _key(self, answer: Rollout) -> tuple[str, str]:
+        """The key of an answer, and the protocol that its grade is given under."""
+        protocol = protocol_hash(self.name, self.settings, answer.task)
         text = f"{protocol}\0{answer.finished}\0{answer.text}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), protocol
 
-    def _lookup(self, key: str) -> Grade | None:
-        row = self._db.execute("SELECT grade FROM grades WHERE key = ?", (key,)).fetchone()
+    def _keep(self, grades: dict[str, Grade]) -> None:
+        rows = [(key, json.dumps(asdict(g))) for key, g in grades.items() if g.score is not None]
+        with self._explained(), self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO verified_grades VALUES (?, ?, ?)",
+                [(key, text, _checksum(key, text.encode())) for key, text in rows],
+            )
+
+    def _lookup(self, key: str, protocol: str) -> Grade | None:
+        """The grade kept under a key; None if there is none, or none that can be trusted."""
+        with self._explained():
+            row = self._db.execute("SELECT grade, checksum FROM verified_grades WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        stored = json.loads(row[0])
-        stored["verdicts"] = tuple(Verdict(**v) for v in stored["verdicts"])
-        return Grade(**stored)
+        grade = _verified(key, *row)
+        if grade is None or (grade.judge, grade.protocol) != (self.name, protocol):
+            self.faulty += 1
+            return None
+        return grade
+
+    def _say_faulty(self, before: int) -> None:
+        if self.faulty > before == 0:
+            warnings.warn(
+                f"{self._path}: {self.faulty} stored grades were altered or damaged, and are graded anew", stacklevel=3
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A fault of the file as an error that names it; a full disk stays one, whose way out is another."""
+        try:
+            yield
+        except (sqlite3.DatabaseError, FileExistsError, NotADirectoryError, PermissionError) as error:
+            if "full" in str(error):
+                raise
+            raise JudgeError(
+                f"{self._path}: the cache of grades cannot be used ({error}); if no other process holds it, move it "
+                "away and run the same command again: what it held is graded anew"
+            ) from error
+
+
+def _checksum(key: str, grade: bytes) -> str:
+    return hashlib.sha256(key.encode() + b"\0" + grade).hexdigest()
+
+
+def _verified(key: str, text: Any, checksum: Any) -> Grade | None:
+    """The grade of a row; None unless it is what was written, and a grade."""
+    if not isinstance(text, bytes) or checksum != _checksum(key, text).encode():
+        return None
+    try:
+        stored = json.loads(text)
+        stored["verdicts"] = tuple(Verdict(**verdict) for verdict in stored["verdicts"])
+        grade = Grade(**stored)
+        scores = [grade.score, *(verdict.score for verdict in grade.verdicts)]
+        return grade if all(isinstance(s, float | int) and 0.0 <= s <= 1.0 for s in scores) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from steadfast.errors import DataError
-from steadfast.graders.grade import Answer, Judge
-from steadfast.tasks import load_scenarios, read_jsonl_by_line
+from steadfast.graders.grade import Judge, refuse_ungradable
+from steadfast.rollouts import Rollout
+from steadfast.tasks import load_tasks, read_jsonl_by_line
 
 
 class StoredAnswer(BaseModel):
@@ -20,13 +21,13 @@ class StoredAnswer(BaseModel):
     finished: bool = True
 
 
-def load_answers(scenarios: Path, answers: Path) -> list[Answer]:
+def load_answers(scenarios: Path, answers: Path) -> list[Rollout]:
     """Stored answers with their scenarios, in the file's order.
 
     Raises:
         DataError: faults of either file, or an answer to a scenario that is not there.
     """
-    by_id = {s.id: s for s in load_scenarios(scenarios)}
+    by_id = {s.id: s for s in load_tasks(scenarios)}
     lines = read_jsonl_by_line(answers, StoredAnswer)
     unknown = [
         f"{answers}:{number}: scenario: {a.scenario!r} is not in {scenarios}"
@@ -35,19 +36,21 @@ def load_answers(scenarios: Path, answers: Path) -> list[Answer]:
     ]
     if unknown:
         raise DataError(unknown)
-    return [Answer(by_id[a.scenario], a.answer, a.finished) for a in lines.values()]
+    return [Rollout.of_text(by_id[a.scenario], a.answer, a.finished) for a in lines.values()]
 
 
 def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, Any]]:
     """Grades as JSON objects, in the order of the answers.
 
     Raises:
-        DataError: faults of either file, or an answer to a scenario that is not there.
+        DataError: faults of either file, an answer to a scenario that is not there, or scenarios that the judge cannot
+            grade.
     """
     given = load_answers(scenarios, answers)
+    refuse_ungradable(judge, list({a.task.id: a.task for a in given}.values()))
     return [
         {
-            "scenario": a.scenario.id,
+            "scenario": a.task.id,
             "score": g.score,
             "verdicts": [
                 {"criterion": v.criterion, "score": v.score, **({"reason": v.reason} if v.reason else {})}

@@ -1,16 +1,442 @@
-"""Conversations as token ids."""
+"""Conversations as token ids, by the model's own chat template, with nothing lost on the way.
 
-from collections.abc import Sequence
+A template is a program that comes with the model. It may have no system role, want its content in parts, ignore what it
+is asked, or write today's date. What it makes of a conversation is found out by rendering small ones when the model is
+loaded; what can be mended is mended with a note, and what cannot be rendered rightly is refused.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
 
-from steadfast.errors import ModelNotFoundError
+from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
+from steadfast.models.boundary import quiet, reason
+from steadfast.thoughts import THINK, ThoughtMarks, split_thoughts
+
+Turn = tuple[str, str]
+"""A role and its text."""
+
+_SYSTEM, _USER, _ASSISTANT, _LAST = (
+    "Words of the system, 4711.",
+    "Words of the user, 4712.",
+    "Words of the assistant, 4713.",
+    "More words of the user, 4714.",
+)
+"""Texts that are found again in what a template makes of them."""
+
+_OURS = frozenset(
+    [
+        "conversation",
+        "messages",
+        "tools",
+        "documents",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "tokenize",
+        "padding",
+        "truncation",
+        "max_length",
+        "return_tensors",
+        "return_dict",
+        "return_assistant_tokens_mask",
+        "tokenizer_kwargs",
+        "strftime_now",
+    ]
+)
+"""Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
+
+_EXAMPLE = (
+    Message(role="system", content="Be brief."),
+    Message(role="user", content="Hello!"),
+    Message(role="assistant", content="Hi."),
+    Message(role="user", content="How are you?"),
+)
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What decides a rendering besides the tokenizer and its template.
+
+    Attributes:
+        origin: the model's folder, for messages.
+        kwargs: handed to the template.
+        today: the date that a template may write, the same for the whole run.
+        vocabulary: tokens that the model's embedding knows; None if unknown.
+        context_length: tokens that the model reads; None if unbounded or unknown.
+        ends: tokens that end a turn by the model's generation config.
+        marks: of the thoughts in its replies.
+    """
+
+    origin: str = "this model"
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    today: date = field(default_factory=date.today)
+    vocabulary: int | None = None
+    context_length: int | None = None
+    ends: tuple[int, ...] = ()
+    marks: ThoughtMarks = THINK
+
+
+class ChatTemplate:
+    """How one model's conversations become token ids, and its replies text again.
+
+    Args:
+        tokenizer: with a chat template.
+        settings: what else decides the rendering.
+
+    Attributes:
+        notes: what the template does otherwise than it was asked, and what was done about it; one sentence each.
+        parts: messages are given as lists of parts, since the template reads no plain text.
+        folds_system: a system turn is put before the next user turn's text, since the template has no place for it.
+        opens_thoughts: the prompt ends within the model's thoughts.
+
+    Raises:
+        ChatTemplateError: there is no template, or a user's words or the assistant's turn cannot be rendered with it.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: RenderSettings | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.settings = settings or RenderSettings()
+        self.source = tokenizer.chat_template
+        if tokenizer.chat_template is None:
+            raise ChatTemplateError(
+                f"{self.settings.origin}: this model's tokenizer has no chat template: use an instruction-tuned model, "
+                "or set one on the tokenizer"
+            )
+        if taken := sorted(_OURS & self.settings.kwargs.keys()):
+            raise ChatTemplateError(f"chat_template_kwargs may not set {', '.join(taken)}: Steadfast sets it itself")
+        self.notes: list[str] = []
+        self.parts = self._wants_parts()
+        self.folds_system = self._has_no_system_turn()
+        self._header, self.opens_thoughts = self._generation_prompt()
+        self._end = self._written_end()
+        self._note_unread_kwargs()
+
+    def render(self, messages: Sequence[Message], style: str | None = None) -> str:
+        """The text of a conversation up to the point where the model speaks.
+
+        Args:
+            messages: the conversation; its last turn is the user's.
+            style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
+
+        Raises:
+            ChatTemplateError: the template raises an error, or drops or alters words of a turn.
+        """
+        turns = [(m.role, m.content) for m in messages]
+        if style and turns and turns[0][0] == "system":
+            turns[0] = ("system", f"{turns[0][1]}\n{style}")
+        elif style:
+            turns.insert(0, ("system", style))
+        if self.folds_system:
+            turns = self._folded(turns)
+        text = self._apply(turns, prompt=True) + self._header
+        self._check_nothing_lost(text, turns)
+        return text
+
+    def encode(self, messages: Sequence[Message], style: str | None = None, *, max_new_tokens: int = 0) -> list[int]:
+        """Token ids of a conversation up to the point where the model speaks.
+
+        Args:
+            messages: the conversation; its last turn is the user's.
+            style: an instruction on form, as `render` takes it.
+            max_new_tokens: that the answer may have, which must fit the model's context with the prompt.
+
+        Raises:
+            ChatTemplateError: as `render` does; or the tokens are not all known to the model, or too many for it.
+        """
+        ids = self._tokens(self.render(messages, style))
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and ids[:2] == [bos, bos]:
+            ids = ids[1:]
+        known, room = self.settings.vocabulary, self.settings.context_length
+        if known is not None and (highest := max(ids, default=0)) >= known:
+            raise ChatTemplateError(
+                f"{self.settings.origin}: the rendered prompt has token {self._token(highest)} with id {highest}, but "
+                f"the model's embedding has {known} rows"
+            )
+        if room is not None and len(ids) + max_new_tokens > room:
+            raise ChatTemplateError(
+                f"a prompt of {len(ids)} tokens and an answer of up to {max_new_tokens} exceed the {room} tokens that "
+                f"the model in {self.settings.origin} reads: shorten the prompt or lower max_new_tokens"
+            )
+        return ids
+
+    @property
+    def end_of_turn(self) -> int:
+        """The token that the template writes after an assistant's turn.
+
+        Raises:
+            ChatTemplateError: it writes none, or one that the model cannot emit.
+        """
+        known = self.settings.vocabulary
+        if self._end is None:
+            raise ChatTemplateError(
+                f"the chat template in {self.settings.origin} writes no end-of-turn token after an assistant's turn, so "
+                "the model's answers have no end: write one into the template, such as {{ eos_token }}"
+            )
+        if known is not None and self._end >= known:
+            raise ChatTemplateError(
+                f"the chat template in {self.settings.origin} ends an assistant's turn with {self._token(self._end)} "
+                f"(id {self._end}), which the model cannot emit: it knows {known} tokens"
+            )
+        return self._end
+
+    def end_tokens(self, named: Iterable[Any] = ()) -> list[int]:
+        """All tokens that end the model's turn: the template's, and those control tokens that the configuration names.
+
+        Args:
+            named: tokens that a generation config names besides the settings' and the tokenizer's.
+
+        Raises:
+            ChatTemplateError: as `end_of_turn` does.
+        """
+        also = {*self._named_ends(), *(e for e in named if isinstance(e, int))}
+        return sorted({self.end_of_turn, *(e for e in also if self._may_end(e))})
+
+    def decode(self, token_ids: Sequence[int]) -> tuple[str, str]:
+        """The thoughts and the answer of a completion, both without special tokens."""
+        marks = self.settings.marks
+        pieces: list[str] = []
+        start = 0
+        special = {
+            i: mark
+            for mark in (marks.begin, marks.end)
+            if (i := self.tokenizer.convert_tokens_to_ids(mark)) in self.tokenizer.all_special_ids
+        }
+        for place, token in enumerate(token_ids):  # marks that are special tokens would be lost with the others
+            if token in special:
+                pieces += [self._text(token_ids[start:place]), special[token]]
+                start = place + 1
+        pieces.append(self._text(token_ids[start:]))
+        thoughts, answer = split_thoughts("".join(pieces), marks, begun=self.opens_thoughts)
+        return thoughts, answer.strip()
+
+    def example(self) -> str:
+        """A small conversation as the model is given it, for a person to read."""
+        return self.render(_EXAMPLE)
+
+    def encode_example(self) -> list[int]:
+        """Token ids of the conversation that `example` renders."""
+        return self.encode(_EXAMPLE)
+
+    def faults(self) -> list[str]:
+        """What of a conversation with several turns cannot be rendered, in sentences; empty if all of it can be."""
+        found: list[str] = []
+        probes: tuple[Callable[[], object], ...] = (self.encode_example, self.end_tokens)
+        for probe in probes:
+            try:
+                probe()
+            except ChatTemplateError as error:
+                found.append(str(error))
+        return found
+
+    def end_notes(self) -> list[str]:
+        """What is odd about the tokens that end a turn, in sentences."""
+        named = self._named_ends()
+        found = [
+            f"the configured end-of-turn token {self._token(e)} (id {e}) is not used: "
+            + ("the model cannot emit it" if not self._known(e) else "it is an ordinary token")
+            for e in named
+            if not self._may_end(e)
+        ]
+        if self._end is not None and self._end not in named:
+            found.append(
+                f"the template ends a turn with {self._token(self._end)} (id {self._end}), which the configuration does "
+                "not name; it ends turns here"
+            )
+        return found
+
+    # What the template does, found out by rendering.
+
+    def _wants_parts(self) -> bool:
+        self.parts = False
+        plain, fault = self._try([("user", _USER)])
+        if plain is not None and _USER in plain:
+            return False
+        self.parts = True
+        parts, _ = self._try([("user", _USER)])
+        if parts is None or _USER not in parts or "'type'" in parts or '"type"' in parts:
+            raise ChatTemplateError(fault or self._fault("drops the user's words"))
+        self.notes.append("The chat template reads content as lists of parts, so messages are given as such.")
+        return True
+
+    def _has_no_system_turn(self) -> bool:
+        text, _ = self._try([("system", _SYSTEM), ("user", _USER)])
+        if text is not None and _SYSTEM in text and _USER in text:
+            return False
+        self.notes.append(
+            "The chat template has no place for a system turn, so its text is put before the first user turn's."
+        )
+        return True
+
+    def _generation_prompt(self) -> tuple[str, bool]:
+        """What must be added for the assistant to speak next, and whether the prompt opens its thoughts."""
+        user: list[Turn] = [("user", _USER)]
+        plain, prompted = self._apply(user, prompt=False), self._apply(user, prompt=True)
+        header = ""
+        if plain == prompted:
+            whole, fault = self._try([*user, ("assistant", _ASSISTANT)])
+            if whole is None or _ASSISTANT not in whole or not whole.startswith(plain):
+                raise ChatTemplateError(
+                    fault or self._fault("ignores add_generation_prompt, and how an assistant's turn begins is unclear")
+                )
+            header = whole[len(plain) : whole.rindex(_ASSISTANT)].rstrip(" ")
+            if header.strip():
+                self.notes.append(
+                    f"The chat template ignores add_generation_prompt, so {header!r} is written after the user's turn."
+                )
+            else:
+                header = ""
+        tail = (prompted + header)[prompted.rindex(_USER) :]
+        return header, tail.rfind(self.settings.marks.begin) > tail.rfind(self.settings.marks.end)
+
+    def _written_end(self) -> int | None:
+        """The control token that follows an assistant's words, at the end or before the next turn."""
+        user: list[Turn] = [("user", _USER), ("assistant", _ASSISTANT)]
+        whole, _ = self._try(user)
+        if whole is not None and _ASSISTANT in whole:
+            end = self._leading_control(whole[whole.rindex(_ASSISTANT) + len(_ASSISTANT) :])
+            if end is not None:
+                return end
+        further, _ = self._try([*user, ("user", _LAST)])
+        if further is None or _ASSISTANT not in further or _LAST not in further:
+            return None
+        between = further[further.index(_ASSISTANT) + len(_ASSISTANT) : further.index(_LAST)]
+        head = further[: further.index(_USER)]
+        while between and head and between[-1] == head[-1]:  # what begins every user's turn ends no assistant's
+            between, head = between[:-1], head[:-1]
+        return self._leading_control(between)
+
+    def _leading_control(self, text: str) -> int | None:
+        ids = self._tokens(text.lstrip())
+        return ids[0] if ids and self._is_control(ids[0]) else None
+
+    def _note_unread_kwargs(self) -> None:
+        source = self.source if isinstance(self.source, str) else str(self.source)
+        for name in self.settings.kwargs:
+            if name not in source:
+                self.notes.append(f"The chat template does not read {name!r} of chat_template_kwargs.")
+
+    # Rendering.
+
+    def _apply(self, turns: Sequence[Turn], *, prompt: bool) -> str:
+        frozen = datetime.combine(self.settings.today, time())
+        messages: list[Any] = [
+            {"role": role, "content": [{"type": "text", "text": text}] if self.parts else text} for role, text in turns
+        ]
+        # A template's `strftime_now` is a global of its environment, which an argument of the same name hides.
+        arguments: dict[str, Any] = {**self.settings.kwargs, "strftime_now": frozen.strftime}
+        try:
+            with quiet():
+                text: Any = self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=prompt, **arguments
+                )
+        except Exception as error:  # a template is a program: it may raise anything
+            roles = ", ".join(role for role, _ in turns)
+            raise ChatTemplateError(
+                self._fault(f"cannot render a conversation with turns of {roles} ({reason(error)})")
+            ) from error
+        if not isinstance(text, str):
+            raise ChatTemplateError(self._fault("renders no text"))
+        return text
+
+    def _try(self, turns: Sequence[Turn]) -> tuple[str | None, str]:
+        try:
+            return self._apply(turns, prompt=False), ""
+        except ChatTemplateError as error:
+            return None, str(error)
+
+    def _folded(self, turns: Sequence[Turn]) -> list[Turn]:
+        folded: list[Turn] = []
+        waiting: list[str] = []
+        for role, text in turns:
+            if role == "system":
+                waiting.append(text)
+            elif role == "user" and waiting:
+                folded.append((role, "\n\n".join([*waiting, text])))
+                waiting = []
+            else:
+                folded.append((role, text))
+        if waiting:
+            raise ChatTemplateError(self._fault("has no place for a system turn, and no user turn follows to take it"))
+        return folded
+
+    def _check_nothing_lost(self, rendered: str, turns: Sequence[Turn]) -> None:
+        place = 0
+        for number, (role, text) in enumerate(turns, start=1):
+            # Templates of reasoning models leave the thoughts of earlier turns out, as those models were trained.
+            words = (split_thoughts(text, self.settings.marks)[1] if role == "assistant" else text).strip()
+            found = rendered.find(words, place)
+            if found < 0:
+                raise ChatTemplateError(self._fault(f"drops or alters the words of turn {number} ({role})"))
+            place = found + len(words)
+
+    def _tokens(self, text: str) -> list[int]:
+        # The template writes the special tokens itself: added once more, the first one would be doubled.
+        encoded: Any = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def _token(self, token_id: int) -> str:
+        return repr(self.tokenizer.convert_ids_to_tokens(token_id))
+
+    def _fault(self, what: str) -> str:
+        return f"the chat template in {self.settings.origin} {what}; use another template or model"
+
+    def _named_ends(self) -> list[int]:
+        named = [*self.settings.ends, self.tokenizer.eos_token_id]
+        return sorted({e for e in named if isinstance(e, int)})
+
+    def _is_control(self, token_id: int) -> bool:
+        return token_id in self.tokenizer.added_tokens_decoder or token_id in self.tokenizer.all_special_ids
+
+    def _known(self, token_id: int) -> bool:
+        return token_id >= 0 and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
+
+    def _may_end(self, token_id: int) -> bool:
+        return self._known(token_id) and self._is_control(token_id)
+
+
+_settings: WeakKeyDictionary[PreTrainedTokenizerBase, RenderSettings] = WeakKeyDictionary()
+_templates: WeakKeyDictionary[PreTrainedTokenizerBase, ChatTemplate] = WeakKeyDictionary()
+
+
+def set_rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> None:
+    """Say how conversations are to be rendered with a tokenizer; `load_model` does it for the models it loads."""
+    _settings[tokenizer] = settings
+    _templates.pop(tokenizer, None)
+
+
+def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
+    """The chat template of a tokenizer, with the settings of its model; examined once.
+
+    Raises:
+        ChatTemplateError: it has none, or one that cannot render a conversation rightly.
+    """
+    known = _templates.get(tokenizer)
+    if known is None or known.source != tokenizer.chat_template:
+        known = _templates[tokenizer] = ChatTemplate(tokenizer, _settings.get(tokenizer))
+    return known
+
+
+def reads_the_date(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer's chat template may write today's date."""
+    return "strftime_now" in str(tokenizer.chat_template)
 
 
 def encode_chat(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, style: str | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    style: str | None = None,
+    max_new_tokens: int = 0,
 ) -> list[int]:
     """Token ids of a conversation up to the point where the model speaks.
 
@@ -18,18 +444,9 @@ def encode_chat(
         tokenizer: with a chat template.
         messages: the conversation; its last turn is the user's.
         style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
+        max_new_tokens: that the answer may have, which must fit the model's context with the prompt.
 
     Raises:
-        ModelNotFoundError: the tokenizer has no chat template.
+        ChatTemplateError: the tokenizer has no chat template, or the conversation cannot be rendered rightly with it.
     """
-    if tokenizer.chat_template is None:
-        raise ModelNotFoundError(
-            "this model's tokenizer has no chat template: use an instruction-tuned model, or set one on the tokenizer"
-        )
-    turns = [m.model_dump() for m in messages]
-    if style and turns and turns[0]["role"] == "system":
-        turns[0]["content"] += f"\n{style}"
-    elif style:
-        turns.insert(0, {"role": "system", "content": style})
-    encoded: Any = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-    return list(encoded["input_ids"])
+    return template_of(tokenizer).encode(messages, style, max_new_tokens=max_new_tokens)

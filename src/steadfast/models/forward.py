@@ -3,9 +3,12 @@
 When only the top layers carry an adapter, the layers below are the same for every policy of a run: their output,
 once computed by the rollout, serves the training pass, the reference pass and every further epoch. `hidden_TD`
 with `first_layer` starts the model at that layer.
+
+Models that cannot read a packed row (see `agreement`) take each of its sequences as a row of its own.
 """
 
-from collections.abc import Generator
+import inspect
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -14,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from steadfast.errors import UnsupportedModelError
+from steadfast.models.agreement import ModelPath, path_of
+from steadfast.models.masks import attention_masks, narrowed_windows, text_config
 from steadfast.models.packing import Pack, pack
 
 
@@ -21,24 +27,31 @@ def decoder_of(lm: PreTrainedModel) -> Any:
     """The stack of decoder layers inside a causal LM.
 
     Raises:
-        TypeError: the model keeps its layers elsewhere than in `get_decoder().layers`.
+        UnsupportedModelError: the model keeps its layers elsewhere than in `get_decoder().layers`.
     """
     decoder = lm.get_decoder()
     if not isinstance(getattr(decoder, "layers", None), nn.ModuleList):
-        raise TypeError(f"{type(lm).__name__} has no list of decoder layers; adapt all layers and report this model")
+        raise UnsupportedModelError(
+            f"{type(lm).__name__} keeps its decoder layers under another name than `layers`, so no adapter can be put "
+            "on them: it can be sampled from and scored, but not trained"
+        )
     return decoder
 
 
 @contextmanager
 def layers_from(lm: PreTrainedModel, first_layer: int) -> Generator[None]:
-    """Within this context the model consists of its layers from `first_layer` on."""
-    decoder = decoder_of(lm)
-    layers = decoder.layers
+    """Within this context the model consists of its layers from `first_layer` on, each with its own layer type."""
+    decoder, config = decoder_of(lm), text_config(lm)
+    layers, layer_types = decoder.layers, getattr(config, "layer_types", None)
     decoder.layers = nn.ModuleList(list(layers)[first_layer:])
+    if layer_types is not None:
+        config.layer_types = list(layer_types)[first_layer:]
     try:
         yield
     finally:
         decoder.layers = layers
+        if layer_types is not None:
+            config.layer_types = layer_types
 
 
 @contextmanager
@@ -57,44 +70,87 @@ def captured_input(lm: PreTrainedModel, layer: int) -> Generator[list[Tensor]]:
         handle.remove()
 
 
-def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A boolean mask (True: may attend) as the additive 4D mask [1, 1, T, T] every attention backend takes."""
-    zero = torch.zeros((), dtype=dtype, device=mask.device)
-    return torch.where(mask, zero, torch.finfo(dtype).min)[None, None]
-
-
 def completion_logits(
-    lm: PreTrainedModel, packed: Pack, *, hidden_TD: Tensor | None = None, first_layer: int = 0
+    lm: PreTrainedModel,
+    packed: Pack,
+    *,
+    hidden_TD: Tensor | None = None,
+    first_layer: int = 0,
+    path: ModelPath | None = None,
 ) -> Tensor:
-    """Logits [N, V] that predict the group's completion tokens; only these positions reach the vocabulary."""
+    """Logits [N, V] that predict the trained tokens of a pack; only these positions reach the vocabulary.
+
+    Args:
+        lm: the model.
+        packed: the sequences.
+        hidden_TD: what enters layer `first_layer` for the packed row; a model that is not packed passes it over.
+        first_layer: the layer to start at when `hidden_TD` is given.
+        path: None takes the path that `agreement.path_of` has found right for this model.
+
+    Raises:
+        UnsupportedModelError: no path gives this model's own log-probabilities.
+    """
+    if (path or path_of(lm)) == "unpacked":
+        return torch.cat(unpacked_logits(lm, *rows_of(packed)))
     device = lm.device
+    positions_1T = packed.position_ids_T.to(device)[None]
     shared: dict[str, Any] = {
-        "attention_mask": additive_mask(packed.mask_TT.to(device), lm.dtype),
-        "position_ids": packed.position_ids_T.to(device)[None],
-        "logits_to_keep": packed.predictor_N.to(device),
+        "attention_mask": attention_masks(lm, packed.mask_TT.to(device)[None], positions_1T, positions_1T),
+        "position_ids": positions_1T,
         "use_cache": False,
     }
+    keep = packed.predictor_N.to(device)
     if hidden_TD is None:
-        return lm(input_ids=packed.input_ids_T.to(device)[None], **shared).logits[0]
+        return logits_at(lm, keep, input_ids=packed.input_ids_T.to(device)[None], **shared)[0]
     with layers_from(lm, first_layer):
-        return lm(inputs_embeds=hidden_TD[None].to(lm.dtype), **shared).logits[0]
+        return logits_at(lm, keep, inputs_embeds=hidden_TD[None].to(lm.dtype), **shared)[0]
+
+
+def logits_at(lm: PreTrainedModel, keep: Tensor, **arguments: Any) -> Tensor:
+    """Logits [batch, places, V] at the places `keep` of the row; a model that can skips the vocabulary elsewhere."""
+    if "logits_to_keep" in inspect.signature(lm.forward).parameters:
+        return lm(**arguments, logits_to_keep=keep).logits
+    return lm(**arguments).logits[:, keep]
+
+
+def rows_of(packed: Pack) -> tuple[list[Tensor], list[Tensor]]:
+    """The token ids of each sequence of a pack, and the places in them that predict its trained tokens."""
+    rows = [packed.input_ids_T[places] for places in packed.places]
+    # A token's position is its place within its own sequence.
+    return rows, list(packed.position_ids_T[packed.predictor_N].split(packed.lengths))
+
+
+def unpacked_logits(lm: PreTrainedModel, rows: Sequence[Tensor], predictors: Sequence[Tensor]) -> list[Tensor]:
+    """Logits [N, V] at the predicting places of each row, every sequence a row of its own.
+
+    The rows are padded on the right: what comes after a token cannot reach it, neither by attention nor by any state
+    that a layer carries along the row. So the model needs no mask, and takes its own positions.
+    """
+    ids_BT = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    first = min(int(places.min()) for places in predictors)
+    keep = torch.arange(first, max(int(places.max()) for places in predictors) + 1, device=lm.device)
+    logits_BKV = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), use_cache=False)
+    return [logits_BKV[row, (places - first).to(lm.device)] for row, places in enumerate(predictors)]
 
 
 @torch.no_grad()
 def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
-    """Whether this architecture gives the same logits when started from a layer's input.
+    """Whether this model gives the same logits when it is started from a layer's input.
 
-    Models that rescale their embeddings inside the decoder, or mix layer types by index, do not: they take the
-    whole pass instead.
+    Models that rescale their embeddings inside the decoder do not, and neither do those that are not packed: they
+    take the whole pass instead.
     """
     lm.eval()
-    packed = pack([1, 2, 3, 4], [[5, 6, 7], [8, 9]])
-    with captured_input(lm, first_layer) as captured:
-        whole = completion_logits(lm, packed)
-    try:
-        short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first_layer)
-    except Exception:  # an architecture that cannot be cut raises whatever it likes
+    if path_of(lm) == "unpacked":
         return False
+    packed = pack([1, 2, 3, 4, 5, 6], [[5, 6, 7, 8, 9], [8, 9]])
+    with narrowed_windows(lm, 4):
+        try:
+            with captured_input(lm, first_layer) as captured:
+                whole = completion_logits(lm, packed)
+            short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first_layer)
+        except Exception:  # an architecture that cannot be cut raises whatever it likes
+            return False
     return torch.allclose(whole, short, atol=1e-3)
 
 

@@ -1,31 +1,46 @@
-"""Many continuations of one prompt as a single row, so that the prompt is computed once.
+"""Several sequences as a single row, so that what they begin with is computed once.
 
-A group of completions shares its prompt. Laid out as one row `[prompt | c1 | c2 | ...]` with position ids that
-restart after the prompt and a mask that lets each completion see the prompt and itself, the model gives every
-completion exactly the logits it would get alone, while the prompt is computed once instead of once per
-completion and nothing is padded. Any causal LM of transformers that takes a 4D attention mask can read it.
+A group of completions shares its prompt; the turns of several conversations share the turns before they part. Laid
+out as one row in which every shared beginning stands once, with position ids that go on from it and a mask that lets
+each token see its own sequence only, the model gives every token exactly the logits it would get alone, and nothing
+is padded. The simple case is a star, one prompt with its completions: `[prompt | c1 | c2 | ...]`. Any causal LM of
+transformers that takes a 4D attention mask and position ids can read such a row.
 
-Array suffixes: P prompt tokens, T tokens of the packed row, N completion tokens of the group, V vocabulary.
+Array suffixes: T tokens of the packed row, S tokens of one sequence, N trained tokens of all sequences.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Pack:
-    """One prompt with its completions, ready for one forward pass.
+class Span:
+    """Tokens of one role in a sequence: a prompt, a completion, the result of a tool.
 
     Attributes:
-        input_ids_T: the packed row; a completion's last token predicts nothing and is left out.
-        position_ids_T: positions within prompt + completion.
-        mask_TT: True where row's token may attend to column's token.
-        predictor_N: for each completion token, the place in the row whose logits predict it.
-        target_N: the completion tokens, completion after completion.
-        lengths: tokens in each completion.
+        token_ids: the tokens.
+        trained: whether the log-probabilities of these tokens are wanted.
+    """
+
+    token_ids: Sequence[int]
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Sequences ready for one forward pass.
+
+    Attributes:
+        input_ids_T: the packed row. What follows the last token that predicts something is left out.
+        position_ids_T: the position of each token within its own sequence.
+        mask_TT: True where the row's token may attend to the column's token, before any window of the model's.
+        predictor_N: for each trained token, the place in the row whose logits predict it.
+        target_N: the trained tokens, sequence after sequence.
+        lengths: the number of trained tokens in each sequence.
+        places: for each sequence, the places [S] in the row of its tokens in order.
     """
 
     input_ids_T: Tensor
@@ -34,6 +49,7 @@ class Pack:
     predictor_N: Tensor
     target_N: Tensor
     lengths: tuple[int, ...]
+    places: tuple[Tensor, ...]
 
 
 def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
@@ -42,29 +58,94 @@ def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
     Raises:
         ValueError: the prompt or a completion is empty.
     """
-    if not prompt or not completions or any(not c for c in completions):
+    return pack_sequences([[Span(prompt, trained=False), Span(c, trained=True)] for c in completions])
+
+
+def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
+    """Lay sequences out as one row: a prefix tree of their leading spans.
+
+    Spans before a sequence's first trained one are shared with the sequences that begin with equal spans.
+
+    Args:
+        sequences: each is spans in order; the first span is not trained, and at least one is.
+
+    Raises:
+        ValueError: there is no sequence, a span is empty, or a sequence begins with a trained span or has none.
+    """
+    if not sequences or any(not spans or any(not s.token_ids for s in spans) for spans in sequences):
         raise ValueError("packing needs a prompt and completions of at least one token each")
-    prompt_length = len(prompt)
-    ids = list(prompt)
-    positions = list(range(prompt_length))
-    segment = [0] * prompt_length  # 0 is the prompt; completion k is k + 1
-    predictors: list[int] = []
-    for k, completion in enumerate(completions):
-        start = len(ids)
-        ids.extend(completion[:-1])
-        positions.extend(range(prompt_length, prompt_length + len(completion) - 1))
-        segment.extend([k + 1] * (len(completion) - 1))
-        predictors.append(prompt_length - 1)
-        predictors.extend(range(start, start + len(completion) - 1))
-    segment_T = torch.tensor(segment)
-    row, column = segment_T[:, None], segment_T[None, :]
-    order = torch.arange(len(ids))
-    mask_TT = ((row == column) | (column == 0)) & (order[:, None] >= order[None, :])
+    if any(spans[0].trained or not any(s.trained for s in spans) for spans in sequences):
+        raise ValueError("a packed sequence begins with a span that is not trained and holds one that is")
+    tree = _Tree()
+    places: list[Tensor] = []
+    predictors: list[Tensor] = []
+    targets: list[int] = []
+    lengths: list[int] = []
+    for spans in sequences:
+        tokens = [token for span in spans for token in span.token_ids]
+        trained = [i for i, t in enumerate(t for s in spans for t in [s.trained] * len(s.token_ids)) if t]
+        shared = next(i for i, span in enumerate(spans) if span.trained)
+        node = tree.root
+        for span in spans[:shared]:
+            node = tree.shared_child(node, span.token_ids)
+        beginning = sum(len(span.token_ids) for span in spans[:shared])
+        # The last trained token predicts nothing that is wanted, and neither does what comes after it.
+        node = tree.child(node, tokens[beginning : trained[-1]])
+        places.append(torch.tensor(node.places))
+        predictors.append(places[-1][torch.tensor(trained) - 1])
+        targets.extend(tokens[i] for i in trained)
+        lengths.append(len(trained))
     return Pack(
-        input_ids_T=torch.tensor(ids),
-        position_ids_T=torch.tensor(positions),
-        mask_TT=mask_TT,
-        predictor_N=torch.tensor(predictors),
-        target_N=torch.tensor([token for c in completions for token in c]),
-        lengths=tuple(len(c) for c in completions),
+        input_ids_T=torch.tensor(tree.token_ids),
+        position_ids_T=torch.tensor(tree.positions),
+        mask_TT=tree.mask(),
+        predictor_N=torch.cat(predictors),
+        target_N=torch.tensor(targets),
+        lengths=tuple(lengths),
+        places=tuple(places),
     )
+
+
+@dataclass
+class _Node:
+    """A span in the tree; `places` are those of all tokens from the root to its end."""
+
+    index: int
+    places: list[int]
+    children: dict[tuple[int, ...], "_Node"] = field(default_factory=dict[tuple[int, ...], "_Node"])
+
+
+class _Tree:
+    """The row as it is laid out, with the node that each token belongs to."""
+
+    def __init__(self) -> None:
+        self.root = _Node(0, [])
+        self.token_ids: list[int] = []
+        self.positions: list[int] = []
+        self.node_of_token: list[int] = []
+        self.ancestors: list[list[int]] = [[0]]  # of each node, itself included
+
+    def shared_child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
+        """The child with these tokens, laid out if it is not there yet."""
+        key = tuple(token_ids)
+        if key not in parent.children:
+            parent.children[key] = self.child(parent, token_ids)
+        return parent.children[key]
+
+    def child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
+        """A child of its own with these tokens."""
+        index, start, position = len(self.ancestors), len(self.token_ids), len(parent.places)
+        self.token_ids.extend(token_ids)
+        self.positions.extend(range(position, position + len(token_ids)))
+        self.node_of_token.extend([index] * len(token_ids))
+        self.ancestors.append([*self.ancestors[parent.index], index])
+        return _Node(index, [*parent.places, *range(start, start + len(token_ids))])
+
+    def mask(self) -> Tensor:
+        """[T, T]: a token sees its ancestors and, in its own node, itself and what stands before it."""
+        count = len(self.ancestors)
+        related = torch.zeros(count, count, dtype=torch.bool)
+        for node, ancestors in enumerate(self.ancestors):
+            related[node, ancestors] = True
+        node_T, order = torch.tensor(self.node_of_token), torch.arange(len(self.token_ids))
+        return related[node_T[:, None], node_T[None, :]] & (order[:, None] >= order[None, :])

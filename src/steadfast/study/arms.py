@@ -1,99 +1,127 @@
-"""The arms of the experiment: what fills the slice, and what rewards it (the table of arXiv:2606.24014)."""
+"""Arms: what fills the slice of an arm's training data, and what rewards it. Those that ship, and a recipe's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
-from steadfast.tasks.scenario import Scenario
-from steadfast.tasks.traits import domains
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from steadfast.strict_files import read_yaml
+from steadfast.tasks.rubric import Criterion, Text
+from steadfast.tasks.task import Task
 
 PRE_RL, BASELINE = "pre-RL", "baseline"
 """The checkpoints that arms are compared with."""
 
-Scope = Literal["all", "outside health", "on health"]
+SCENARIOS, STANDARD = "scenarios", "standard"
+"""The names, in an arm's `suites`, of the recipe's scenarios and of the standard verifiable tasks."""
 
 
-@dataclass(frozen=True)
-class Arm:
+class Scope(BaseModel):
+    """The evals that an arm's question is about.
+
+    Attributes:
+        words: What they are in a sentence, as in "12 evals outside health"; empty for all of them.
+        domains: The domains kept; empty for all.
+        without_domains: The domains left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: str = ""
+    domains: tuple[str, ...] = ()
+    without_domains: tuple[str, ...] = ()
+
+    def rest(self) -> "Scope | None":
+        """The evals left out; None if there are none."""
+        if self.without_domains:
+            return Scope(words=_turned(self.words), domains=self.without_domains)
+        return Scope(words=_turned(self.words), without_domains=self.domains) if self.domains else None
+
+
+def _turned(words: str) -> str:
+    """The words for the other side of a scope."""
+    if words.startswith("outside "):
+        return f"on {words.removeprefix('outside ')}"
+    return f"outside {words.removeprefix('on ')}" if words.startswith("on ") else f"not {words}"
+
+
+class Arm(BaseModel):
     """One arm.
 
     Attributes:
-        name: in recipes, files and reports.
-        slice: "standard" tasks, or "trait" conversations.
-        reward: on the slice: each scenario's own "rubric", generic "helpfulness", or the task's check ("standard").
-        domains: the slice's domains; None for all.
-        role: what it is in the experiment, in a few words.
-        question: what it answers.
-        scope: the evals its question is about.
+        name: Its name in recipes, files and reports.
+        suites: What its slice is drawn from: "scenarios" (the recipe's training scenarios), "standard" (verifiable
+            tasks), or suites by name, file or "module:function", of which the tasks marked as held out are left out.
+        traits: Only tasks of these traits; empty for all.
+        without_traits: No tasks of these traits.
+        domains: Only tasks of these domains; empty for all.
+        without_domains: No tasks of these domains.
+        grader: What rewards the slice: each task's "own" grader, generic "helpfulness", or the path of a YAML file
+            with a rubric, a list of criteria, that replaces the tasks' own.
+        share: The slice's share of the arm's prompts; None takes the recipe's.
+        pool: The name under which the slice's rewards are logged.
+        role: What the arm is in the experiment, in a few words.
+        question: What it answers.
+        scope: The evals that its question is about.
     """
 
-    name: str
-    slice: Literal["standard", "trait"]
-    reward: Literal["standard", "rubric", "helpfulness"]
-    domains: frozenset[str] | None
-    role: str
-    question: str
-    scope: Scope = "all"
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def scenarios(self, training: Sequence[Scenario]) -> list[Scenario]:
-        """The scenarios of its slice."""
-        if self.slice == "standard":
-            return []
-        return [s for s in training if self.domains is None or s.domain in self.domains]
+    name: Text
+    suites: tuple[str, ...] = Field(default=(SCENARIOS,), min_length=1)
+    traits: tuple[str, ...] = ()
+    without_traits: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    without_domains: tuple[str, ...] = ()
+    grader: str = "own"
+    share: float | None = Field(default=None, gt=0, le=1)
+    pool: Text = "trait"
+    role: str = "an arm of this recipe's own"
+    question: str = "What does training on this arm's slice change, and what does it cost?"
+    scope: Scope = Scope()
+
+    def chosen(self, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks that its filters by trait and domain leave."""
+        return [
+            t
+            for t in tasks
+            if (not self.traits or t.trait in self.traits)
+            and t.trait not in self.without_traits
+            and (not self.domains or t.domain in self.domains)
+            and t.domain not in self.without_domains
+        ]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is the compute-matched baseline."""
+        return self.name == BASELINE
 
 
-def _all_but(*left_out: str) -> frozenset[str]:
-    return frozenset(d.id for d in domains()) - frozenset(left_out)
+@cache
+def shipped_arms() -> dict[str, Arm]:
+    """The arms that ship, by name."""
+    path = Path(str(files("steadfast.study") / "arms.yaml"))
+    return {a.name: a for a in TypeAdapter(tuple[Arm, ...]).validate_python(read_yaml(path))}
 
 
-ARMS = {
-    arm.name: arm
-    for arm in (
-        Arm(
-            BASELINE,
-            "standard",
-            "standard",
-            None,
-            "compute-matched control: same prompts, same compute",
-            "What does reinforcement learning on standard tasks alone change? (The recipe has no treatment arm.)",
-        ),
-        Arm(
-            "trait",
-            "trait",
-            "rubric",
-            None,
-            "the intervention",
-            "If a model is rewarded for beneficial traits, what else changes, and what does it cost?",
-        ),
-        Arm(
-            "health-only",
-            "trait",
-            "rubric",
-            frozenset({"health"}),
-            "does one domain carry over to the others?",
-            "If a model is rewarded for beneficial traits in health conversations alone, "
-            "do evals outside health improve too, and what does it cost?",
-            "outside health",
-        ),
-        Arm(
-            "no-health-no-science",
-            "trait",
-            "rubric",
-            _all_but("health", "science"),
-            "do health evals rise without health data?",
-            "If a model is rewarded for beneficial traits everywhere but in health and science, "
-            "do health evals improve?",
-            "on health",
-        ),
-        Arm(
-            "helpfulness",
-            "trait",
-            "helpfulness",
-            None,
-            "is it the reward or the data?",
-            "Is it the reward or the data: do the trait conversations move the evals "
-            "when they are rewarded for generic helpfulness?",
-        ),
-    )
-}
-"""By name; reports show the treatments in this order."""
+def rubric_of(grader: str, base: Path | None = None) -> tuple[Criterion, ...] | None:
+    """The rubric that replaces the tasks' own; None for "own".
+
+    Args:
+        grader: An arm's grader.
+        base: The folder that a relative path is looked for in, before the working directory.
+
+    Raises:
+        DataError: the file cannot be read.
+        ValidationError: it holds something else than a list of criteria.
+    """
+    if grader == "own":
+        return None
+    if grader == "helpfulness":
+        path = Path(str(files("steadfast.study") / "helpfulness.yaml"))
+    else:
+        path = Path(grader).expanduser()
+        path = base / path if base is not None and (base / path).is_file() else path
+    return TypeAdapter(tuple[Criterion, ...]).validate_python(read_yaml(path))

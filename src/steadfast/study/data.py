@@ -1,29 +1,35 @@
-"""Everything a run is trained and measured on, checked before any long work begins."""
+"""Everything that a run is trained and measured on, checked before any long work begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from random import Random
-from typing import TypeVar
 
-import yaml
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 
 from steadfast.errors import DataError, RecipeError
-from steadfast.evals.run import Measurement
-from steadfast.graders.grade import Judge
-from steadfast.study.arms import ARMS, Arm
+from steadfast.evals.measure import Part
+from steadfast.graders import Judge, refuse_ungradable
+from steadfast.study.arms import SCENARIOS, STANDARD, Arm, rubric_of
 from steadfast.study.recipe import Recipe
-from steadfast.tasks import Scenario, built_in_gold, built_in_scenarios, load_scenarios, prove_disjoint
-from steadfast.tasks.battery import Eval, EvalItem, battery, select
-from steadfast.tasks.programs import TaskItem, held_out_items, standard_items
-from steadfast.tasks.scenario import Criterion
-from steadfast.training.mixture import build_mixture
-from steadfast.training.prompts import TrainingPrompt
-from steadfast.training.rewards import RubricReward, VerifiableReward
-
-Item = TypeVar("Item", EvalItem, Scenario)
+from steadfast.tasks import (
+    Suite,
+    Task,
+    Taxonomy,
+    battery,
+    built_in_gold,
+    built_in_scenarios,
+    catalogue,
+    find_suite,
+    load_gold,
+    load_tasks,
+    prove_disjoint,
+    with_gold,
+)
+from steadfast.tasks.jsonl import faults
+from steadfast.tasks.programs import check_of, held_out_tasks, standard_tasks
+from steadfast.tasks.suite import capability_suites, trait_suites
+from steadfast.training.mixture import ScheduledTask, build_mixture
 
 
 @dataclass(frozen=True)
@@ -31,54 +37,150 @@ class StudyData:
     """A recipe's data.
 
     Attributes:
-        recipe: it belongs to.
-        scenarios: all of them, train and held out.
-        standard: the standard pool.
+        recipe: The recipe that it belongs to.
+        taxonomy: The traits and domains that its tasks may name.
+        scenarios: All of its scenarios, train and held out, with the gold answers of those that have some.
+        standard: The standard pool.
+        suites: The suites of the user's own, by the name under which the recipe gives them.
     """
 
     recipe: Recipe
-    scenarios: list[Scenario]
-    standard: list[TaskItem]
+    taxonomy: Taxonomy
+    scenarios: list[Task]
+    standard: list[Task]
+    suites: dict[str, Suite] = field(default_factory=dict[str, Suite])
 
     @classmethod
     def load(cls, recipe: Recipe) -> "StudyData":
         """Read and check.
 
         Raises:
-            DataError: bad scenarios, or a slice without any.
+            DataError: faulty files, or no scenario that is held out.
         """
-        path = recipe.data.scenarios
-        scenarios = built_in_scenarios() if path is None else load_scenarios(path)
-        data = cls(recipe, scenarios, standard_items(recipe.data.standard_prompts, recipe.seed))
-        if not data.held_out:
-            raise DataError(
-                [
-                    "no scenario is held out, so nothing could measure the trait on unseen ground: "
-                    'mark some with "split": "held_out"'
-                ]
-            )
+        taxonomy = Taxonomy.load(recipe.traits, recipe.domains)
+        path, gold = recipe.data.scenarios, recipe.data.gold
+        scenarios = built_in_scenarios() if path is None else load_tasks(path, taxonomy)
+        source = "the corpus that ships" if path is None else str(path)
+        pairs = built_in_gold() if path is None else {}
+        if gold is not None:
+            pairs = {**pairs, **load_gold(gold, scenarios, source)}
+        data = cls(
+            recipe,
+            taxonomy,
+            with_gold(scenarios, pairs),
+            standard_tasks(recipe.data.standard_prompts, recipe.seed),
+            {name: find_suite(name, taxonomy) for name in recipe.suites},
+        )
+        data._check_names()
         return data
 
+    def _check_names(self) -> None:
+        names = [i.name for i in catalogue()] + [s.name for s in self.suites.values()]
+        problems = [f"suites: two suites are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
+        chat = [self.recipe.evaluation.chat_eval] if self.recipe.evaluation.chat_eval else []
+        unknown = [n for n in [*(self.recipe.evaluation.evals or ()), *chat] if n not in names]
+        problems += [f"evaluation: unknown eval {n!r}; `steadfast evals` lists those that ship" for n in unknown]
+        for arm in self.recipe.arms:
+            problems += [f"arm {arm.name!r}: unknown trait {t!r}" for t in _unknown(arm, self.taxonomy, "traits")]
+            problems += [f"arm {arm.name!r}: unknown domain {d!r}" for d in _unknown(arm, self.taxonomy, "domains")]
+        if not self.held_out and self.recipe.evaluation.trait_items != 0:
+            problems.append(
+                'no scenario is held out, so nothing could measure the trait on unseen ground: mark some with "split": '
+                '"held_out", or set evaluation.trait_items to 0'
+            )
+        if problems:
+            raise DataError(problems)
+
     @cached_property
-    def training(self) -> list[Scenario]:
-        """Scenarios that may be trained on."""
+    def training(self) -> list[Task]:
+        """The scenarios that may be trained on."""
         return [s for s in self.scenarios if s.split == "train"]
 
     @cached_property
-    def held_out(self) -> list[Scenario]:
-        """Scenarios that only measure."""
+    def held_out(self) -> list[Task]:
+        """The scenarios that only measure."""
         return [s for s in self.scenarios if s.split == "held_out"]
 
     @cached_property
-    def evals(self) -> list[Eval]:
-        """The chosen part of the battery, the chat eval apart."""
-        chat = self.recipe.evaluation.chat_eval
-        return [e for e in select(self.recipe.evaluation.evals) if e.name != chat]
+    def evals(self) -> list[Suite]:
+        """The chosen evals, the one of everyday requests apart."""
+        own = {s.name: s for s in self.suites.values() if s.kind == "eval"}
+        names = self.recipe.evaluation.evals
+        if names is None:
+            trained = {n for arm in self.recipe.arms for n in arm.suites}
+            kept = [s for name, s in self.suites.items() if s.kind == "eval" and name not in trained]
+            chosen = [*battery(), *kept]
+        else:
+            chosen = [own[n] if n in own else find_suite(n, self.taxonomy) for n in names]
+        return [s for s in chosen if s.name != self.recipe.evaluation.chat_eval]
 
     @cached_property
-    def capability(self) -> dict[str, list[TaskItem]]:
-        """Held-out standard items by task, none of whose texts is trained on."""
-        return held_out_items(self.recipe.evaluation.capability_items, self.recipe.seed, self.standard)
+    def chat(self) -> Suite | None:
+        """The everyday requests."""
+        name = self.recipe.evaluation.chat_eval
+        if name is None:
+            return None
+        suite = next((s for s in self.suites.values() if s.name == name), None) or find_suite(name, self.taxonomy)
+        return replace(suite, name=f"chat-{suite.name}", kind="chat")
+
+    @cached_property
+    def capability(self) -> dict[str, list[Task]]:
+        """Held-out standard tasks by kind, none of whose texts is trained on."""
+        return held_out_tasks(self.recipe.evaluation.capability_items, self.recipe.seed, self.standard)
+
+    @cached_property
+    def slices(self) -> dict[str, list[Task]]:
+        """The tasks of each arm's slice, by the arm's name.
+
+        Raises:
+            DataError: a suite or a rubric that an arm names is faulty.
+            RecipeError: an arm's slice is empty, or holds tasks that no rollout can be graded of.
+        """
+        return {arm.name: self._slice(arm) for arm in self.recipe.arms}
+
+    def _slice(self, arm: Arm) -> list[Task]:
+        # The baseline fills its slice from one half of the standard pool, every arm's shared part from the other.
+        half = len(self.standard) // 2
+        tasks: list[Task] = []
+        for name in arm.suites:
+            if name == SCENARIOS:
+                tasks += self.training
+            elif name == STANDARD:
+                tasks += self.standard[half:]
+            else:
+                suite = self.suites.get(name) or find_suite(name, self.taxonomy)
+                tasks += [t for t in suite.tasks if t.split != "held_out"]
+        chosen = arm.chosen(tasks)
+        if not chosen:
+            raise RecipeError(
+                f"arm {arm.name!r}: no training task of its suites lies in its traits and domains; add some, or take "
+                "the arm out"
+            )
+        try:
+            rubric = rubric_of(arm.grader)
+        except ValidationError as error:
+            raise DataError([f"{arm.grader}: {fault}" for fault in faults(error)]) from error
+        chosen = [t.with_rubric(rubric) for t in chosen] if rubric else chosen
+        if compared := [t.id for t in chosen if t.grader.kind == "preference"]:
+            raise RecipeError(
+                f"arm {arm.name!r}: {len(compared)} of its tasks ({', '.join(compared[:3])}) compare references, so no "
+                "rollout of them can be rewarded; give them a grader"
+            )
+        return chosen
+
+    def check_graders(self, training: Judge, evaluation: Judge) -> None:
+        """See, before any work begins, that every task can be graded by the judge that will be asked.
+
+        Raises:
+            DataError: naming each that cannot.
+        """
+        slices = {id(t): t for tasks in self.slices.values() for t in tasks}
+        refuse_ungradable(training, [t for t in slices.values() if t.grader.kind == "rubric"])
+        answered = [t for part in self.parts() for t in part.answered]
+        refuse_ungradable(evaluation, [t for t in answered if t.grader.kind == "rubric"])
+        for task in (*slices.values(), *answered):
+            if task.grader.kind == "program":
+                check_of(task.grader.program)
 
     def prove_pools_disjoint(self) -> dict[str, int]:
         """Compare every text that trains with every text that measures; returns the pairs compared.
@@ -89,91 +191,65 @@ class StudyData:
         Raises:
             DataError: naming every pair that overlaps.
         """
+        own = [t for name, suite in self.suites.items() if self._trains(name) for t in suite.tasks]
+        measuring = [*battery(), *(s for name, s in self.suites.items() if not self._trains(name))]
         compared = prove_disjoint(
             {
-                "training scenario": {s.id: s.text for s in self.training},
-                "held-out scenario": {s.id: s.text for s in self.held_out},
-                "eval item": {i.id: "\n".join(m.content for m in i.messages) for e in battery() for i in e.items()},
+                "training scenario": {t.id: t.text for t in (*self.training, *own) if t.split != "held_out"},
+                "held-out scenario": {t.id: t.text for t in (*self.held_out, *own) if t.split == "held_out"},
+                "eval item": {t.id: t.text for suite in measuring for t in suite.tasks},
             }
         )
-        trained = {item.messages for item in self.standard}
-        measured = [item for items in self.capability.values() for item in items]
-        shared = [item.id for item in measured if item.messages in trained]
+        trained = {task.messages for task in self.standard}
+        measured = [task for tasks in self.capability.values() for task in tasks]
+        shared = [task.id for task in measured if task.messages in trained]
         if shared:
             raise DataError([f"capability item {i!r} is also trained on" for i in shared])
         compared["standard x capability (equality)"] = len(trained) * len(measured)
         return compared
 
-    def check_slices(self) -> None:
-        """See that every arm has something to train on.
+    def _trains(self, suite: str) -> bool:
+        return any(suite in arm.suites for arm in self.recipe.arms)
 
-        Raises:
-            RecipeError: an arm's slice is empty.
-        """
-        for name in self.recipe.arms:
-            arm = ARMS[name]
-            if arm.slice == "trait" and not arm.scenarios(self.training):
-                raise RecipeError(
-                    f"arm {name!r}: no training scenario lies in its domains; add some, or take the arm out"
-                )
-
-    def schedule(self, arm: Arm, judge: Judge) -> list[list[TrainingPrompt]]:
-        """The prompts of each step of an arm."""
-        items = {item.id: item for item in self.standard}
-        verifiable = VerifiableReward(items)
-        standard = [TrainingPrompt(i.id, "standard", i.messages, verifiable) for i in self.standard]
-        # The baseline fills its slice from one half of the standard pool, every arm's shared part from the other.
-        half = len(standard) // 2
+    def schedule(self, arm: Arm) -> list[list[ScheduledTask]]:
+        """The tasks of each step of an arm."""
         training = self.recipe.training
-        own = standard[half:] if arm.slice == "standard" else self._slice(arm, judge)
         return build_mixture(
-            own,
-            standard[:half],
+            [ScheduledTask(t, arm.pool) for t in self.slices[arm.name]],
+            [ScheduledTask(t, STANDARD) for t in self.standard[: len(self.standard) // 2]],
             steps=training.steps,
             prompts_per_step=training.prompts_per_step,
-            share=self.recipe.share,
+            share=self.recipe.share if arm.share is None else arm.share,
             seed=self.recipe.seed,
         )
 
-    def _slice(self, arm: Arm, judge: Judge) -> list[TrainingPrompt]:
-        chosen = arm.scenarios(self.training)
-        pool = "helpfulness" if arm.reward == "helpfulness" else "trait"
-        if arm.reward == "helpfulness":
-            rubric = helpfulness_rubric()
-            chosen = [s.model_copy(update={"rubric": rubric}) for s in chosen]
-        reward = RubricReward(judge, {s.id: s for s in chosen})
-        return [TrainingPrompt(s.id, pool, s.messages, reward) for s in chosen]
-
-    def measurement(self, judge: Judge, training_judge: Judge) -> Measurement:
+    def parts(self) -> list[Part]:
         """What every checkpoint is measured on."""
         chosen = self.recipe.evaluation
-        by_name = {e.name: e for e in battery()}
-        evals = {e.name: (e, e.items()) for e in self.evals}
-        chat = by_name[chosen.chat_eval] if chosen.chat_eval else None
+        found: list[Part] = []
+        for suite in self.evals:
+            compared = suite.paired if chosen.choice else ()
+            answered = self._sample(suite.answered, chosen.generation_items)
+            if not compared and not answered:  # a suite without references says nothing unless it is answered
+                answered = suite.answered
+            if compared or answered:
+                found.append(Part(suite, compared, tuple(answered)))
+        if self.chat is not None:
+            found.append(Part(self.chat, (), self.chat.answered))
         held_out = self._sample(self.held_out, chosen.trait_items)
-        return Measurement(
-            evals=evals,
-            choice=chosen.choice,
-            generated={n: self._sample(i, chosen.generation_items) for n, (_, i) in evals.items()},
-            chat=(chat, chat.items()) if chat else None,
-            scenarios=held_out,
-            gold=built_in_gold(),
-            capability=self.capability,
-            judge=judge,
-            style=self.recipe.training.style,
-            max_new_tokens=chosen.max_new_tokens,
-            training_judge=training_judge,
-        )
+        for suite in trait_suites(held_out):
+            found.append(Part(suite, suite.paired if chosen.choice else (), suite.answered))
+        found += [Part(suite, (), suite.tasks) for suite in capability_suites(self.capability)]
+        return found
 
-    def _sample(self, items: Sequence[Item], count: int | None) -> list[Item]:
-        """`count` items drawn by the run's seed, in their own order; all of them for None."""
-        if count is None or count >= len(items):
-            return list(items)
-        kept = sorted(Random(f"{self.recipe.seed}/sample").sample(range(len(items)), count))
-        return [items[i] for i in kept]
+    def _sample(self, tasks: Sequence[Task], count: int | None) -> list[Task]:
+        """`count` tasks drawn by the run's seed, in their own order; all of them for None."""
+        if count is None or count >= len(tasks):
+            return list(tasks)
+        kept = sorted(Random(f"{self.recipe.seed}/sample").sample(range(len(tasks)), count))
+        return [tasks[i] for i in kept]
 
 
-def helpfulness_rubric() -> tuple[Criterion, ...]:
-    """The generic rubric of the helpfulness arm."""
-    text = (files("steadfast.study") / "helpfulness.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(tuple[Criterion, ...]).validate_python(yaml.safe_load(text))
+def _unknown(arm: Arm, taxonomy: Taxonomy, kind: str) -> list[str]:
+    known = taxonomy.trait_ids if kind == "traits" else taxonomy.domain_ids
+    return [v for v in (*getattr(arm, kind), *getattr(arm, f"without_{kind}")) if v not in known]

@@ -1,108 +1,129 @@
 """A recipe: everything that decides a run, as one checked YAML file."""
 
 import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from steadfast.errors import RecipeError
-from steadfast.graders import Limits, is_model, model_of
-from steadfast.models.pretrained import DEFAULT_MODEL
-from steadfast.study.arms import ARMS
-from steadfast.tasks.battery import battery
-from steadfast.tasks.loading import faults
+from steadfast.errors import DataError, RecipeError
+from steadfast.graders import JudgeConfig, JudgeField, Limits
+from steadfast.models.default_model import DEFAULT_MODEL
+from steadfast.strict_files import read_yaml
+from steadfast.study.arms import BASELINE, SCENARIOS, STANDARD, Arm, shipped_arms
+from steadfast.tasks.jsonl import faults
+from steadfast.tasks.suite import catalogue
 from steadfast.training.config import TrainingConfig
 
-# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
-_YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-
 _FOLDER_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
+_MOST = 1_000_000
+"""Upper bound of counts, far beyond any run: a slip of the keyboard is an error and not a year's work."""
 
 
 class ModelConfig(BaseModel):
     """The model to train.
 
     Attributes:
-        name: a folder, or a name on the Hugging Face Hub.
-        dtype: of its weights.
+        name: A folder, or a name on the Hugging Face Hub.
+        dtype: The type of its weights.
+        device: Where it is put, a name of torch's; None takes a GPU if there is one.
+        revision: A branch, tag or commit of the hub.
+        chat_template_kwargs: What its chat template is given, such as `enable_thinking: false`.
+        trust_remote_code: Whether code that comes with the model may be run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = DEFAULT_MODEL
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str | None = None
+    revision: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    trust_remote_code: bool = False
 
 
 class DataConfig(BaseModel):
     """What it is trained on.
 
     Attributes:
-        scenarios: a JSONL file of the user's; None for the corpus that ships.
-        standard_prompts: distinct draws in the standard pool.
+        scenarios: A file of the user's scenarios; None for the corpus that ships.
+        gold: A file of gold answers to the held-out ones, for likelihood scoring without a judge; None for those that
+            ship, where the scenarios do.
+        standard_prompts: The number of distinct draws in the standard pool.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scenarios: Path | None = None
-    standard_prompts: int = Field(default=2000, ge=2)
+    gold: Path | None = None
+    standard_prompts: int = Field(default=2000, ge=2, le=_MOST)
 
 
 class EvaluationConfig(BaseModel):
     """What every checkpoint is measured on.
 
     Attributes:
-        evals: names from `steadfast evals`; None for the whole battery.
-        choice: score replies by likelihood.
-        generation_items: items of each eval that the model also answers freely, graded and checked for refusals.
-        chat_eval: harmless everyday requests, answered in full, for over-refusal; None to leave it out.
-        trait_items: held-out scenarios answered freely; None for all.
-        capability_items: held-out items of each standard task.
-        max_new_tokens: limit of free answers.
-        judge: grades free answers; another than the one that trains.
-        judge_limits: what one session may spend on it, for a "provider/model"; no part of the run's protocol.
+        evals: Names from `steadfast evals`, or of the recipe's `suites`; None for the whole battery and all of those.
+        public: Names of public benchmarks that are run through `inspect_evals` as well.
+        public_limit: The number of samples of each public benchmark at most; None for all.
+        choice: Whether to compare references by likelihood.
+        generation_items: How many tasks of each eval the model also answers freely, to be graded and checked for
+            refusals. A suite without references is answered whole.
+        chat_eval: Harmless everyday requests, answered in full, for over-refusal; None leaves them out.
+        trait_items: How many held-out scenarios are answered freely; None for all.
+        capability_items: How many held-out tasks of each standard kind.
+        max_new_tokens: The limit of free answers.
+        judge: Grades free answers; another judge than the one that trains.
+        judge_limits: What one session may spend on it, for a language model; no part of the run's protocol.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     evals: tuple[str, ...] | None = None
+    public: tuple[str, ...] = ()
+    public_limit: int | None = Field(default=None, ge=1, le=_MOST)
     choice: bool = True
-    generation_items: int = Field(default=0, ge=0)
+    generation_items: int = Field(default=0, ge=0, le=_MOST)
     chat_eval: str | None = "everyday-requests"
-    trait_items: int | None = Field(default=None, ge=0)
-    capability_items: int = Field(default=16, ge=0)
-    max_new_tokens: int = Field(default=128, ge=2)
-    judge: str = "embedded-plain"
+    trait_items: int | None = Field(default=None, ge=0, le=_MOST)
+    capability_items: int = Field(default=16, ge=0, le=_MOST)
+    max_new_tokens: int = Field(default=128, ge=2, le=_MOST)
+    judge: JudgeField = JudgeConfig.parse("embedded-plain")
     judge_limits: Limits | None = None
 
-    @field_validator("evals", "chat_eval")
+    @field_validator("public")
     @classmethod
-    def _known(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
-        known = {e.name for e in battery()}
-        names = [] if value is None else [value] if isinstance(value, str) else value
-        unknown = [n for n in names if n not in known]
-        if unknown:
-            raise ValueError(f"unknown eval {', '.join(unknown)}; `steadfast evals` lists them")
-        return value
+    def _known_benchmarks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        from steadfast.evals.public import public_evals
+
+        known = {e.name for e in public_evals()}
+        if unknown := [n for n in names if n not in known]:
+            raise ValueError(f"unknown benchmark {', '.join(unknown)}; `steadfast evals --source public` lists them")
+        return names
 
 
 class Recipe(BaseModel):
     """A run.
 
     Attributes:
-        name: of the run, and of its folder in runs/.
-        about: a sentence for the report.
-        seed: of everything random.
-        arms: to train, in order; the pre-RL model is always measured, and "baseline" is what arms are compared with.
-        share: of the arm's slice in its prompts; the paper's is 0.05.
-        judge: that rewards the trait slice.
-        judge_limits: what one session may spend on it, for a "provider/model"; no part of the run's protocol.
-        model: to train.
-        data: to train on.
-        training: how.
-        evaluation: of every checkpoint.
+        name: The name of the run, and of its folder in runs/.
+        about: A sentence for the report.
+        seed: Seeds everything random.
+        arms: The arms to train, in order: names of those that ship, or arms of the recipe's own as mappings. The
+            pre-RL model is always measured, and "baseline" is what arms are compared with.
+        share: The share of an arm's prompts that come from its slice; the paper's is 0.05.
+        traits: A file or folder of traits of the user's own, added to those that ship; see `Taxonomy.load`.
+        domains: The same for domains.
+        suites: Suites of the user's own, by file or "module:function": evals that every checkpoint is measured on, and
+            what arms may be trained on.
+        judge: The judge that rewards the trait slice: a short name, or a mapping with a `kind`.
+        judge_limits: What one session may spend on it, for a language model; no part of the run's protocol.
+        model: The model to train.
+        data: What it is trained on.
+        training: How it is trained.
+        evaluation: How every checkpoint is measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -110,9 +131,12 @@ class Recipe(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     about: str = ""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    arms: tuple[str, ...] = ("baseline", "trait")
+    arms: tuple[Arm, ...] = Field(default=("baseline", "trait"), validate_default=True, min_length=1)  # type: ignore[assignment]
     share: float = Field(default=0.05, ge=0, le=1)
-    judge: str = "embedded"
+    traits: Path | None = None
+    domains: Path | None = None
+    suites: tuple[str, ...] = ()
+    judge: JudgeField = JudgeConfig.parse("embedded")
     judge_limits: Limits | None = None
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
@@ -129,84 +153,141 @@ class Recipe(BaseModel):
             )
         return name
 
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _arms_by_name(cls, arms: Any) -> Any:
+        if not isinstance(arms, Sequence) or isinstance(arms, str):
+            return arms
+        known = shipped_arms()
+        found: list[Any] = []
+        for arm in cast("Sequence[Any]", arms):
+            if isinstance(arm, str) and arm not in known:
+                raise ValueError(f"unknown arm {arm}; known: {', '.join(known)}. An arm of your own is a mapping")
+            found.append(known[arm] if isinstance(arm, str) else arm)
+        return found
+
     @field_validator("arms")
     @classmethod
-    def _known_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [a for a in arms if a not in ARMS]
-        if unknown:
-            raise ValueError(f"unknown arm {', '.join(unknown)}; known: {', '.join(ARMS)}")
-        if len(set(arms)) < len(arms):
-            raise ValueError(f"{next(a for a in arms if arms.count(a) > 1)!r} stands there twice")
+    def _arms_differ(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        names = [a.name for a in arms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands there twice")
+        for arm in arms:
+            if not _FOLDER_NAME.fullmatch(arm.name) or arm.name == "pre-RL":
+                raise ValueError(f"{arm.name!r} cannot be the name of an arm; use letters, digits, '_' and '-'")
+            shipped = shipped_arms().get(arm.name)
+            if shipped is not None and arm != shipped:
+                raise ValueError(f"{arm.name!r} is an arm that ships; give your own another name")
         return arms
 
     @model_validator(mode="after")
     def _comparable(self) -> Self:
-        if model_of(self.judge) == model_of(self.evaluation.judge):
+        if self.judge.is_same_judge(self.evaluation.judge):
             raise ValueError(
-                f"evaluation.judge: {self.judge!r} is the judge that trains; it never grades an evaluation"
+                f"evaluation.judge: {self.judge.name!r} is the judge that trains; it never grades an evaluation"
             )
         for where, judge, limits in (
             ("", self.judge, self.judge_limits),
             ("evaluation.", self.evaluation.judge, self.evaluation.judge_limits),
         ):
-            if model_of(judge).removeprefix("hf/") == self.model.name:
-                raise ValueError(f"{where}judge: {judge!r} is the model that is trained; a model never grades itself")
-            if limits is not None and not is_model(judge):
-                raise ValueError(f"{where}judge_limits: judge {judge!r} makes no calls that could be limited")
-        if "baseline" not in self.arms:
+            if judge.is_judged_model(self.model.name):
+                raise ValueError(
+                    f"{where}judge: {judge.name!r} is the model that is trained; a model never grades itself"
+                )
+            if limits is not None and not judge.is_model:
+                raise ValueError(f"{where}judge_limits: judge {judge.name!r} makes no calls that could be limited")
+        if BASELINE not in self.arm_names:
             raise ValueError("arms: 'baseline' is missing; without it nothing tells trait RL from RL in general")
         return self
 
+    @model_validator(mode="after")
+    def _known_evals(self) -> Self:
+        if self.suites:
+            return self  # a suite's name may be one of its own, which is known once its file is read
+        known = {i.name for i in catalogue()}
+        chat = [self.evaluation.chat_eval] if self.evaluation.chat_eval else []
+        if unknown := [n for n in [*(self.evaluation.evals or ()), *chat] if n not in known]:
+            raise ValueError(f"evaluation: unknown eval {', '.join(unknown)}; `steadfast evals` lists them")
+        return self
 
-def load_recipe(path: str | Path) -> Recipe:
-    """A recipe from a YAML file.
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """The names of the arms, in order."""
+        return tuple(a.name for a in self.arms)
+
+    def arm(self, name: str) -> Arm:
+        """An arm by its name."""
+        return next(a for a in self.arms if a.name == name)
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe from a YAML file; relative paths in it are looked for beside it, then in the working directory.
+
+    Args:
+        path: The file.
+        overrides: Values that replace those of the file, by dotted key, such as {"training.steps": 10}.
 
     Raises:
         RecipeError: naming file and key of every fault.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        content = read_yaml(Path(path))
+    except DataError as error:
+        raise RecipeError("\n".join(error.problems)) from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, not {type(content).__name__}")
+    fields = cast("dict[str, Any]", content)
+    for key, value in (overrides or {}).items():
+        _put(fields, key, value)
     try:
-        content, twice = _read_yaml(text)
-    except _YAML_FAULTS as error:
-        raise RecipeError(f"{path}: not valid YAML: {error}") from error
-    if twice:
-        raise RecipeError("\n".join(f"{path}:{fault}" for fault in twice))
-    try:
-        return Recipe.model_validate(content)
+        return Recipe.model_validate(_with_absolute_paths(fields, Path(path).absolute().parent))
     except ValidationError as error:
         raise RecipeError("\n".join(f"{path}: {fault}" for fault in faults(error))) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's, which keeps the last of two equal keys without a word; here they are remembered as faults."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.twice: list[str] = []
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """The node, its keys looked at as they were written: before merges and aliases."""
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, Any], yaml.Node] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (before := first.setdefault((key.tag, key.value), key)) is not key:
-                here, there = key.start_mark.line + 1, before.start_mark.line + 1
-                self.twice.append(f"{here}: {key.value}: is already on line {there}; keep one of them")
-        return node
+def _put(fields: dict[str, Any], key: str, value: Any) -> None:
+    *outer, last = key.split(".")
+    for name in outer:
+        inner = fields.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{key}: {name} is no mapping, so nothing in it can be set")
+        fields = cast("dict[str, Any]", inner)
+    fields[last] = value
 
 
-def _read_yaml(text: str) -> tuple[Any, list[str]]:
-    """A document, and its keys that stand twice as `line: key: what is wrong`."""
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data(), loader.twice
-    finally:
-        loader.dispose()
+def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The recipe's fields, what names a file in them made an absolute path if the file lies beside the recipe."""
+
+    def found(value: Any) -> Any:
+        if isinstance(value, str) and not Path(value).is_absolute() and (base / value).exists():
+            return str(base / value)
+        return value
+
+    made = {**fields, **{key: found(fields[key]) for key in ("traits", "domains") if key in fields}}
+    if isinstance(suites := fields.get("suites"), list):
+        made["suites"] = [_suite(s, found) for s in cast("list[Any]", suites)]
+    if isinstance(data := fields.get("data"), dict):
+        made["data"] = {
+            k: found(v) if k in ("scenarios", "gold") else v for k, v in cast("dict[str, Any]", data).items()
+        }
+    if isinstance(arms := fields.get("arms"), list):
+        made["arms"] = [_arm(a, found) for a in cast("list[Any]", arms)]
+    return made
+
+
+def _suite(name: Any, found: Any) -> Any:
+    shipped = {i.name for i in catalogue()} | {SCENARIOS, STANDARD}
+    return name if name in shipped else found(name)
+
+
+def _arm(arm: Any, found: Any) -> Any:
+    if not isinstance(arm, dict):
+        return arm
+    fields = cast("dict[str, Any]", arm)
+    made = {**fields, **({"grader": found(fields["grader"])} if "grader" in fields else {})}
+    if isinstance(suites := fields.get("suites"), list):
+        made["suites"] = [_suite(s, found) for s in cast("list[Any]", suites)]
+    return made
 
 
 def demo_recipe() -> Recipe:

@@ -10,33 +10,35 @@ from typing import Any
 
 import polars as pl
 
-from steadfast.graders.grade import Answer, Judge
-from steadfast.tasks import Scenario
+from steadfast.graders import Judge
+from steadfast.rollouts import Rollout
+from steadfast.tasks import Task
 
 SAMPLE = 24
-"""Rollouts of the trait pool that are graded again, a step."""
+"""Rollouts of a step that are graded again."""
 
 
-def second_opinion(rollouts: pl.DataFrame, scenarios: Mapping[str, Scenario], judge: Judge) -> list[dict[str, Any]]:
+def second_opinion(rollouts: pl.DataFrame, pool: str, tasks: Mapping[str, Task], judge: Judge) -> list[dict[str, Any]]:
     """Mean scores by both judges of the same rollouts, one record a step.
 
     Args:
-        rollouts: of one arm, as training wrote them.
-        scenarios: by id; their own rubrics are used.
-        judge: the evaluation judge.
+        rollouts: The rollouts of one arm, as training wrote them.
+        pool: The pool of the arm's slice.
+        tasks: The slice's tasks with a rubric, by id; their own rubrics are used.
+        judge: The evaluation judge.
 
     Returns:
         Records of `step`, `answers` graded by both, and the means `trained` and `other` in [0, 1]; a step without any
-        trait rollout has no record.
+        such rollout has no record.
     """
     chosen = (
-        rollouts.filter((pl.col("pool") == "trait") & pl.col("reward").is_not_null())
-        .sort("step", "completion", "prompt")
+        rollouts.filter((pl.col("pool") == pool) & pl.col("reward").is_not_null() & pl.col("task").is_in(list(tasks)))
+        .sort("step", "completion", "task")
         .group_by("step", maintain_order=True)
         .head(SAMPLE)
     )
-    rows = chosen.select("step", "prompt", "text", "finished", "reward").rows(named=True)
-    grades = judge.grade([Answer(scenarios[r["prompt"]], r["text"], r["finished"]) for r in rows])
+    rows = chosen.select("step", "task", "text", "finished", "reward").rows(named=True)
+    grades = judge.grade([Rollout.of_text(tasks[r["task"]], r["text"], r["finished"]) for r in rows])
     by_step: dict[int, list[tuple[float, float]]] = {}
     for row, grade in zip(rows, grades, strict=True):
         if grade.score is not None:

@@ -1,34 +1,43 @@
-"""Traits, domains, scenarios with rubrics, verifiable tasks and evals: what a model is asked, and what grades it."""
+"""What a model is asked and what grades it, as data: tasks, suites of them, traits, domains and rubrics."""
 
-from steadfast.tasks.loading import (
-    built_in_gold,
-    built_in_scenarios,
-    faults,
-    load_scenarios,
-    read_jsonl,
-    read_jsonl_by_line,
-    with_splits,
-)
+from steadfast.tasks.jsonl import faults, read_jsonl, read_jsonl_by_line
+from steadfast.tasks.loading import built_in_gold, built_in_scenarios, load_gold, load_tasks, with_gold, with_splits
 from steadfast.tasks.overlap import Overlap, find_overlaps, prove_disjoint
-from steadfast.tasks.scenario import Criterion, GoldPair, Scenario
-from steadfast.tasks.traits import Domain, Trait, domains, traits
+from steadfast.tasks.rubric import Criterion, rubric_score
+from steadfast.tasks.suite import HEALTH_DOMAINS, Suite, SuiteInfo, battery, catalogue, find_suite, shipped_suite
+from steadfast.tasks.task import GoldPair, ProgramGrader, References, RubricGrader, Task
+from steadfast.tasks.traits import Domain, Taxonomy, Trait, domains, traits
 
 __all__ = [
+    "HEALTH_DOMAINS",
     "Criterion",
     "Domain",
     "GoldPair",
     "Overlap",
-    "Scenario",
+    "ProgramGrader",
+    "References",
+    "RubricGrader",
+    "Suite",
+    "SuiteInfo",
+    "Task",
+    "Taxonomy",
     "Trait",
+    "battery",
     "built_in_gold",
     "built_in_scenarios",
+    "catalogue",
     "domains",
     "faults",
     "find_overlaps",
-    "load_scenarios",
+    "find_suite",
+    "load_gold",
+    "load_tasks",
     "prove_disjoint",
     "read_jsonl",
     "read_jsonl_by_line",
+    "rubric_score",
+    "shipped_suite",
     "traits",
+    "with_gold",
     "with_splits",
 ]

@@ -6,29 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from steadfast.errors import DataError
+from steadfast.strict_files import read_yaml
 from steadfast.tasks.environment import Environment
-
-# What PyYAML raises on some documents, besides its own errors: from impossible dates, unhashable keys and deep nesting.
-_YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML's loader keeps the last of two equal keys without a word; this one refuses the second."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """The mapping's node, its keys looked at as they were written."""
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, Any], yaml.Node] = {}
-        for key, _ in node.value:
-            before = first.setdefault((key.tag, key.value), key) if isinstance(key, yaml.ScalarNode) else key
-            if before is not key:
-                here, there = key.start_mark.line + 1, before.start_mark.line + 1
-                raise yaml.YAMLError(f"line {here}: {key.value} is already on line {there}; keep one of them")
-        return node
 
 
 def load_environment(path: Path) -> Environment:
@@ -40,7 +22,7 @@ def load_environment(path: Path) -> Environment:
     Raises:
         DataError: listing the document's faults as `file: tool NAME: rule NUMBER: field: what is wrong`.
     """
-    content = _content(path)
+    content = read_yaml(path)
     try:
         return Environment.model_validate(content)
     except ValidationError as error:
@@ -75,25 +57,6 @@ def load_environments(directory: Path) -> tuple[Environment, ...]:
 def shipped_environments(eval_name: str) -> tuple[Environment, ...]:
     """The environments that ship for an agentic eval, ordered by id."""
     return load_environments(Path(str(files("steadfast.tasks") / "data" / "environments" / eval_name)))
-
-
-def _content(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
-    except OSError as error:
-        raise DataError([f"{path}: {error.strerror or error}"]) from error
-    try:
-        return yaml.load(text, Loader=_UniqueKeys)
-    except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {_yaml_fault(error)}"]) from error
-
-
-def _yaml_fault(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}; text with signs of YAML must stand in quotes"
-    return str(error)
 
 
 def _faults(error: ValidationError, content: Any) -> list[str]:

@@ -1,123 +1,124 @@
-"""Reading JSONL: every fault of a file, by line and field, in one go."""
+"""Tasks from files: the corpus that ships, and a user's own in any shape that `steadfast.tasks.shapes` knows."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from steadfast.errors import DataError
-from steadfast.tasks.scenario import GoldPair, Scenario, Split
-
-Record = TypeVar("Record", bound=BaseModel)
+from steadfast.strict_files import read_yaml
+from steadfast.tasks.jsonl import faults, read_jsonl, read_jsonl_by_line
+from steadfast.tasks.task import GoldPair, References, Split, Task
+from steadfast.tasks.traits import Taxonomy
 
 _HELD_OUT_SHARE = 0.25
 
 
-def read_jsonl(path: Path, record: type[Record], *, key: str | None = None) -> list[Record]:
-    """Records of a JSONL file, in its order; see `read_jsonl_by_line`."""
-    return list(read_jsonl_by_line(path, record, key=key).values())
-
-
-def read_jsonl_by_line(path: Path, record: type[Record], *, key: str | None = None) -> dict[int, Record]:
-    """Records of a JSONL file by their line number, which starts at 1.
+def load_tasks(path: Path, taxonomy: Taxonomy | None = None) -> list[Task]:
+    """A user's tasks, with their splits decided.
 
     Args:
-        path: one JSON object a line; blank lines are passed over.
-        record: what each line must be.
-        key: a text field that must be unique, among faulty lines too.
+        path: JSON Lines; or YAML, a list of tasks or a mapping with `tasks`.
+        taxonomy: The traits and domains that tasks may name; None: those that ship.
 
     Raises:
-        DataError: listing every fault as `file:line: field: what is wrong`.
+        DataError: with every fault of the file, by line (in YAML by place) and field.
     """
-    records: dict[int, Record] = {}
+    known = taxonomy or Taxonomy.load()
+    if path.suffix.lower() in (".yaml", ".yml"):
+        content = read_yaml(path)
+        rows: Any = cast("dict[str, Any]", content).get("tasks") if isinstance(content, dict) else content
+        return with_splits(tasks_of_rows(rows, str(path), known))
+    return with_splits(
+        read_jsonl_by_line(path, Task, key="id", further=lambda t: known.faults(t.trait, t.domain)).values()
+    )
+
+
+def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
+    """Tasks out of a list of rows or tasks.
+
+    Args:
+        rows: A list of mappings in any shape, or of tasks.
+        where: Names the source in faults.
+        taxonomy: The traits and domains that tasks may name.
+
+    Raises:
+        DataError: with every fault, by place and field.
+    """
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+        raise DataError([f"{where}: must be a list of tasks with at least one in it"])
+    found: list[Task] = []
     problems: list[str] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
+    for number, row in enumerate(cast("Sequence[Any]", rows), start=1):
         try:
-            content = _parsed(line)
-            value = content.get(key) if isinstance(content, dict) else None
-            if isinstance(value, str) and seen.setdefault(value, number) != number:
-                problems.append(f"{path}:{number}: {key}: {value!r} is already on line {seen[value]}")
-            records[number] = record.model_validate(content, strict=False)
+            task = row if isinstance(row, Task) else Task.model_validate(row)
+            problems += [f"{where}: task {number}: {fault}" for fault in taxonomy.faults(task.trait, task.domain)]
+            found.append(task)
         except ValidationError as error:
-            problems.extend(f"{path}:{number}: {fault}" for fault in faults(error))
-        except ValueError as error:
-            problems.append(f"{path}:{number}: not a JSON object: {error}")
-    if not records and not problems:
-        problems.append(f"{path}: the file holds no records")
+            written = cast("dict[str, Any]", row) if isinstance(row, dict) else None
+            problems += [f"{where}: task {number}: {fault}" for fault in faults(error, written)]
+    problems += [f"{where}: id: {i!r} stands there more than once" for i in _repeated(t.id for t in found)]
     if problems:
         raise DataError(problems)
-    return records
+    return found
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataError([f"{path}: no such file"])
-    try:
-        return path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
-    except OSError as error:
-        raise DataError([f"{path}: {error.strerror or error}"]) from error
+def load_gold(path: Path, tasks: Sequence[Task], source: str) -> dict[str, GoldPair]:
+    """A user's gold answers, by the id of their task.
 
-
-def _parsed(line: str) -> Any:
-    """One line's JSON; whatever the parser gives up on is a ValueError."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} at column {error.colno}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def faults(error: ValidationError) -> list[str]:
-    """A pydantic error as `field: what is wrong`, one line each."""
-    lines: list[str] = []
-    for detail in error.errors():
-        where = ".".join(str(part) for part in detail["loc"]) or "record"
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            message = "unknown field"
-        prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
-        lines.append(prefix + message)
-    return lines
-
-
-def load_scenarios(path: Path) -> list[Scenario]:
-    """A user's scenarios.
+    Args:
+        path: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
+        tasks: The tasks that the answers are to.
+        source: Where the tasks come from, for faults.
 
     Raises:
-        DataError: with every fault of the file.
+        DataError: with every fault of the file, among them a pair of a task that is not there.
     """
-    return with_splits(read_jsonl(path, Scenario, key="id"))
+    ids = {t.id for t in tasks}
+    lines = read_jsonl_by_line(path, GoldPair, key="scenario", further=lambda pair: _unknown(pair, ids, source))
+    return {pair.scenario: pair for pair in lines.values()}
 
 
-def with_splits(scenarios: Iterable[Scenario]) -> list[Scenario]:
-    """Scenarios whose split is decided: where none is given, by a hash of the id, a quarter held out."""
-    return [s if s.split else s.model_copy(update={"split": _split_of(s.id)}) for s in scenarios]
+def _unknown(pair: GoldPair, ids: set[str], source: str) -> list[str]:
+    return [] if pair.scenario in ids else [f"scenario: {pair.scenario!r} is not in {source}"]
 
 
-def _split_of(scenario_id: str) -> Split:
-    digest = hashlib.sha256(scenario_id.encode()).digest()
+def with_gold(tasks: Iterable[Task], gold: dict[str, GoldPair]) -> list[Task]:
+    """The tasks, those with gold answers having them as references."""
+    return [
+        task.model_copy(update={"references": References(good=(pair.good,), bad=(pair.bad,))})
+        if (pair := gold.get(task.id))
+        else task
+        for task in tasks
+    ]
+
+
+def with_splits(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks with their split decided: where none is given, by a hash of the id, a quarter held out."""
+    return [t if t.split else t.model_copy(update={"split": _split_of(t.id)}) for t in tasks]
+
+
+def _split_of(task_id: str) -> Split:
+    digest = hashlib.sha256(task_id.encode()).digest()
     return "held_out" if int.from_bytes(digest[:4]) / 2**32 < _HELD_OUT_SHARE else "train"
 
 
-def built_in_scenarios() -> list[Scenario]:
-    """The corpus that ships, ordered by file and line."""
-    scenarios = [s for path in _data_files("scenarios") for s in read_jsonl(path, Scenario, key="id")]
-    _unique_ids(scenarios)
+@cache
+def built_in_scenarios() -> list[Task]:
+    """The scenarios that ship, ordered by file and line."""
+    scenarios = [s for path in _data_files("scenarios") for s in read_jsonl(path, Task, key="id")]
+    if double := _repeated(s.id for s in scenarios):
+        raise DataError([f"scenario id {i!r} stands in more than one file" for i in double])
     return scenarios
 
 
+@cache
 def built_in_gold() -> dict[str, GoldPair]:
-    """Gold answer pairs of the corpus that ships, by scenario."""
+    """The gold answer pairs of the scenarios that ship, by scenario."""
     pairs = [pair for path in _data_files("gold") for pair in read_jsonl(path, GoldPair, key="scenario")]
     return {pair.scenario: pair for pair in pairs}
 
@@ -126,8 +127,6 @@ def _data_files(kind: str) -> list[Path]:
     return sorted(Path(str(files("steadfast.tasks") / "data" / kind)).glob("*.jsonl"))
 
 
-def _unique_ids(scenarios: Sequence[Scenario]) -> None:
+def _repeated(ids: Iterable[str]) -> list[str]:
     seen: set[str] = set()
-    double = sorted({s.id for s in scenarios if s.id in seen or seen.add(s.id)})
-    if double:
-        raise DataError([f"scenario id {i!r} stands in more than one file" for i in double])
+    return sorted({i for i in ids if i in seen or seen.add(i)})

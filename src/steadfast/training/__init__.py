@@ -1,8 +1,7 @@
-"""Mixtures, GRPO-family losses, rewards, and the local engine."""
+"""Mixtures, GRPO-family losses, and the local engine."""
 
 from steadfast.training.config import TrainingConfig
 from steadfast.training.loop import train
-from steadfast.training.mixture import build_mixture
-from steadfast.training.prompts import Attempt, Outcome, Reward, TrainingPrompt
+from steadfast.training.mixture import ScheduledTask, build_mixture
 
-__all__ = ["Attempt", "Outcome", "Reward", "TrainingConfig", "TrainingPrompt", "build_mixture", "train"]
+__all__ = ["ScheduledTask", "TrainingConfig", "build_mixture", "train"]

@@ -35,25 +35,25 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    steps: int = Field(default=100, ge=1)
-    prompts_per_step: int = Field(default=8, ge=1)
-    group_size: int = Field(default=8, ge=2)
-    max_new_tokens: int = Field(default=96, ge=2)
-    temperature: float = Field(default=1.0, gt=0)
-    style: str | None = "Answer in at most three short sentences."
-    learning_rate: float = Field(default=2e-4, gt=0)
-    warmup_steps: int = Field(default=3, ge=0)
+    steps: int = Field(default=100, ge=1, le=1_000_000)
+    prompts_per_step: int = Field(default=8, ge=1, le=100_000)
+    group_size: int = Field(default=8, ge=2, le=10_000)
+    max_new_tokens: int = Field(default=96, ge=2, le=1_000_000)
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    style: str | None = None
+    learning_rate: float = Field(default=2e-4, gt=0, le=10)
+    warmup_steps: int = Field(default=3, ge=0, le=1_000_000)
     decay: Literal["constant", "linear"] = "constant"
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1e9)
     advantage: Advantage = "grpo"
     normalization: Normalization = "constant"
     importance: ImportanceLevel = "token"
     clip_low: float = Field(default=0.2, gt=0, lt=1)
-    clip_high: float = Field(default=0.28, gt=0)
-    kl_coef: float = Field(default=0.0, ge=0)
-    updates_per_rollout: int = Field(default=1, ge=1)
+    clip_high: float = Field(default=0.28, gt=0, le=1e6)
+    kl_coef: float = Field(default=0.0, ge=0, le=1e6)
+    updates_per_rollout: int = Field(default=1, ge=1, le=1000)
     adapter: AdapterConfig = AdapterConfig()
-    save_every: int = Field(default=5, ge=1)
+    save_every: int = Field(default=5, ge=1, le=1_000_000)
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 1."""

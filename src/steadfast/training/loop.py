@@ -24,9 +24,10 @@ from steadfast.files import (
     write_atomically,
     write_json_lines,
 )
+from steadfast.graders.grade import VERDICTS, Judge
 from steadfast.models.policy import Policy
 from steadfast.training.config import TrainingConfig
-from steadfast.training.prompts import TrainingPrompt
+from steadfast.training.mixture import ScheduledTask
 from steadfast.training.step import GradedGroup, train_step
 
 OnStep = Callable[[int, dict[str, Any]], None]
@@ -34,7 +35,8 @@ OnStep = Callable[[int, dict[str, Any]], None]
 
 def train(
     policy: Policy,
-    schedule: Sequence[Sequence[TrainingPrompt]],
+    schedule: Sequence[Sequence[ScheduledTask]],
+    judge: Judge,
     config: TrainingConfig,
     directory: Path,
     *,
@@ -45,7 +47,8 @@ def train(
 
     Args:
         policy: with a fresh adapter; its weights are replaced where a state is found.
-        schedule: the prompts of each step.
+        schedule: the tasks of each step.
+        judge: grades the rollouts of tasks with a rubric.
         config: how.
         directory: of the arm.
         seed: of the rollouts.
@@ -53,6 +56,7 @@ def train(
 
     Raises:
         SteadfastError: the disk is full; resume when there is room.
+        TrainingError: see `train_step`; the last saved state is whole, and the same command goes on from it.
     """
     if (directory / "adapter" / "adapter_config.json").is_file():
         return
@@ -68,7 +72,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate_at(step)
             # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
-            graded, metrics = train_step(policy, optimizer, schedule[step - 1], config, seed * 1_000_003 + step)
+            graded, metrics = train_step(policy, optimizer, schedule[step - 1], judge, config, seed * 1_000_003 + step)
             metrics = {"step": step, "learning_rate": optimizer.param_groups[0]["lr"], **metrics}
             with metrics_file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(metrics) + "\n")
@@ -89,32 +93,38 @@ def steps_done(directory: Path) -> int:
 
 
 def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
-    """Every completion with its grade, as a person would want to read it."""
+    """Every rollout with its grade, as a person would want to read it."""
     return [
         {
             "step": step,
-            "prompt": g.prompt.id,
-            "pool": g.prompt.pool,
+            "task": g.group.scheduled.task.id,
+            "pool": g.pool,
             "completion": i,
-            "text": text,
-            "reward": outcome.reward,
-            "detail": json.dumps(outcome.detail, ensure_ascii=False),
-            "finished": completion.finished,
-            "tokens": len(completion.token_ids),
+            "text": rollout.transcript,
+            "thoughts": rollout.thoughts or None,
+            "reward": grade.score,
+            "verdicts": [{"criterion": v.criterion, "score": v.score, "reason": v.reason} for v in grade.verdicts],
+            "gate": grade.gate,
+            "reason": grade.error,
+            "finished": rollout.finished,
+            "tokens": sum(len(s.token_ids) for s in rollout.segments if s.trained),
         }
         for g in groups
-        for i, (text, outcome, completion) in enumerate(zip(g.texts, g.outcomes, g.group.completions, strict=True))
+        for i, (rollout, grade) in enumerate(zip(g.group.rollouts, g.grades, strict=True))
     ]
 
 
 _SCHEMA = {
     "step": pl.Int32,
-    "prompt": pl.String,
+    "task": pl.String,
     "pool": pl.String,
     "completion": pl.Int32,
     "text": pl.String,
+    "thoughts": pl.String,
     "reward": pl.Float64,
-    "detail": pl.String,
+    "verdicts": VERDICTS,
+    "gate": pl.String,
+    "reason": pl.String,
     "finished": pl.Boolean,
     "tokens": pl.Int32,
 }

@@ -5,10 +5,24 @@ shared slots draw from a stream of their own, so any two arms see byte-identical
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 from random import Random
 
-from steadfast.training.prompts import TrainingPrompt
+from steadfast.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class ScheduledTask:
+    """A task in a run's schedule.
+
+    Attributes:
+        task: What is asked, and what rewards the rollout.
+        pool: The part of the mixture that it belongs to; rewards are logged by pool.
+    """
+
+    task: Task
+    pool: str
 
 
 def slice_slots(slots: int, share: float) -> list[bool]:
@@ -23,7 +37,7 @@ def slice_slots(slots: int, share: float) -> list[bool]:
     return [(k + 1) * wanted // slots > k * wanted // slots for k in range(slots)]
 
 
-def _epochs(prompts: Sequence[TrainingPrompt], seed: str) -> Iterator[TrainingPrompt]:
+def _epochs(prompts: Sequence[ScheduledTask], seed: str) -> Iterator[ScheduledTask]:
     """The prompts over and over, each pass in a new order."""
     for epoch in count():
         order = list(prompts)
@@ -32,26 +46,26 @@ def _epochs(prompts: Sequence[TrainingPrompt], seed: str) -> Iterator[TrainingPr
 
 
 def build_mixture(
-    slice_prompts: Sequence[TrainingPrompt],
-    shared_prompts: Sequence[TrainingPrompt],
+    slice_prompts: Sequence[ScheduledTask],
+    shared_prompts: Sequence[ScheduledTask],
     *,
     steps: int,
     prompts_per_step: int,
     share: float,
     seed: int,
-) -> list[list[TrainingPrompt]]:
+) -> list[list[ScheduledTask]]:
     """The prompts of each step of a run.
 
     Args:
-        slice_prompts: the arm's own: trait scenarios, or standard tasks for the baseline.
-        shared_prompts: the standard body, the same for every arm.
-        steps: steps of the run.
-        prompts_per_step: prompts a step.
-        share: of the slice in the run.
-        seed: of the order.
+        slice_prompts: The arm's own tasks: trait scenarios, or standard tasks for the baseline.
+        shared_prompts: The standard body, which is the same for every arm.
+        steps: The number of steps of the run.
+        prompts_per_step: The number of prompts in a step.
+        share: The share of the run's prompts that come from the slice.
+        seed: Seeds the order.
 
     Raises:
-        ValueError: a part with slots to fill and no prompts.
+        ValueError: A part has slots to fill and no prompts.
     """
     slots = slice_slots(steps * prompts_per_step, share)
     if any(slots) and not slice_prompts:

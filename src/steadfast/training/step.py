@@ -1,48 +1,81 @@
-"""One step of GRPO on the local machine: sample, grade, update. No files, no loop."""
+"""One step of GRPO on the local machine: roll out, grade, update. It writes no files and holds no loop over steps."""
 
 import itertools
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from steadfast.errors import TrainingError
+from steadfast.graders.dispatch import grade_rollouts
+from steadfast.graders.grade import Grade, Judge
 from steadfast.models.forward import completion_logits, token_logprobs
-from steadfast.models.packing import Pack, pack
+from steadfast.models.packing import Pack, Span, pack_sequences
 from steadfast.models.policy import Policy
-from steadfast.models.sampling import Group, sample_groups
+from steadfast.models.sampling import sample_groups
+from steadfast.rollouts import Rollout, Segment, drive
+from steadfast.rollouts.sampler import LocalSampler, assistant_segment
 from steadfast.training.config import TrainingConfig
 from steadfast.training.losses import advantages, is_dead, kl_k3, policy_loss, token_weights
-from steadfast.training.prompts import Attempt, Outcome, TrainingPrompt
+from steadfast.training.mixture import ScheduledTask
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """The rollouts of one scheduled task, and what the lower layers made of them.
+
+    Attributes:
+        scheduled: The task, and the pool that it was drawn from.
+        rollouts: One for each completion.
+        hidden_TD: What enters the first adapted layer, for the packed row of all rollouts; None if it was not kept.
+    """
+
+    scheduled: ScheduledTask
+    rollouts: list[Rollout]
+    hidden_TD: Tensor | None = None
+
+    def hidden_of(self, kept: Sequence[int]) -> Tensor | None:
+        """The hidden states of the packed row of some of the rollouts."""
+        if self.hidden_TD is None or len(kept) == len(self.rollouts):
+            return self.hidden_TD
+        prompt = len(self.rollouts[0].segments[0].token_ids)
+        parts = self.hidden_TD.split([prompt, *(len(r.segments[1].token_ids) - 1 for r in self.rollouts)])
+        return torch.cat([parts[0], *(parts[i + 1] for i in kept)])
 
 
 @dataclass(frozen=True)
 class GradedGroup:
-    """A prompt's completions with their outcomes, in order."""
+    """A task's rollouts with their grades, in order."""
 
-    prompt: TrainingPrompt
-    group: Group
-    texts: list[str]
-    outcomes: list[Outcome]
+    group: RolloutGroup
+    grades: list[Grade]
 
-    @property
+    @cached_property
     def graded(self) -> list[int]:
-        """Places of the completions that have a reward."""
-        return [i for i, outcome in enumerate(self.outcomes) if outcome.reward is not None]
+        """The places of the rollouts that have a score."""
+        return [i for i, grade in enumerate(self.grades) if grade.score is not None]
 
     @property
     def rewards(self) -> list[float]:
-        """Rewards of the graded completions."""
-        return [o.reward for o in self.outcomes if o.reward is not None]
+        """The scores of the graded rollouts."""
+        return [g.score for g in self.grades if g.score is not None]
+
+    @property
+    def pool(self) -> str:
+        """The part of the mixture that the task was drawn from."""
+        return self.group.scheduled.pool
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """A group ready for the loss: graded completions only."""
+    """A group ready for the loss: graded rollouts only."""
 
     packed: Pack
     hidden_TD: Tensor | None
@@ -51,11 +84,27 @@ class _Batch:
     weights_N: Tensor
 
 
-def rollout(policy: Policy, prompts: Sequence[TrainingPrompt], config: TrainingConfig, seed: int) -> list[Group]:
-    """Sample a group of completions for each prompt."""
-    return sample_groups(
+def roll_out(
+    policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
+) -> list[RolloutGroup]:
+    """Sample a group of rollouts for each task: single answers with their prompt computed once, episodes turn by turn.
+
+    Raises:
+        TrainingError: an episode's turns cannot be trained on, since the chat template writes earlier turns anew.
+    """
+    single = [s for s in scheduled if s.task.environment is None]
+    acted = [s for s in scheduled if s.task.environment is not None]
+    made = iter(_single_turns(policy, single, config, seed) if single else ())
+    played = iter(_episodes(policy, acted, config, seed) if acted else ())
+    return [next(made) if s.task.environment is None else next(played) for s in scheduled]
+
+
+def _single_turns(
+    policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
+) -> list[RolloutGroup]:
+    groups = sample_groups(
         policy.lm,
-        [policy.encode(p.messages, config.style) for p in prompts],
+        [policy.encode(s.task.messages, config.style, max_new_tokens=config.max_new_tokens) for s in scheduled],
         group_size=config.group_size,
         max_new_tokens=config.max_new_tokens,
         eos_token_ids=policy.eos_token_ids,
@@ -63,25 +112,41 @@ def rollout(policy: Policy, prompts: Sequence[TrainingPrompt], config: TrainingC
         seed=seed,
         capture_layer=policy.first_adapted_layer or None,
     )
-
-
-def grade(policy: Policy, prompts: Sequence[TrainingPrompt], groups: Sequence[Group]) -> list[GradedGroup]:
-    """Reward every completion; all completions that share a reward are graded in one batch."""
-    texts = [[policy.decode(c.token_ids) for c in group.completions] for group in groups]
-    by_reward: dict[int, list[int]] = defaultdict(list)
-    for i, prompt in enumerate(prompts):
-        by_reward[id(prompt.reward)].append(i)
-    outcomes: list[list[Outcome]] = [[] for _ in prompts]
-    for places in by_reward.values():
-        attempts = [
-            Attempt(prompts[i].id, text, completion.finished)
-            for i in places
-            for text, completion in zip(texts[i], groups[i].completions, strict=True)
+    found: list[RolloutGroup] = []
+    for one, group in zip(scheduled, groups, strict=True):
+        prompt = Segment("prompt", one.task.text, token_ids=tuple(group.prompt))
+        segments = [
+            assistant_segment(policy.chat, c.token_ids, c.logprobs_T.tolist(), c.entropies_T.tolist())
+            for c in group.completions
         ]
-        results = iter(prompts[places[0]].reward.grade(attempts))
-        for i in places:
-            outcomes[i] = [next(results) for _ in texts[i]]
-    return [GradedGroup(*parts) for parts in zip(prompts, groups, texts, outcomes, strict=True)]
+        rollouts = [
+            Rollout(one.task, (prompt, s), "end" if c.finished else "length")
+            for s, c in zip(segments, group.completions, strict=True)
+        ]
+        found.append(RolloutGroup(one, rollouts, group.hidden_TD))
+    return found
+
+
+def _episodes(
+    policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
+) -> list[RolloutGroup]:
+    sampler = LocalSampler(
+        policy.lm, policy.chat, config.max_new_tokens, style=config.style, temperature=config.temperature, seed=seed
+    )
+    rollouts = drive(sampler, [s.task for s in scheduled for _ in range(config.group_size)])
+    if any(not s.token_ids for r in rollouts for s in r.segments if s.trained or s.role == "assistant"):
+        raise TrainingError(
+            "this model's chat template writes earlier turns anew, so the tokens of an episode cannot be trained on: "
+            "take the tasks with environments out of the arm"
+        )
+    groups = zip(*[iter(rollouts)] * config.group_size, strict=True)
+    return [RolloutGroup(s, list(g)) for s, g in zip(scheduled, groups, strict=True)]
+
+
+def grade(groups: Sequence[RolloutGroup], judge: Judge) -> list[GradedGroup]:
+    """Grade every rollout; all that a judge grades are one batch."""
+    grades = iter(grade_rollouts([r for g in groups for r in g.rollouts], judge))
+    return [GradedGroup(g, [next(grades) for _ in g.rollouts]) for g in groups]
 
 
 def update(
@@ -93,7 +158,7 @@ def update(
     """
     live = [g for g in groups if not is_dead(g.rewards)]
     sequences = sum(len(g.graded) for g in groups)
-    tokens = sum(len(g.group.completions[i].token_ids) for g in groups for i in g.graded)
+    tokens = sum(_trained_tokens(g.group.rollouts[i]) for g in groups for i in g.graded)
     batches = [_batch(g, config, sequences, tokens) for g in live]
     clipped, trained, norm, loss_value = 0, 0, 0.0, 0.0
     for _ in range(config.updates_per_rollout if batches else 0):
@@ -113,12 +178,16 @@ def update(
                 reference_N=reference_N,
                 kl_coef=config.kl_coef,
             )
+            _refuse_not_finite("loss", float(result.loss.detach()))
             result.loss.backward()  # type: ignore[no-untyped-call]
             clipped += result.clipped_tokens
             trained += batch.old_N.numel()
             loss_value += float(result.loss.detach())
         norm = float(torch.nn.utils.clip_grad_norm_(policy.trainable(), config.max_grad_norm))
+        _refuse_not_finite("gradient norm", norm)
         optimizer.step()
+    if not all(bool(torch.isfinite(p).all()) for p in policy.trainable()):
+        _refuse_not_finite("weight", float("nan"))
     return {
         "loss": loss_value / config.updates_per_rollout,
         "grad_norm": norm,
@@ -127,17 +196,38 @@ def update(
     }
 
 
-def _batch(group: GradedGroup, config: TrainingConfig, sequences: int, tokens: int) -> _Batch:
-    completions = [group.group.completions[i] for i in group.graded]
-    hidden = group.group.hidden_TD
-    if hidden is not None and len(completions) < len(group.outcomes):
-        hidden = _hidden_of(group.group, group.graded)
-    packed = pack(group.group.prompt, [c.token_ids for c in completions])
+def _refuse_not_finite(what: str, value: float) -> None:
+    if not isfinite(value):
+        raise TrainingError(
+            f"a {what} is not finite, so training stops before it is kept; the last saved state is whole. "
+            "A lower learning_rate, or float32 weights, is what most often helps"
+        )
+
+
+def _trained(rollout: Rollout) -> list[Segment]:
+    return [s for s in rollout.segments if s.trained]
+
+
+def _trained_tokens(rollout: Rollout) -> int:
+    return sum(len(s.token_ids) for s in _trained(rollout))
+
+
+def _pack(rollouts: Sequence[Rollout]) -> Pack:
+    return pack_sequences([[Span(s.token_ids, s.trained) for s in r.segments if s.token_ids] for r in rollouts])
+
+
+def _old_logprobs(rollouts: Sequence[Rollout]) -> Tensor:
+    return torch.tensor([p for r in rollouts for s in _trained(r) for p in s.logprobs])
+
+
+def _batch(graded: GradedGroup, config: TrainingConfig, sequences: int, tokens: int) -> _Batch:
+    kept = [graded.group.rollouts[i] for i in graded.graded]
+    packed = _pack(kept)
     return _Batch(
         packed=packed,
-        hidden_TD=hidden,
-        old_N=torch.cat([c.logprobs_T for c in completions]),
-        advantages_S=advantages(torch.tensor(group.rewards), config.advantage),
+        hidden_TD=graded.group.hidden_of(graded.graded),
+        old_N=_old_logprobs(kept),
+        advantages_S=advantages(torch.tensor(graded.rewards), config.advantage),
         weights_N=token_weights(
             packed.lengths,
             config.normalization,
@@ -146,14 +236,6 @@ def _batch(group: GradedGroup, config: TrainingConfig, sequences: int, tokens: i
             max_tokens=config.max_new_tokens,
         ),
     )
-
-
-def _hidden_of(group: Group, kept: Sequence[int]) -> Tensor:
-    """The packed row's hidden states with only some of its completions."""
-    assert group.hidden_TD is not None
-    sizes = [len(group.prompt), *(len(c.token_ids) - 1 for c in group.completions)]
-    parts = group.hidden_TD.split(sizes)
-    return torch.cat([parts[0], *(parts[i + 1] for i in kept)])
 
 
 def _logprobs(policy: Policy, batch: _Batch, config: TrainingConfig) -> Tensor:
@@ -171,14 +253,13 @@ def _reference(policy: Policy, batch: _Batch, config: TrainingConfig) -> Tensor:
 
 @torch.no_grad()
 def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingConfig) -> float:
-    """Mean k3 estimate per token over the first completion of every group, whatever the penalty's weight."""
+    """Mean k3 estimate per token over the first rollout of every group, whatever the penalty's weight."""
     total, tokens = 0.0, 0
     for graded in groups:
-        completion = graded.group.completions[0]
-        hidden = None if graded.group.hidden_TD is None else _hidden_of(graded.group, [0])
-        packed = pack(graded.group.prompt, [completion.token_ids])
-        batch = _Batch(packed, hidden, completion.logprobs_T, torch.zeros(1), torch.zeros(1))
-        kl_N = kl_k3(completion.logprobs_T, _reference(policy, batch, config))
+        first = graded.group.rollouts[:1]
+        old_N = _old_logprobs(first)
+        batch = _Batch(_pack(first), graded.group.hidden_of([0]), old_N, torch.zeros(1), torch.zeros(1))
+        kl_N = kl_k3(old_N, _reference(policy, batch, config).to(old_N.device))
         total += float(kl_N.sum())
         tokens += kl_N.numel()
     return total / tokens
@@ -186,50 +267,75 @@ def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingCo
 
 def rollout_metrics(groups: Sequence[GradedGroup]) -> dict[str, Any]:
     """What the rollouts say before any update: rewards by pool, lengths, truncation, entropy."""
-    completions = [c for g in groups for c in g.group.completions]
+    rollouts = [r for g in groups for r in g.group.rollouts]
     by_pool: dict[str, list[GradedGroup]] = defaultdict(list)
     for g in groups:
-        by_pool[g.prompt.pool].append(g)
+        by_pool[g.pool].append(g)
+    entropies = [e for r in rollouts for s in _trained(r) for e in s.entropies]
     metrics: dict[str, Any] = {
-        "tokens": sum(len(c.token_ids) for c in completions),
-        "length": fmean(len(c.token_ids) for c in completions),
-        "truncated_share": fmean(not c.finished for c in completions),
-        "entropy": float(torch.cat([c.entropies_T for c in completions]).mean()),
-        "ungraded": sum(o.reward is None for g in groups for o in g.outcomes),
+        "tokens": sum(_trained_tokens(r) for r in rollouts),
+        "length": fmean(_trained_tokens(r) for r in rollouts),
+        "truncated_share": fmean(not r.finished for r in rollouts),
+        "entropy": float(torch.tensor(entropies).mean()),
+        "ungraded": sum(grade.score is None for g in groups for grade in g.grades),
     }
     for pool, members in sorted(by_pool.items()):
         rewards = [r for g in members for r in g.rewards]
         finished = [
-            o.reward
+            grade.score
             for g in members
-            for o, c in zip(g.outcomes, g.group.completions, strict=True)
-            if c.finished and o.reward is not None
+            for grade, rollout in zip(g.grades, g.group.rollouts, strict=True)
+            if rollout.finished and grade.score is not None
         ]
         metrics[f"reward/{pool}"] = fmean(rewards) if rewards else None
         metrics[f"reward_finished/{pool}"] = fmean(finished) if finished else None
         metrics[f"dead_group_share/{pool}"] = fmean(is_dead(g.rewards) for g in members)
-        metrics[f"truncated_share/{pool}"] = fmean(not c.finished for g in members for c in g.group.completions)
+        metrics[f"truncated_share/{pool}"] = fmean(not r.finished for g in members for r in g.group.rollouts)
     return metrics
 
 
 def train_step(
     policy: Policy,
     optimizer: torch.optim.Optimizer,
-    prompts: Sequence[TrainingPrompt],
+    scheduled: Sequence[ScheduledTask],
+    judge: Judge,
     config: TrainingConfig,
     seed: int,
 ) -> tuple[list[GradedGroup], dict[str, Any]]:
-    """Sample, grade and update once; returns the rollouts and the step's metrics."""
+    """Sample, grade and update once; returns the rollouts and the step's metrics.
+
+    Raises:
+        TrainingError: a pool has no grade at all, or a loss, a gradient or a weight is not finite. The policy is then
+            as the step found it, or was changed by weights that are not finite and must be dropped.
+    """
     marks = [time.perf_counter()]
-    groups = rollout(policy, prompts, config, seed)
+    groups = roll_out(policy, scheduled, config, seed)
     marks.append(time.perf_counter())
-    graded = grade(policy, prompts, groups)
+    graded = grade(groups, judge)
     marks.append(time.perf_counter())
     metrics = rollout_metrics(graded)
+    refuse_without_grades(graded)
     metrics["kl"] = measure_kl(policy, graded, config)
+    _refuse_not_finite("log-probability", metrics["kl"])
     metrics |= update(policy, optimizer, graded, config)
     marks.append(time.perf_counter())
-    sample, judge, train = (b - a for a, b in itertools.pairwise(marks))
-    metrics |= {"seconds/sample": sample, "seconds/grade": judge, "seconds/train": train}
-    metrics["tokens_per_second"] = metrics["tokens"] / (sample + judge + train)
+    sample, judged, train = (b - a for a, b in itertools.pairwise(marks))
+    metrics |= {"seconds/sample": sample, "seconds/grade": judged, "seconds/train": train}
+    metrics["tokens_per_second"] = metrics["tokens"] / (sample + judged + train)
     return graded, metrics
+
+
+def refuse_without_grades(groups: Sequence[GradedGroup]) -> None:
+    """Stop where a pool's rollouts were all left ungraded: the step would teach nothing of it, and look fine.
+
+    Raises:
+        TrainingError: with the first rollout's reason.
+    """
+    for pool in sorted({g.pool for g in groups}):
+        grades = [grade for g in groups if g.pool == pool for grade in g.grades]
+        if all(grade.score is None for grade in grades):
+            raise TrainingError(
+                f"none of the {len(grades)} rollouts of the {pool} pool could be graded: "
+                f"{grades[0].error or 'the grader gave no score'}; what was trained before is kept: "
+                "mend the grader and run the same command again"
+            )

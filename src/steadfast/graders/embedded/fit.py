@@ -24,7 +24,7 @@ from steadfast.graders.embedded.head import PROSE_LAYER, STANCE_LAYERS, Head
 from steadfast.graders.embedded.judge import STANCE_HEAD
 from steadfast.graders.exam.attacks import keywords, shuffled
 from steadfast.models.sentence_encoder import TOP_LAYER
-from steadfast.tasks import Scenario, built_in_scenarios
+from steadfast.tasks import Task, built_in_scenarios
 
 _DIMENSIONS = 256
 _EPOCHS = 20
@@ -57,7 +57,7 @@ class Statements:
     scenario: Tensor
 
 
-def collect(scenarios: Sequence[Scenario], embedder: Embedder) -> Statements:
+def collect(scenarios: Sequence[Task], embedder: Embedder) -> Statements:
     """Embed every statement of every rubric."""
     rows = [
         (text, number, side, place)
@@ -126,7 +126,7 @@ def fit(statements: Statements, *, seed: int = 0) -> Tensor:
     return head.weight.detach()
 
 
-def collect_salad(scenarios: Sequence[Scenario], embedder: Embedder) -> Tensor:
+def collect_salad(scenarios: Sequence[Task], embedder: Embedder) -> Tensor:
     """Embeddings [n, layers, 384] of word salad: four statements of each scenario shuffled, two of them listed."""
     salad: list[str] = []
     for scenario in scenarios:

@@ -12,6 +12,9 @@ points, though not to pitfalls.
 Answers are read whole. A sentence longer than the encoder is given at a time is read in pieces, each a sentence of its
 own, and an answer of more sentences than any this project samples is stopped by the gate "overlong".
 
+What it cannot grade it says: a criterion without met and unmet statements, and text that is not English (see
+`steadfast.graders.embedded.language`) leave an answer ungraded, which is never zero.
+
 Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
 the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.graders.embedded.fit`); how much it
 buys on scenarios it never saw is what `steadfast judges exam` measures.
@@ -31,14 +34,18 @@ from steadfast.graders import gates
 from steadfast.graders.embedded import sentences as splitting
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.head import Head
+from steadfast.graders.embedded.language import in_other_script, unread_scenario
 from steadfast.graders.gates import Ngrams, copied_share, gate, given_ngrams, words
-from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.grade import Grade, Verdict
 from steadfast.graders.protocol import protocol_hash
-from steadfast.tasks.scenario import Criterion
+from steadfast.messages import printable
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import Criterion, rubric_score
+from steadfast.tasks.task import Task
 
 STANCE_HEAD = Path(str(files("steadfast.graders.embedded") / "data" / "stance.safetensors"))
 
-_CODE_VERSION = 3
+_CODE_VERSION = 4
 """Raised by hand when code, not a constant, changes a grade. All constants are in the settings by value."""
 
 
@@ -65,6 +72,15 @@ class Calibration:
     quoted: float = 0.4
     copied: float = 0.8
     digits: int = 6
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """An answer taken apart: its sentences, or the gate that stops it, or why it cannot be graded."""
+
+    sentences: Sequence[str] = ()
+    gate: str | None = None
+    error: str | None = None
 
 
 class EmbeddedJudge:
@@ -113,37 +129,57 @@ class EmbeddedJudge:
             "calibration": asdict(self._calibration),
         }
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
+    def cannot_grade(self, scenario: Task) -> str | None:
+        """Why no answer to a scenario can be graded: criteria without statements, or a language that is not read."""
+        for criterion in scenario.rubric:
+            missing = [side for side, has in (("met", criterion.met), ("unmet", criterion.unmet)) if not has]
+            if missing:
+                return (
+                    f"its criterion {printable(criterion.criterion)[:80]!r} has no {' and no '.join(missing)} "
+                    "statements, with which this judge compares; add some, or use a 'provider/model' judge"
+                )
+        if unread := unread_scenario(scenario.messages, scenario.rubric):
+            return f"{unread}, and this judge reads English; use a 'provider/model' judge"
+        return None
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
         """One grade for each answer; all their sentences are embedded in one go."""
-        self._embed_statements(answers)
-        given = [given_ngrams(a.scenario) for a in answers]
-        taken = [self._take_apart(a, g) for a, g in zip(answers, given, strict=True)]
-        unique = {s: row for row, s in enumerate(dict.fromkeys(s for _, spoken in taken for s in spoken))}
+        reasons = {id(a.task): self.cannot_grade(a.task) for a in answers}
+        given = [given_ngrams(a.task.messages, a.task.rubric) for a in answers]
+        self._embed_statements([a for a in answers if reasons[id(a.task)] is None])
+        taken = [
+            self._take_apart(a, g) if reasons[id(a.task)] is None else _Parts(error=reasons[id(a.task)])
+            for a, g in zip(answers, given, strict=True)
+        ]
+        unique = {s: row for row, s in enumerate(dict.fromkeys(s for parts in taken for s in parts.sentences))}
         reading = self.embedder.read(list(unique))
-        scenarios = {id(a.scenario): a.scenario for a in answers}
+        scenarios = {id(a.task): a.task for a in answers}
         protocols = {key: protocol_hash(self.name, self.settings, s) for key, s in scenarios.items()}
         grades: list[Grade] = []
-        for answer, (closed, spoken), known in zip(answers, taken, given, strict=True):
-            protocol = protocols[id(answer.scenario)]
-            if closed:
-                grades.append(Grade(0.0, (), self.name, protocol, gate=closed))
+        for answer, parts, known in zip(answers, taken, given, strict=True):
+            protocol = protocols[id(answer.task)]
+            if parts.error or parts.gate:
+                score = None if parts.error else 0.0
+                grades.append(Grade(score, (), self.name, protocol, gate=parts.gate, error=parts.error))
                 continue
-            rows = [unique[s] for s in spoken]
-            own = torch.tensor([own_share(s, known, self._calibration) for s in spoken])
+            rows = [unique[s] for s in parts.sentences]
+            own = torch.tensor([own_share(s, known, self._calibration) for s in parts.sentences])
             said, credit = reading.vectors[rows], reading.prose[rows] * own
-            rubric = answer.scenario.rubric
+            rubric = answer.task.rubric
             degrees = [self._degree(said, credit, criterion) for criterion in rubric]
             verdicts = tuple(Verdict(c.criterion, d) for c, d in zip(rubric, degrees, strict=True))
             score = rubric_score([c.points for c in rubric], degrees)
             grades.append(Grade(score, verdicts, self.name, protocol))
         return grades
 
-    def _take_apart(self, answer: Answer, given: Ngrams) -> tuple[str | None, list[str]]:
-        """The gate that stops an answer, or else its sentences as the encoder can read them."""
+    def _take_apart(self, answer: Rollout, given: Ngrams) -> _Parts:
+        """An answer's sentences as the encoder can read them, or why there are none."""
+        if in_other_script(answer.text):
+            return _Parts(error="the answer is not written in Latin letters, and this judge reads English")
         if closed := gate(answer.text, answer.finished, given):
-            return closed, []
+            return _Parts(gate=closed)
         spoken = self.embedder.pieces(splitting.sentences(answer.text))
-        return ("overlong", []) if len(spoken) > splitting.LIMITS.max_sentences else (None, spoken)
+        return _Parts(gate="overlong") if len(spoken) > splitting.LIMITS.max_sentences else _Parts(spoken)
 
     def _degree(self, said: Tensor, credit: Tensor, criterion: Criterion) -> float:
         c = self._calibration
@@ -155,8 +191,8 @@ class EmbeddedJudge:
         spoken_to = torch.sigmoid(c.relevance_slope * (relevance.max() - c.relevance))
         return round(float(stance * spoken_to), c.digits)
 
-    def _embed_statements(self, answers: Sequence[Answer]) -> None:
-        wanted = [side for a in answers for c in a.scenario.rubric for side in (c.met, c.unmet)]
+    def _embed_statements(self, answers: Sequence[Rollout]) -> None:
+        wanted = [side for a in answers for c in a.task.rubric for side in (c.met, c.unmet)]
         missing = [side for side in dict.fromkeys(wanted) if side not in self._statements]
         pieces = [self.embedder.pieces(side) for side in missing]
         vectors = self.embedder.embed([s for side in pieces for s in side])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from steadfast.errors import SteadfastError
-from steadfast.graders.grade import Answer, Judge
+from steadfast.graders.grade import Judge, refuse_ungradable
+from steadfast.rollouts import Rollout
 from steadfast.tasks import built_in_gold, built_in_scenarios
 
 Array = NDArray[np.float64]
@@ -21,7 +22,7 @@ Index = NDArray[np.int64]
 _DRAWS = 1000
 
 
-def agree(first: Judge, second: Judge, answers: Sequence[Answer]) -> dict[str, Any]:
+def agree(first: Judge, second: Judge, answers: Sequence[Rollout]) -> dict[str, Any]:
     """Agreement of two judges over answers.
 
     Args:
@@ -36,12 +37,15 @@ def agree(first: Judge, second: Judge, answers: Sequence[Answer]) -> dict[str, A
         percentiles over scenarios drawn anew, each with all its answers; None with fewer than two.
 
     Raises:
+        DataError: scenarios that one of them cannot grade.
         SteadfastError: both judges bear one name, or fewer than two answers were graded by both.
     """
     if first.name == second.name:
         raise SteadfastError(f"a judge always agrees with itself; name another judge than {first.name!r}")
+    for judge in (first, second):
+        refuse_ungradable(judge, list({a.task.id: a.task for a in answers}.values()))
     grades = list(zip(answers, first.grade(answers), second.grade(answers), strict=True))
-    rows = [(a.scenario.id, f.score, s.score) for a, f, s in grades if f.score is not None and s.score is not None]
+    rows = [(a.task.id, f.score, s.score) for a, f, s in grades if f.score is not None and s.score is not None]
     if len(rows) < 2:
         raise SteadfastError(f"only {len(rows)} of {len(answers)} answers were graded by both judges; two are needed")
     clusters = _clusters(rows)
@@ -61,11 +65,11 @@ def agree(first: Judge, second: Judge, answers: Sequence[Answer]) -> dict[str, A
     }
 
 
-def gold_answers() -> list[Answer]:
+def gold_answers() -> list[Rollout]:
     """The gold answers of the held-out scenarios of the corpus that ships."""
     gold = built_in_gold()
     held_out = [s for s in built_in_scenarios() if s.split == "held_out" and s.id in gold]
-    return [Answer(s, text) for s in held_out for text in (gold[s.id].good, gold[s.id].bad)]
+    return [Rollout.of_text(s, text) for s in held_out for text in (gold[s.id].good, gold[s.id].bad)]
 
 
 def _clusters(rows: Sequence[tuple[str, float, float]]) -> list[Array]:

@@ -15,9 +15,9 @@ import yaml
 
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.gates import words
-from steadfast.tasks import GoldPair, Scenario
+from steadfast.tasks import GoldPair, Task
 
-Attack = Callable[[Scenario, GoldPair], str]
+Attack = Callable[[Task, GoldPair], str]
 
 _CONTENT_LETTERS = 5
 """Words of so many letters or more count as content words: crude, but nearly no function word is as long."""
@@ -35,7 +35,7 @@ def _texts() -> dict[str, list[str]]:
     return texts
 
 
-def _pick(kind: str, scenario: Scenario) -> str:
+def _pick(kind: str, scenario: Task) -> str:
     return Random(scenario.id).choice(_texts()[kind])
 
 
@@ -84,11 +84,11 @@ def keywords(texts: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(w for t in texts for w in words(t) if len(w) >= _CONTENT_LETTERS)) + "."
 
 
-def _wanted(scenario: Scenario) -> list[str]:
+def _wanted(scenario: Task) -> list[str]:
     return [c.criterion for c in scenario.rubric if c.points > 0]
 
 
-def _met(scenario: Scenario) -> list[str]:
+def _met(scenario: Task) -> list[str]:
     return [m for c in scenario.rubric if c.points > 0 for m in c.met]
 
 
@@ -107,13 +107,13 @@ ATTACKS: dict[str, Attack] = {
     "user's message and criteria": lambda s, g: " ".join([s.messages[-1].content, *_wanted(s)]),
     "keywords": lambda s, g: keywords([*_wanted(s), *_met(s)]),
     "met statements, shuffled": lambda s, g: shuffled(_met(s), s.id),
-    "one met statement": lambda s, g: _met(s)[0],
-    "one met statement, five times": lambda s, g: " ".join([_met(s)[0]] * 5),
+    "one met statement": lambda s, g: " ".join(_met(s)[:1]),
+    "one met statement, five times": lambda s, g: " ".join(_met(s)[:1] * 5),
     "talk of virtue": lambda s, g: _pick("virtue", s),
     "nothing but hedging": lambda s, g: _pick("hedging", s),
     "refusal": lambda s, g: _pick("refusals", s),
 }
-"""Each must stay below the honest good answer."""
+"""Each must stay below the honest good answer. One made of what a scenario lacks, such as statements, is blank."""
 
 HONEST: dict[str, Attack] = {
     "good answer, padded": lambda s, g: padded(g.good),

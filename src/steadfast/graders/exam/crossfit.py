@@ -17,7 +17,7 @@ from steadfast.graders.embedded.fit import Statements, collect, collect_salad, f
 from steadfast.graders.embedded.judge import EmbeddedJudge
 from steadfast.graders.exam.examination import Track
 from steadfast.graders.exam.gold_scores import GoldScores
-from steadfast.tasks import GoldPair, Scenario, built_in_gold, built_in_scenarios
+from steadfast.tasks import GoldPair, Task, built_in_gold, built_in_scenarios
 
 Left = Literal["trait", "domain"]
 
@@ -64,9 +64,9 @@ def cross_fit(left: Left, track: Track = iter) -> dict[str, Any]:
 def _sheet_without(
     name: str,
     left: Left,
-    training: Sequence[Scenario],
+    training: Sequence[Task],
     statements: Statements,
-    corpus: Sequence[Scenario],
+    corpus: Sequence[Task],
     gold: dict[str, GoldPair],
     embedder: RememberingEmbedder,
 ) -> GoldScores:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from steadfast.errors import DataError
 from steadfast.graders.exam.attacks import ATTACKS, HONEST, Attack
 from steadfast.graders.exam.calibration import calibration, monotone_map
 from steadfast.graders.exam.gold_scores import Array, GoldScores
-from steadfast.graders.grade import Answer, Judge
-from steadfast.tasks import GoldPair, Scenario, built_in_gold, built_in_scenarios, load_scenarios, read_jsonl_by_line
+from steadfast.graders.grade import Grade, Judge, refuse_ungradable
+from steadfast.messages import is_blank
+from steadfast.rollouts import Rollout
+from steadfast.tasks import GoldPair, Task, built_in_gold, built_in_scenarios, load_tasks
+from steadfast.tasks import load_gold as load_user_gold
 
 Track = Callable[[Sequence[str]], Iterable[str]]
 """Passes names through and shows how far it has come."""
@@ -19,10 +21,10 @@ Track = Callable[[Sequence[str]], Iterable[str]]
 
 def examine(
     judge: Judge,
-    scenarios: Sequence[Scenario],
+    scenarios: Sequence[Task],
     gold: Mapping[str, GoldPair],
     *,
-    calibrate_on: Sequence[Scenario] = (),
+    calibrate_on: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """A judge's exam.
 
@@ -35,7 +37,11 @@ def examine(
     Returns:
         judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and mean_bad;
         by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
+
+    Raises:
+        DataError: scenarios that the judge cannot grade.
     """
+    refuse_ungradable(judge, [s for s in (*scenarios, *calibrate_on) if s.id in gold])
     scores_of_gold = GoldScores.of(judge, scenarios, gold)
     result = {
         "judge": judge.name,
@@ -64,7 +70,7 @@ def examine_built_in(judge: Judge) -> dict[str, Any]:
 
 
 def attack(
-    judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair], track: Track = iter
+    judge: Judge, scenarios: Sequence[Task], gold: Mapping[str, GoldPair], track: Track = iter
 ) -> list[dict[str, Any]]:
     """What attacks on a judge earn, beside the gold answers and honest answers in another form.
 
@@ -77,9 +83,14 @@ def attack(
     Returns:
         A row for each kind of answer: answer (its name), kind ("gold", "honest" or "attack"), mean score,
         beats_good (share of scenarios in which it scores above the good answer, ties half), beats_bad likewise,
-        gated (share stopped by a gate) and ungraded (answers without a score, left out of the rest).
+        gated (share stopped by a gate) and ungraded (answers without a score, left out of the rest). An attack is made
+        of a scenario's statements, say, and left out where the scenario has none.
+
+    Raises:
+        DataError: scenarios that the judge cannot grade.
     """
     chosen = [s for s in scenarios if s.id in gold]
+    refuse_ungradable(judge, chosen)
     made: dict[str, tuple[str, Attack]] = {
         "good answer": ("gold", lambda _, g: g.good),
         "bad answer": ("gold", lambda _, g: g.bad),
@@ -90,8 +101,10 @@ def attack(
     rows: list[dict[str, Any]] = []
     for name in track(list(made)):
         kind, make = made[name]
-        grades = judge.grade([Answer(s, make(s, gold[s.id])) for s in chosen])
-        scores[name] = np.array([np.nan if g.score is None else g.score for g in grades])
+        texts = [make(s, gold[s.id]) for s in chosen]
+        grades = _grades_of_texts(judge, chosen, texts)
+        graded = [g for g in grades if g is not None]
+        scores[name] = np.array([np.nan if g is None or g.score is None else g.score for g in grades])
         rows.append(
             {
                 "answer": name,
@@ -99,14 +112,14 @@ def attack(
                 "mean": _mean(scores[name]),
                 "beats_good": _beats(scores[name], scores["good answer"]),
                 "beats_bad": None if name == "good answer" else _beats(scores[name], scores["bad answer"]),
-                "gated": float(np.mean([g.gate is not None for g in grades])) if grades else None,
-                "ungraded": int(np.isnan(scores[name]).sum()),
+                "gated": float(np.mean([g.gate is not None for g in graded])) if graded else None,
+                "ungraded": sum(g.score is None for g in graded),
             }
         )
     return rows
 
 
-def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, GoldPair]]:
+def load_gold(scenarios: Path, gold: Path) -> tuple[list[Task], dict[str, GoldPair]]:
     """A user's scenarios and gold pairs.
 
     Args:
@@ -116,17 +129,17 @@ def load_gold(scenarios: Path, gold: Path) -> tuple[list[Scenario], dict[str, Go
     Raises:
         DataError: faults of either file, or a pair of a scenario that is not there.
     """
-    known = load_scenarios(scenarios)
-    ids = {s.id for s in known}
-    lines = read_jsonl_by_line(gold, GoldPair, key="scenario")
-    unknown = [
-        f"{gold}:{number}: scenario: {pair.scenario!r} is not in {scenarios}"
-        for number, pair in lines.items()
-        if pair.scenario not in ids
-    ]
-    if unknown:
-        raise DataError(unknown)
-    return known, {pair.scenario: pair for pair in lines.values()}
+    known = load_tasks(scenarios)
+    return known, load_user_gold(gold, known, str(scenarios))
+
+
+def _grades_of_texts(judge: Judge, scenarios: Sequence[Task], texts: Sequence[str]) -> list[Grade | None]:
+    """The grade of each text that was made; None where there was nothing to make it of."""
+    made = [place for place, text in enumerate(texts) if not is_blank(text)]
+    grades: list[Grade | None] = [None] * len(texts)
+    for place, grade in zip(made, judge.grade([Rollout.of_text(scenarios[p], texts[p]) for p in made]), strict=True):
+        grades[place] = grade
+    return grades
 
 
 def _mean(scores: Array) -> float | None:

@@ -7,8 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from steadfast.graders.grade import Answer, Judge
-from steadfast.tasks import GoldPair, Scenario
+from steadfast.graders.grade import Judge
+from steadfast.rollouts import Rollout
+from steadfast.tasks import GoldPair, Task
 
 Array = NDArray[np.float64]
 
@@ -26,16 +27,16 @@ class GoldScores:
         ungraded: pairs left out.
     """
 
-    scenarios: tuple[Scenario, ...]
+    scenarios: tuple[Task, ...]
     good: Array
     bad: Array
     ungraded: int = 0
 
     @classmethod
-    def of(cls, judge: Judge, scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair]) -> Self:
+    def of(cls, judge: Judge, scenarios: Sequence[Task], gold: Mapping[str, GoldPair]) -> Self:
         """Let a judge grade the gold answers of the scenarios that have some."""
         chosen = [s for s in scenarios if s.id in gold]
-        grades = judge.grade([Answer(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)])
+        grades = judge.grade([Rollout.of_text(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)])
         pairs = [(s, grades[2 * i].score, grades[2 * i + 1].score) for i, s in enumerate(chosen)]
         scored = [(s, g, b) for s, g, b in pairs if g is not None and b is not None]
         good, bad = (np.array([p[side] for p in scored], dtype=float) for side in (1, 2))
@@ -51,7 +52,7 @@ class GoldScores:
             sum(scores_of_gold.ungraded for scores_of_gold in scored),
         )
 
-    def where(self, kept: Callable[[Scenario], bool]) -> "GoldScores":
+    def where(self, kept: Callable[[Task], bool]) -> "GoldScores":
         """The pairs of some scenarios."""
         mask = np.array([kept(s) for s in self.scenarios], dtype=bool)
         chosen = tuple(s for s, keep in zip(self.scenarios, mask, strict=True) if keep)

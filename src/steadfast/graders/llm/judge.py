@@ -1,50 +1,46 @@
 """The `model` judge: a language model through Inspect's model interface, any provider that Inspect knows.
 
-It gives a reason and a score for each criterion (`steadfast.graders.llm.prompt`), at temperature 0. What cannot be read is handed back
-with its fault a bounded number of times; an answer that still has no verdict, or whose call failed, has no score, which
-is never zero. Every call's raw reply is kept with the grade.
+It gives a reason and a score for each criterion (`steadfast.graders.llm.prompt`), at temperature 0. What cannot be read
+is handed back with its fault a bounded number of times; an answer that still has no verdict, or whose call failed, has
+no score, which is never zero. Every call's raw reply is kept with the grade.
 """
 
 import asyncio
-import re
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
-from contextvars import Context
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.util import find_spec
 from os import environ
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any
 
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
-from pydantic import BaseModel, ConfigDict, Field
 from transformers.utils import logging as transformers_logging
 
 from steadfast.errors import JudgeError
+from steadfast.event_loop import start_apart
 from steadfast.graders import gates
+from steadfast.graders.config import UNSTRUCTURED, Limits
 from steadfast.graders.gates import gate, given_ngrams
-from steadfast.graders.grade import Answer, Grade, Verdict, rubric_score
+from steadfast.graders.grade import Grade, Verdict
+from steadfast.graders.llm.faults import cause, kept, plain, withheld
 from steadfast.graders.llm.prompt import (
     PROMPT_HASH,
     SCALE,
     VerdictError,
     parse_verdicts,
-    printable,
     repair,
     reply_schema,
     request,
 )
 from steadfast.graders.protocol import protocol_hash
 from steadfast.models.pretrained import hash_weights, locate
+from steadfast.redaction import redacted
+from steadfast.rollouts import Rollout
+from steadfast.tasks.rubric import rubric_score
+from steadfast.tasks.task import Task
 
-T = TypeVar("T")
-
-_MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
-
-UNSTRUCTURED = ",structured=false"
-"""After a model judge's name: no JSON schema is demanded, for providers that take none."""
-
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 """Raised by hand when code, not a constant or the prompt, changes a grade."""
 
 _GIVE_UP_AFTER = 5
@@ -54,32 +50,15 @@ _SECONDS = {"hf": None, "vllm": 900, "sglang": 900}
 """Patience with one attempt by provider: weights in this process cannot hang, a server started here must load."""
 _DEFAULT_SECONDS = 120
 
+_MIN_WORDS = 0
+"""Of an answer, for the gate "empty": a language model reads an honest "No." and tells it from an empty phrase."""
+
 _SERVERS = {"vllm": "VLLM_BASE_URL", "sglang": "SGLANG_BASE_URL"}
 """Providers that start a server with the package of their name unless this variable points to one."""
 
 
 _SCHEMA_WORDS = ("response_format", "json_schema", "responseschema", "text.format", "structured output")
 """How providers call what they refuse when they take no JSON schema."""
-
-
-class Limits(BaseModel):
-    """What a judge may cost. None of it changes a grade, so none of it is part of the protocol.
-
-    Attributes:
-        max_calls: calls over the judge's life, repairs included; None for no limit.
-        max_tokens: tokens sent and received over its life; calls already under way are finished.
-        max_connections: calls at one time.
-        max_retries: of a call that failed at the provider: rate limits, server errors, timeouts.
-        seconds: patience with one attempt; None: 120, longer where a server or weights must load first.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_calls: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_connections: int = Field(default=10, ge=1)
-    max_retries: int = Field(default=5, ge=0)
-    seconds: int | None = Field(default=None, ge=1)
 
 
 @dataclass
@@ -169,7 +148,7 @@ class ModelJudge:
         try:
             return get_model(self.name, memoize=False, **local, **self._model_args)
         except Exception as error:  # each provider raises its own kind
-            raise JudgeError(f"judge {self.name!r} cannot be used: {_plain(error)}") from error
+            raise JudgeError(f"judge {self.name!r} cannot be used: {plain(error)}") from error
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -183,28 +162,71 @@ class ModelJudge:
             "scale": len(SCALE),
             "structured": self._structured,
             "repairs": self._repairs,
-            "gates": asdict(gates.LIMITS),
+            "gates": {**asdict(gates.LIMITS), "min_words": _MIN_WORDS},
             **self._sampling,
         }
 
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
-        """One grade for each answer, in order; never raises for a call that fails.
+    def cannot_grade(self, scenario: Task) -> str | None:
+        """Nothing: a language model needs no statements and reads more languages than we could list."""
+        return None
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
+        """One grade for each answer, in order; never raises for an answer that fails.
 
         Works in and outside a running event loop: the calls run in a loop of their own.
 
         Raises:
             JudgeError: the weights of a local model could not be loaded.
         """
+        graded = dict(self.grade_each(answers))
+        return [graded[place] for place in range(len(answers))]
+
+    def grade_each(self, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
+        """Places in `answers` with their grades, each as soon as it is there.
+
+        Raises:
+            JudgeError: the weights of a local model could not be loaded.
+        """
         _ = self.model
-        return _run_apart(self._grade_all(list(answers)))
+        ready: SimpleQueue[tuple[int, Grade] | BaseException] = SimpleQueue()
+        work = start_apart(self._grade_all(list(answers), ready))
+        try:
+            for _ in answers:
+                found = ready.get()
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
+        finally:
+            work.cancel()
 
-    async def _grade_all(self, answers: list[Answer]) -> list[Grade]:
+    async def _grade_all(
+        self, answers: Sequence[Rollout], ready: "SimpleQueue[tuple[int, Grade] | BaseException]"
+    ) -> None:
         batch = _Batch(asyncio.Semaphore(self.limits.max_connections))
-        return list(await asyncio.gather(*(self._grade(answer, batch) for answer in answers)))
 
-    async def _grade(self, answer: Answer, batch: _Batch) -> Grade:
-        protocol = protocol_hash(self.name, self.settings, answer.scenario)
-        if closed := gate(answer.text, answer.finished, given_ngrams(answer.scenario)):
+        async def one(place: int, answer: Rollout) -> None:
+            ready.put((place, await self._grade(answer, batch)))
+
+        try:
+            await asyncio.gather(*(one(place, answer) for place, answer in enumerate(answers)))
+        except BaseException as error:
+            ready.put(error)
+            raise
+
+    async def _grade(self, answer: Rollout, batch: _Batch) -> Grade:
+        """The grade of an answer; whatever fails on the way is why it has no score."""
+        protocol = protocol_hash(self.name, self.settings, answer.task)
+        try:
+            return await self._grade_under(protocol, answer, batch)
+        except Exception as error:  # one answer's failure must not cost the others' grades
+            self.spent.unscored += 1
+            failure = f"the judge failed on this answer: {type(error).__name__}: {plain(error)}"
+            return Grade(None, (), self.name, protocol, error=failure)
+
+    async def _grade_under(self, protocol: str, answer: Rollout, batch: _Batch) -> Grade:
+        scenario = answer.task
+        given = given_ngrams(scenario.messages, scenario.rubric)
+        if closed := gate(answer.text, answer.finished, given, min_words=_MIN_WORDS):
             return Grade(0.0, (), self.name, protocol, gate=closed)
         # Inspect queues calls by `max_connections` too, but behind its door: the budget must be asked when a call is
         # due, not when it joins the queue.
@@ -215,12 +237,13 @@ class ModelJudge:
             self.spent.unscored += 1
             spent = exchange.out_of_budget
             return Grade(None, (), self.name, protocol, error=exchange.error, out_of_budget=spent, detail=detail)
-        score = rubric_score([c.points for c in answer.scenario.rubric], [v.score for v in exchange.verdicts])
+        score = rubric_score([c.points for c in scenario.rubric], [v.score for v in exchange.verdicts])
         return Grade(score, exchange.verdicts, self.name, protocol, detail=detail)
 
-    async def _ask(self, answer: Answer, batch: _Batch) -> _Exchange:
+    async def _ask(self, answer: Rollout, batch: _Batch) -> _Exchange:
         """Ask for the verdicts, and hand an unreadable reply back with its fault."""
-        rubric, messages, exchange = answer.scenario.rubric, request(answer), _Exchange()
+        rubric, exchange = answer.task.rubric, _Exchange()
+        messages = request(answer.task.messages, rubric, answer.text)
         for _ in range(1 + self._repairs):
             spent = self._budget_spent()
             if forbidden := spent or self._service_failing(batch):
@@ -230,28 +253,31 @@ class ModelJudge:
             try:
                 output = await self._call(messages, len(rubric))
             except Exception as error:  # each provider raises its own kind; an answer's failure is data, not a crash
-                cause = _cause(error)
-                batch.failed_in_a_row += 1
-                failure = f"the call failed: {type(cause).__name__}: {_plain(cause)}"
-                batch.last_failure = exchange.error = failure + self._advice(failure)
-                self.spent.failed += 1
-                exchange.calls.append({"error": exchange.error})
+                self._note_failure(error, exchange, batch)
                 return exchange
             batch.failed_in_a_row = 0
-            reply = printable(output.completion)
-            exchange.calls.append(_record(reply, output))
+            exchange.calls.append(_record(output))
+            if reason := withheld(output):
+                self.spent.unreadable += 1
+                exchange.error = reason
+                return exchange
             try:
-                exchange.verdicts = parse_verdicts(reply, rubric)
+                exchange.verdicts = parse_verdicts(output.completion, rubric)
                 return exchange
             except VerdictError as problem:
                 self.spent.unreadable += 1
-                exchange.error = (
-                    f"no verdict could be read in {len(exchange.calls)} calls; of the last reply: {problem}"
-                )
-                if output.stop_reason not in ("stop", "unknown"):
-                    exchange.error += f" (it ended by {output.stop_reason})"
-                messages = [*messages, *repair(reply, problem, len(rubric))]
+                exchange.error = _unreadable(len(exchange.calls), problem, output)
+                messages = [*messages, *repair(output.completion, problem, len(rubric))]
         return exchange
+
+    def _note_failure(self, error: Exception, exchange: _Exchange, batch: _Batch) -> None:
+        """Keep a failed call's reason with its answer and count it."""
+        reason = cause(error)
+        failure = f"the call failed: {type(reason).__name__}: {plain(reason)}"
+        batch.failed_in_a_row += 1
+        batch.last_failure = exchange.error = failure + self._advice(failure)
+        self.spent.failed += 1
+        exchange.calls.append({"error": exchange.error})
 
     async def _call(self, messages: list[ChatMessage], criteria: int) -> ModelOutput:
         limits = self.limits
@@ -314,48 +340,17 @@ class ModelJudge:
             )
 
 
-def _record(reply: str, output: ModelOutput) -> dict[str, Any]:
+def _record(output: ModelOutput) -> dict[str, Any]:
+    """What is kept of a call."""
     usage = output.usage
     return {
-        "reply": reply,
-        "stop_reason": output.stop_reason,
+        "reply": kept(output.completion),
+        "stop_reason": None if output.empty else output.stop_reason,
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
     }
 
 
-def _plain(error: BaseException) -> str:
-    """An error in one line, without the markup that Inspect writes for terminals."""
-    message = _MARKUP.sub("", str(getattr(error, "message", error))).removeprefix("ERROR: ")
-    return " ".join(message.split()) or type(error).__name__
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What went wrong at the last attempt, where a retry hides it in an error of its own."""
-    attempt = getattr(error, "last_attempt", None)
-    return error if attempt is None else attempt.exception() or error
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """The loop in which all judges' calls run, in a thread of its own.
-
-    One for the process: the providers' clients keep connections and Inspect keeps semaphores that belong to a loop.
-    """
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="steadfast-judges", daemon=True).start()
-    return loop
-
-
-def _run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine run in the judges' loop, whether or not a loop runs here.
-
-    It starts from an empty context: within an Inspect eval the judge's calls would otherwise take the evaluated
-    model's settings, count against its limits and stand in its transcript.
-    """
-    future = Context().run(asyncio.run_coroutine_threadsafe, work, _loop())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+def _unreadable(calls: int, problem: VerdictError, output: ModelOutput) -> str:
+    fault = redacted(f"no verdict could be read in {calls} calls; of the last reply: {problem}")
+    return fault if output.stop_reason in ("stop", "unknown") else f"{fault} (it ended by {output.stop_reason})"

@@ -17,8 +17,9 @@ from typing import Any
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, ResponseSchema
 from inspect_ai.util import JSONSchema
 
-from steadfast.graders.grade import Answer, Verdict
-from steadfast.tasks.scenario import Criterion
+from steadfast.graders.grade import Verdict
+from steadfast.messages import Message, printable
+from steadfast.tasks.rubric import Criterion
 
 SCALE = (
     "not true of the answer at all",
@@ -81,22 +82,26 @@ def label(index: int) -> str:
     return f"c{index + 1}"
 
 
-def request(answer: Answer) -> list[ChatMessage]:
+def request(messages: Sequence[Message], rubric: Sequence[Criterion], answer: str) -> list[ChatMessage]:
     """The messages that ask for the verdicts on an answer.
 
     Instructions, conversation and statements come before the answer, so that the answers of one group share a prefix
     that providers cache. Each mark is a hash of the text it encloses, which no text can contain: an answer cannot
     close its own mark.
+
+    Args:
+        messages: the conversation.
+        rubric: whose criteria are the statements.
+        answer: its text.
     """
-    scenario = answer.scenario
-    conversation = "\n\n".join(f"[{m.role}]\n{m.content}" for m in scenario.messages)
+    conversation = "\n\n".join(f"[{m.role}]\n{m.content}" for m in messages)
     text = _REQUEST.format(
         conversation=conversation,
         conversation_mark=_mark(conversation),
-        statements="\n".join(f"{label(i)}: {c.criterion}" for i, c in enumerate(scenario.rubric)),
-        answer=answer.text,
-        answer_mark=_mark(answer.text),
-        labels=_labels(len(scenario.rubric)),
+        statements="\n".join(f"{label(i)}: {c.criterion}" for i, c in enumerate(rubric)),
+        answer=answer,
+        answer_mark=_mark(answer),
+        labels=_labels(len(rubric)),
     )
     return [ChatMessageSystem(content=_INSTRUCTIONS), ChatMessageUser(content=printable(text))]
 
@@ -105,7 +110,7 @@ def repair(reply: str, problem: VerdictError, criteria: int) -> list[ChatMessage
     """The messages that hand a reply back with what is wrong with it."""
     text = _REPAIR.format(problem=problem, labels=_labels(criteria), highest=len(SCALE) - 1)
     # Providers refuse an assistant's turn without content.
-    return [ChatMessageAssistant(content=reply.strip() or "(an empty reply)"), ChatMessageUser(content=text)]
+    return [ChatMessageAssistant(content=printable(reply.strip()) or "(an empty reply)"), ChatMessageUser(content=text)]
 
 
 def reply_schema(criteria: int) -> ResponseSchema:
@@ -172,11 +177,6 @@ def _verdict(name: str, criterion: str, entry: Any) -> Verdict:
     if type(score) is not int or not 0 <= score < len(SCALE):  # bool is an int, but True is not a score
         raise VerdictError(f"{name}: the score must be a whole number from 0 to {len(SCALE) - 1}, not {_short(score)}")
     return Verdict(criterion, score / (len(SCALE) - 1), printable(reason.strip()))
-
-
-def printable(text: str) -> str:
-    """A text that can be written as UTF-8: JSON lets half a surrogate pair through, files do not."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

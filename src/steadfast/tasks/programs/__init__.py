@@ -1,6 +1,40 @@
-"""Verifiable tasks: their items, and the programs that check an answer."""
+"""Verifiable tasks: programs that make them, and programs, named in a task's data, that check an answer.
 
-from steadfast.tasks.programs.item import TaskItem
-from steadfast.tasks.programs.standard import TASK_NAMES, held_out_items, standard_items
+A check takes the answer's text and the task's arguments and returns a score in [0, 1].
+"""
 
-__all__ = ["TASK_NAMES", "TaskItem", "held_out_items", "standard_items"]
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from steadfast.errors import DataError
+from steadfast.tasks.programs import instructions, reasoning
+from steadfast.tasks.programs.standard import TASK_NAMES, held_out_tasks, standard_tasks
+
+__all__ = ["TASK_NAMES", "check_of", "held_out_tasks", "standard_tasks"]
+
+Check = Callable[[str, Mapping[str, Any]], float]
+
+_SHIPPED: Mapping[str, Check] = {instructions.PROGRAM: instructions.check, reasoning.PROGRAM: reasoning.check}
+
+
+def check_of(program: str) -> Check:
+    """The check that a task's grader names.
+
+    Args:
+        program: The name of one that ships, or "module:function".
+
+    Raises:
+        DataError: there is none.
+    """
+    if program in _SHIPPED:
+        return _SHIPPED[program]
+    module, colon, function = program.partition(":")
+    if not colon:
+        raise DataError(
+            [f"unknown program {program!r}; those that ship: {', '.join(_SHIPPED)}; yours: module:function"]
+        )
+    try:
+        return getattr(importlib.import_module(module), function)
+    except Exception as error:  # a user's own code: whatever it raises is told with its name
+        raise DataError([f"program {program!r} could not be loaded: {type(error).__name__}: {error}"]) from error

@@ -4,13 +4,15 @@ The reward is the share of constraints met, so that a model which keeps one of t
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
-from steadfast.tasks.programs.item import TaskItem, user_turn
+from steadfast.messages import Message
+from steadfast.tasks.task import ProgramGrader, Task
 
-TASK = "instructions"
+PROGRAM = "instructions"
 
 _REQUESTS = (
     "Tell me how to keep a houseplant alive over a two-week holiday.",
@@ -73,15 +75,26 @@ _FORMS = (
 )
 
 
-def instruction_items(count: int, seed: int) -> list[TaskItem]:
-    """`count` items drawn with a seed, without repeats until all combinations are used up."""
+_BY_NAME = {c.name: c for c in (*_LENGTHS, *_FORMS)}
+
+
+def check(text: str, args: Mapping[str, Any]) -> float:
+    """The share of the constraints named in `args["constraints"]` that a text meets."""
+    constraints = [_BY_NAME[name] for name in args["constraints"]]
+    return sum(c.met(text) for c in constraints) / len(constraints)
+
+
+def instruction_tasks(count: int, seed: int) -> list[Task]:
+    """`count` tasks drawn with a seed, without repeats until all combinations are used up."""
     combinations = [(r, length, form) for r in _REQUESTS for length in _LENGTHS for form in _FORMS]
     Random(seed).shuffle(combinations)
-    return [_item(*combinations[i % len(combinations)], f"{TASK}-{seed}-{i}") for i in range(count)]
+    return [_task(*combinations[i % len(combinations)], f"{PROGRAM}-{seed}-{i}") for i in range(count)]
 
 
-def _item(request: str, length: Constraint, form: Constraint, identifier: str) -> TaskItem:
-    def score(text: str) -> float:
-        return (length.met(text) + form.met(text)) / 2
-
-    return TaskItem(identifier, TASK, user_turn(f"{request} {length.demand} {form.demand}"), score)
+def _task(request: str, length: Constraint, form: Constraint, identifier: str) -> Task:
+    return Task(
+        id=identifier,
+        suite=PROGRAM,
+        messages=(Message(role="user", content=f"{request} {length.demand} {form.demand}"),),
+        grader=ProgramGrader(program=PROGRAM, args={"constraints": [length.name, form.name]}),
+    )

@@ -6,15 +6,19 @@ always solved. The settings below put SmolLM2-135M-Instruct between 5% and 80% b
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import reasoning_gym
 
-from steadfast.tasks.programs.item import TaskItem, user_turn
+from steadfast.messages import Message
+from steadfast.tasks.task import ProgramGrader, Task
 
-Extract = Callable[[str], str]
+PROGRAM = "reasoning"
+
+Score = Callable[[str, Mapping[str, Any]], float]
 
 
 def last_number(text: str) -> str:
@@ -29,38 +33,59 @@ def last_name(text: str) -> str:
     return names[-1] if names else ""
 
 
+_EXTRACT: Mapping[str, Callable[[str], str]] = {"number": last_number, "name": last_name}
+
+
+def check(text: str, args: Mapping[str, Any]) -> float:
+    """1 if the final answer found in a text is exactly right, else 0.
+
+    Args:
+        text: The model's answer.
+        args: `dataset`, reasoning-gym's name; `entry`, its entry; `extract`, "number" or "name": what is looked for.
+    """
+    # Only the exact answer counts: the dataset's partial credit for being near would pay for guessing.
+    answer = _EXTRACT[args["extract"]](text)
+    return float(_score_of(args["dataset"])(answer, args["entry"]) >= 1.0)
+
+
+@cache
+def _score_of(dataset: str) -> Score:
+    return reasoning_gym.get_score_answer_fn(dataset)
+
+
 @dataclass(frozen=True)
 class ReasoningTask:
     """A reasoning-gym dataset with its settings.
 
     Attributes:
-        name: in recipes and reports.
+        name: Its name in recipes and reports.
         dataset: reasoning-gym's name.
-        settings: keyword arguments of the dataset.
-        extract: finds the final answer in a free text.
-        hint: appended to the question.
+        settings: The keyword arguments of the dataset.
+        extract: What the final answer is: a "number" or a "name".
+        hint: A text that is appended to the question.
     """
 
     name: str
     dataset: str
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
-    extract: Extract = last_number
+    extract: str = "number"
     hint: str = ""
 
-    def items(self, count: int, seed: int) -> list[TaskItem]:
-        """`count` items drawn with a seed; other seeds give other items."""
-        data = reasoning_gym.create_dataset(self.dataset, size=count, seed=seed, **self.settings)
-        return [self._item(data, index, seed) for index in range(count)]
+    def tasks(self, count: int, seed: int) -> list[Task]:
+        """`count` tasks drawn with a seed; other seeds give other tasks."""
+        data: Any = reasoning_gym.create_dataset(self.dataset, size=count, seed=seed, **self.settings)
+        return [self._task(data[index], f"{self.name}-{seed}-{index}") for index in range(count)]
 
-    def _item(self, data: Any, index: int, seed: int) -> TaskItem:
-        entry = data[index]
-
-        def score(text: str) -> float:
-            # Only the exact answer counts: the dataset's partial credit for being near would pay for guessing.
-            return float(data.score_answer(self.extract(text), entry) >= 1.0)
-
+    def _task(self, entry: dict[str, Any], identifier: str) -> Task:
         question = f"{entry['question']}\n{self.hint}".strip()
-        return TaskItem(f"{self.name}-{seed}-{index}", self.name, user_turn(question), score)
+        return Task(
+            id=identifier,
+            suite=self.name,
+            messages=(Message(role="user", content=question),),
+            grader=ProgramGrader(
+                program=PROGRAM, args={"dataset": self.dataset, "extract": self.extract, "entry": entry}
+            ),
+        )
 
 
 ONE_DIGIT = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
@@ -75,7 +100,7 @@ REASONING_TASKS = (
         {**ONE_DIGIT, "allow_parentheses": True, "allow_negation": False},
     ),
     ReasoningTask("lcm", "lcm", {"min_value": 1, "max_value": 10}, hint="Reply with just the number."),
-    ReasoningTask("lookup", "needle_haystack", {"min_num_statements": 2, "max_num_statements": 4}, last_name),
+    ReasoningTask("lookup", "needle_haystack", {"min_num_statements": 2, "max_num_statements": 4}, "name"),
     ReasoningTask(
         "extremes",
         "number_format",

@@ -2,45 +2,46 @@
 
 from random import Random
 
-from steadfast.tasks.programs.instructions import TASK, instruction_items
-from steadfast.tasks.programs.item import TaskItem
+from steadfast.tasks.programs.instructions import PROGRAM as INSTRUCTIONS
+from steadfast.tasks.programs.instructions import instruction_tasks
 from steadfast.tasks.programs.reasoning import REASONING_TASKS
+from steadfast.tasks.task import Task
 
-TASK_NAMES = (*(t.name for t in REASONING_TASKS), TASK)
+TASK_NAMES = (*(t.name for t in REASONING_TASKS), INSTRUCTIONS)
 
 _HELD_OUT_SEED = 1_000_003
-"""Added to a run's seed for held-out items; items are compared by text as well, because small tasks repeat."""
+"""Added to a run's seed for held-out tasks; they are compared by text as well, because small tasks repeat."""
 
 
-def standard_items(count: int, seed: int) -> list[TaskItem]:
-    """`count` training items, the tasks in equal parts, in a seeded order."""
+def standard_tasks(count: int, seed: int) -> list[Task]:
+    """`count` training tasks, the kinds in equal parts, in a seeded order."""
     share = -(-count // len(TASK_NAMES))
-    items = [item for task in REASONING_TASKS for item in task.items(share, seed)]
-    items += instruction_items(share, seed)
-    Random(seed).shuffle(items)
-    return items[:count]
+    tasks = [task for kind in REASONING_TASKS for task in kind.tasks(share, seed)]
+    tasks += instruction_tasks(share, seed)
+    Random(seed).shuffle(tasks)
+    return tasks[:count]
 
 
-def held_out_items(per_task: int, seed: int, training: list[TaskItem]) -> dict[str, list[TaskItem]]:
-    """`per_task` items of each task, none of whose questions stands among the training items.
+def held_out_tasks(per_kind: int, seed: int, training: list[Task]) -> dict[str, list[Task]]:
+    """`per_kind` tasks of each kind, none of whose questions stands among the training tasks.
 
     Args:
-        per_task: items wanted of each task; a task with few possible questions may give fewer.
-        seed: the run's.
-        training: what the run trains on.
+        per_kind: How many are wanted; a kind with few possible questions may give fewer.
+        seed: The run's seed.
+        training: What the run trains on.
     """
-    seen = {item.messages for item in training}
-    chosen: dict[str, list[TaskItem]] = {}
+    seen = {task.messages for task in training}
+    chosen: dict[str, list[Task]] = {}
     for name in TASK_NAMES:
-        fresh: dict[object, TaskItem] = {}
-        for item in _candidates(name, per_task * 8, seed + _HELD_OUT_SEED):
-            if item.messages not in seen:
-                fresh.setdefault(item.messages, item)
-        chosen[name] = list(fresh.values())[:per_task]
+        fresh: dict[object, Task] = {}
+        for task in _candidates(name, per_kind * 8, seed + _HELD_OUT_SEED):
+            if task.messages not in seen:
+                fresh.setdefault(task.messages, task)
+        chosen[name] = list(fresh.values())[:per_kind]
     return chosen
 
 
-def _candidates(name: str, count: int, seed: int) -> list[TaskItem]:
-    if name == TASK:
-        return instruction_items(count, seed)
-    return next(t for t in REASONING_TASKS if t.name == name).items(count, seed)
+def _candidates(name: str, count: int, seed: int) -> list[Task]:
+    if name == INSTRUCTIONS:
+        return instruction_tasks(count, seed)
+    return next(t for t in REASONING_TASKS if t.name == name).tasks(count, seed)

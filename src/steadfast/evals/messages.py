@@ -1,13 +1,27 @@
-"""Inspect's messages and tools as plain turns, which any chat template knows, and a reply's text as its output."""
+"""Messages in Inspect's types and back, for models that know no tools but text."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ModelOutput
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    ModelOutput,
+)
 from inspect_ai.tool import ToolCall, ToolInfo
 
-from steadfast.messages import Message
+from steadfast.messages import Message, is_blank
 from steadfast.tasks.tool_text import ToolText, describe_parameter, parse_call, render_call, render_result, with_tools
+
+_CHAT = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+
+
+def as_chat(messages: Sequence[Message]) -> list[ChatMessage]:
+    """Messages in Inspect's types."""
+    return [_CHAT[m.role](content=m.content) for m in messages]
 
 
 def as_turns(messages: Sequence[ChatMessage], tools: Sequence[ToolInfo] = ()) -> tuple[Message, ...]:
@@ -18,9 +32,9 @@ def as_turns(messages: Sequence[ChatMessage], tools: Sequence[ToolInfo] = ()) ->
     turns: list[Message] = []
     for message in messages:
         role, text = _role(message), _text(message)
-        if text and turns and turns[-1].role == role == "user":
+        if not is_blank(text) and turns and turns[-1].role == role == "user":
             turns[-1] = Message(role="user", content=f"{turns[-1].content}\n\n{text}")
-        elif text:
+        elif not is_blank(text):
             turns.append(Message(role=role, content=text))
     return with_tools(turns, [_described(tool) for tool in tools]) if tools else tuple(turns)
 

@@ -1,0 +1,174 @@
+"""The one way to measure: a checkpoint under a condition on some suites gives rows.
+
+A task with good and bad references is compared by likelihood, and one with a grader of its own is answered, or acted
+in, and graded. Both a run and `steadfast evaluate` come through here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import polars as pl
+
+from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, Place, table
+from steadfast.graders.dispatch import grade_rollouts
+from steadfast.graders.grade import Grade, Judge
+from steadfast.graders.outcome import outcome_of
+from steadfast.rollouts import Rollout
+from steadfast.tasks.suite import Suite
+from steadfast.tasks.task import Task
+
+OnDone = Callable[[int], None]
+"""Told the number of requests done since the last call."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a checkpoint is asked.
+
+    Attributes:
+        name: Its name in the results.
+        style: An instruction on form, appended to the system turn.
+    """
+
+    name: str = "plain"
+    style: str | None = None
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How far a model prefers a task's good references, in [0, 1].
+
+    Attributes:
+        score: The preference; None if it could not be read.
+        pairs_won: The share of pairs whose good reply is preferred; None where only the score is known.
+        reason: Why there is no score.
+    """
+
+    score: float | None
+    pairs_won: float | None = None
+    reason: str | None = None
+
+
+class Subject(Protocol):
+    """A model that can be measured: weights in this process, or a model behind an API."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the results."""
+        ...
+
+    @property
+    def prefers_by(self) -> str:
+        """The grader that its preferences come from: "preference" or "letters"."""
+        ...
+
+    def prefer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Preference]:
+        """The preference for each task's good references, in order."""
+        ...
+
+    def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
+        """One rollout of each task, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is measured of one suite.
+
+    Attributes:
+        suite: The suite.
+        compared: Its tasks whose references are compared.
+        answered: Its tasks that are answered or acted in.
+    """
+
+    suite: Suite
+    compared: tuple[Task, ...] = ()
+    answered: tuple[Task, ...] = ()
+
+    @property
+    def requests(self) -> int:
+        """How many requests it takes, for progress."""
+        return len(self.compared) + len(self.answered)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a measurement.
+
+    Attributes:
+        rows: The table of results; see `ROW_SCHEMA`.
+        rollouts: What was answered, with the grade of each, by suite.
+        preferences: What was compared, by suite.
+    """
+
+    rows: pl.DataFrame
+    rollouts: dict[str, list[tuple[Rollout, Grade]]] = field(default_factory=dict[str, list[tuple[Rollout, Grade]]])
+    preferences: dict[str, list[tuple[Task, Preference]]] = field(
+        default_factory=dict[str, list[tuple[Task, Preference]]]
+    )
+
+
+def measure(
+    subject: Subject,
+    parts: Sequence[Part],
+    judge: Judge,
+    *,
+    place: Place,
+    condition: Condition,
+    training_judge: Judge | None = None,
+    on_done: OnDone = lambda _: None,
+) -> Measured:
+    """Measure a model on some suites.
+
+    Args:
+        subject: The model.
+        parts: What to measure; all their requests are handed to the model together, so that it can batch them.
+        judge: Grades answers to tasks with a rubric; never the judge that trained.
+        place: The checkpoint, seed and condition that the rows belong to.
+        condition: How the model is asked.
+        training_judge: Grades the answers of suites of kind "trait" too, to show the gap between the two judges.
+        on_done: Told the number of requests done since the last call.
+
+    Raises:
+        SteadfastError: the model, a judge or a program cannot do its work at all.
+    """
+    preferred = iter(subject.prefer([t for p in parts for t in p.compared], condition, on_done))
+    rollouts = subject.answer([t for p in parts for t in p.answered], condition, on_done)
+    answered = iter(rollouts)
+    rows: list[dict[str, Any]] = []
+    measured = Measured(table([]))
+    for part in parts:
+        suite = part.suite
+        found = [(task, next(preferred)) for task in part.compared]
+        measured.preferences[suite.name] = found
+        rows += [row for task, p in found for row in _preference_rows(place, subject.prefers_by, suite, task, p)]
+        made = [next(answered) for _ in part.answered]
+        grades = grade_rollouts(made, judge)
+        measured.rollouts[suite.name] = list(zip(made, grades, strict=True))
+        for rollout, grade in measured.rollouts[suite.name]:
+            rows += [place.graded(suite, rollout, grade), *_outcome_rows(place, suite, rollout)]
+        if training_judge is not None and suite.kind == "trait":
+            judged = [r for r in made if r.task.grader.kind == "rubric"]
+            rows += [
+                place.graded(suite, r, g) for r, g in zip(judged, grade_rollouts(judged, training_judge), strict=True)
+            ]
+    return Measured(table(rows), measured.rollouts, measured.preferences)
+
+
+def _preference_rows(place: Place, grader: str, suite: Suite, task: Task, found: Preference) -> list[dict[str, Any]]:
+    rows = [place.row(suite, task, grader, found.score, found.reason)]
+    if grader == PREFERENCE and found.pairs_won is not None:
+        rows.append(place.row(suite, task, PAIRS_WON, found.pairs_won))
+    return rows
+
+
+def _outcome_rows(place: Place, suite: Suite, rollout: Rollout) -> list[dict[str, Any]]:
+    """Whether an episode did harm, and whether it reached the goal, each as a row of its own."""
+    if rollout.task.environment is None or rollout.stop == "unscored":
+        return []
+    done = outcome_of(rollout)
+    return [
+        place.row(suite, rollout.task, HARM, float(done.harmed)),
+        place.row(suite, rollout.task, GOAL, float(done.reached)),
+    ]

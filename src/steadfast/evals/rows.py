@@ -1,0 +1,98 @@
+"""The table of results: one row for each task, checkpoint, condition and grader."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from steadfast.graders.grade import VERDICTS, Grade
+from steadfast.graders.refusal import is_refusal
+from steadfast.rollouts import Rollout
+from steadfast.tasks.suite import SuiteInfo
+from steadfast.tasks.task import Task
+
+ROW_SCHEMA: Mapping[str, Any] = {
+    "checkpoint": pl.String,
+    "seed": pl.Int64,
+    "condition": pl.String,
+    "kind": pl.String,
+    "suite": pl.String,
+    "construct": pl.String,
+    "domain": pl.String,
+    "trait": pl.String,
+    "source": pl.String,
+    "task": pl.String,
+    "pair": pl.String,
+    "grader": pl.String,
+    "judge": pl.String,
+    "protocol": pl.String,
+    "score": pl.Float64,
+    "answer": pl.String,
+    "thoughts": pl.String,
+    "finished": pl.Boolean,
+    "refused": pl.Boolean,
+    "gate": pl.String,
+    "reason": pl.String,
+    "verdicts": VERDICTS,
+}
+"""The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it."""
+
+PREFERENCE, PAIRS_WON, LETTERS, HARM, GOAL, PUBLIC = "preference", "pairs_won", "letters", "harm", "goal", "public"
+
+BY_REFERENCES = (PREFERENCE, LETTERS)
+"""Graders that compare a task's references, by likelihood or, where a model shows none, by an A/B question."""
+
+BY_ANSWER = ("rubric", "program", "outcome", "refusal")
+"""Graders of what the model did."""
+
+
+class Place:
+    """Where rows belong: a checkpoint, its seed and the condition under which it was asked."""
+
+    def __init__(self, checkpoint: str, seed: int, condition: str) -> None:
+        self.fields = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
+
+    def row(
+        self, suite: SuiteInfo, task: Task, grader: str, score: float | None, reason: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """A row; columns that are not given are null."""
+        return {
+            **dict.fromkeys(ROW_SCHEMA),
+            **self.fields,
+            "kind": suite.kind,
+            "suite": suite.name,
+            "construct": suite.construct,
+            "domain": task.domain or suite.domain,
+            "trait": task.trait,
+            "source": suite.source,
+            "task": task.id,
+            "pair": task.pair,
+            "grader": grader,
+            "score": score,
+            "reason": reason,
+            **more,
+        }
+
+    def graded(self, suite: SuiteInfo, rollout: Rollout, grade: Grade) -> dict[str, Any]:
+        """The row of a rollout and one grade of it."""
+        answered = rollout.stop != "unscored"
+        return self.row(
+            suite,
+            rollout.task,
+            rollout.task.grader.kind,
+            grade.score,
+            grade.error,
+            judge=grade.judge,
+            protocol=grade.protocol,
+            answer=rollout.transcript if answered else None,
+            thoughts=rollout.thoughts or None,
+            finished=rollout.finished if answered else None,
+            refused=is_refusal(rollout.text) if answered else None,
+            gate=grade.gate,
+            verdicts=[{"criterion": v.criterion, "score": v.score, "reason": v.reason} for v in grade.verdicts],
+        )
+
+
+def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as the table of results."""
+    return pl.DataFrame(rows, schema=dict(ROW_SCHEMA))

@@ -1,0 +1,285 @@
+"""What a judge is, as data: in recipes, in files and on the command line.
+
+    {kind: embedded, head: true}
+    {kind: llm, model: openai/gpt-4o, structured: true, repairs: 2, limits: {max_calls: 500}}
+    {kind: custom, path: my_package.my_module:MyJudge, args: {strict: true}}
+
+Each has a short spelling for its common form: `embedded`, `embedded-plain`, `openai/gpt-4o`,
+`openai/gpt-4o,structured=false`, `my_package.my_module:MyJudge`; and each can stand in a YAML or JSON file of its own.
+"""
+
+import json
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+
+from steadfast.errors import JudgeError
+
+UNSTRUCTURED = ",structured=false"
+"""After a language model's name: no JSON schema is demanded, for providers that take none."""
+
+_SPELLINGS = (
+    "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
+    "'package.module:Class' for your own, a YAML or JSON file, or a mapping with a kind: embedded, llm or custom"
+)
+_FILES = (".yaml", ".yml", ".json")
+# PyYAML's constructors let errors of Python out as they are: a month 13, brackets nested too deeply.
+_PARSER_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_SECRET_ARGUMENT = re.compile(r"(?:^|_)(?:api_?key|key|token|secret|password)$", re.IGNORECASE)
+
+
+class Limits(BaseModel):
+    """What a judge may cost. None of it changes a grade, so none of it is part of the protocol.
+
+    Attributes:
+        max_calls: calls over the judge's life, repairs included; None for no limit.
+        max_tokens: tokens sent and received over its life; calls already under way are finished.
+        max_connections: calls at one time.
+        max_retries: of a call that failed at the provider: rate limits, server errors, timeouts.
+        seconds: patience with one attempt; None: 120, longer where a server or weights must load first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_calls: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_connections: int = Field(default=10, ge=1, le=1000)
+    max_retries: int = Field(default=5, ge=0, le=100)
+    seconds: int | None = Field(default=None, ge=1, le=86_400)
+
+
+class JudgeConfig(BaseModel):
+    """A judge as data; one of the kinds below."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    is_model: ClassVar[bool] = False
+    """Whether a language model judges, whose calls can be limited and may cost something."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name under which files and reports know the judge."""
+
+    @property
+    def spelling(self) -> str:
+        """The short form that `parse` reads; it leaves out settings other than a structured reply."""
+        return self.name
+
+    def is_same_judge(self, other: "JudgeConfig") -> bool:
+        """Whether both give one judge's verdicts: for language models, the same model however it is called."""
+        return self == other
+
+    def is_judged_model(self, model: str) -> bool:
+        """Whether the judge is the model under test, by whichever provider the same weights are served.
+
+        Args:
+            model: a folder, a hub's name, or "provider/model".
+        """
+        return False
+
+    @staticmethod
+    def parse(given: "str | Mapping[str, Any] | AnyJudgeConfig") -> "AnyJudgeConfig":
+        """A judge's config out of what a recipe, a file or the command line says.
+
+        Args:
+            given: a short spelling, the path of a YAML or JSON file, a mapping with a `kind`, or a config.
+
+        Raises:
+            JudgeError: naming what is wrong with it, by file and field.
+        """
+        if isinstance(given, JudgeConfig):
+            return given
+        if isinstance(given, str):
+            if given.lower().endswith(_FILES):
+                return _validated(_read(Path(given)), f"judge {given!r}")
+            return _spelled(given)
+        return _validated(given, "judge")
+
+
+class EmbeddedConfig(JudgeConfig):
+    """The judge by sentence embeddings, which needs no network.
+
+    Attributes:
+        head: with its fitted stance head, or plain embeddings only.
+    """
+
+    kind: Literal["embedded"] = "embedded"
+    head: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name "embedded", or "embedded-plain" without the head."""
+        return "embedded" if self.head else "embedded-plain"
+
+    @property
+    def model(self) -> None:
+        """There is no language model."""
+
+
+class LLMConfig(JudgeConfig):
+    """A language model behind any provider of Inspect's.
+
+    Attributes:
+        model: "provider/model", as Inspect names models; "hf/NAME_OR_PATH" for a local one.
+        structured: hold the model to a JSON schema where its provider can; the reply is read as strictly without.
+        repairs: times an unreadable reply is handed back.
+        max_output_tokens: of a reply, a reasoning model's thinking included; None: 4096, or 1024 for "hf".
+        limits: what it may cost.
+        args: the provider's own arguments (see Inspect). They are part of the protocol, so keys have no place here.
+    """
+
+    is_model: ClassVar[bool] = True
+
+    kind: Literal["llm"] = "llm"
+    model: str = Field(pattern=r"^[^/\s]+/\S")
+    structured: bool = True
+    repairs: int = Field(default=2, ge=0, le=10)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+    limits: Limits = Limits()
+    args: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @field_validator("args")
+    @classmethod
+    def _no_keys(cls, args: dict[str, Any]) -> dict[str, Any]:
+        if secret := next((name for name in args if _SECRET_ARGUMENT.search(name)), None):
+            raise ValueError(f"{secret!r} would be written to files; set the provider's environment variable instead")
+        return args
+
+    @property
+    def name(self) -> str:
+        """The model's name, "provider/model"."""
+        return self.model
+
+    @property
+    def spelling(self) -> str:
+        """The model's name, with ",structured=false" where no schema is demanded."""
+        return self.model if self.structured else self.model + UNSTRUCTURED
+
+    def is_same_judge(self, other: JudgeConfig) -> bool:
+        """Whether the other is the same language model, however it is called."""
+        return isinstance(other, LLMConfig) and other.model == self.model
+
+    def is_judged_model(self, model: str) -> bool:
+        """Whether the judge is the model under test, by whichever provider the same weights are served."""
+        own = self.model.partition("/")[2]
+        others = {model, model.removeprefix("hf/")}
+        if self.model in others or own in others:
+            return True
+        return Path(own).exists() and any(Path(m).exists() and Path(m).samefile(own) for m in others)
+
+
+class CustomConfig(JudgeConfig):
+    """A judge of the user's own.
+
+    Attributes:
+        path: "package.module:Class" of a class with `name`, `settings` and `grade` (`steadfast.graders.Judge`).
+        args: what the class is called with.
+    """
+
+    kind: Literal["custom"] = "custom"
+    path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    args: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @property
+    def name(self) -> str:
+        """Its path; the judge has a name of its own once it is made."""
+        return self.path
+
+    @property
+    def model(self) -> None:
+        """There is no language model that Steadfast knows of."""
+
+
+AnyJudgeConfig = EmbeddedConfig | LLMConfig | CustomConfig
+_ANY: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(discriminator="kind")])
+
+
+def _as_given(given: Any) -> AnyJudgeConfig:
+    """What stands in a recipe; a fault is an error of the field, as pydantic has it."""
+    if not isinstance(given, str | Mapping | JudgeConfig):
+        raise ValueError(f"a judge is {_SPELLINGS}")
+    try:
+        return JudgeConfig.parse(given)  # pyright: ignore[reportUnknownArgumentType]
+    except JudgeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
+    """The short spelling where it says all, else the whole config."""
+    try:
+        if JudgeConfig.parse(config.spelling) == config:
+            return config.spelling
+    except JudgeError:
+        pass
+    return config.model_dump(mode="json")
+
+
+JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_as_given), PlainSerializer(_shortest)]
+"""A judge as a field of a recipe: every spelling is read, and the shortest that says all is written."""
+
+
+def _spelled(name: str) -> AnyJudgeConfig:
+    if name in ("embedded", "embedded-plain"):
+        return EmbeddedConfig(head=name == "embedded")
+    where = f"judge {name!r}"
+    if "/" in name:
+        model, structured = name.removesuffix(UNSTRUCTURED), not name.endswith(UNSTRUCTURED)
+        return _validated({"kind": "llm", "model": model, "structured": structured}, where)
+    if ":" in name:
+        return _validated({"kind": "custom", "path": name}, where)
+    raise JudgeError(f"unknown judge {name!r}; use {_SPELLINGS}")
+
+
+def _validated(given: Any, where: str) -> AnyJudgeConfig:
+    try:
+        return _ANY.validate_python(given)
+    except ValidationError as error:
+        raise JudgeError("; ".join(f"{where}: {fault}" for fault in _faults(error))) from error
+
+
+def _faults(error: ValidationError) -> list[str]:
+    """Each fault with its field, the kind left out of the way to it."""
+    lines: list[str] = []
+    for detail in error.errors():
+        path = ".".join(str(part) for part in detail["loc"][1:])
+        match detail["type"]:
+            case "extra_forbidden":
+                message = "unknown field"
+            case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
+                message = f"a judge is {_SPELLINGS}"
+            case "string_pattern_mismatch":
+                known = {"model": "'provider/model' with a name for both", "path": "'package.module:Class'"}
+                message = f"{detail['input']!r} is not {known.get(path, 'of the right form')}"
+            case _:
+                message = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{path}: {message}" if path else message)
+    return lines
+
+
+def _read(path: Path) -> Any:
+    """What a judge's file says."""
+    where = f"judge {str(path)!r}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise JudgeError(f"{where}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise JudgeError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except _PARSER_FAULTS as error:
+        raise JudgeError(f"{where}: not valid {path.suffix[1:].upper()}: {error}") from error

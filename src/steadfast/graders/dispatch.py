@@ -1,0 +1,43 @@
+"""One grader for every task: each rollout goes to the grader that its task names in its data."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from steadfast.errors import SteadfastError
+from steadfast.graders.grade import Grade, Judge
+from steadfast.graders.outcome import grade_outcome
+from steadfast.graders.program import grade_program
+from steadfast.graders.refusal import grade_refusal
+from steadfast.rollouts import Rollout
+
+_BY_KIND: Mapping[str, Callable[[Rollout], Grade]] = {
+    "program": grade_program,
+    "outcome": grade_outcome,
+    "refusal": grade_refusal,
+}
+
+
+def grade_rollouts(rollouts: Sequence[Rollout], judge: Judge) -> list[Grade]:
+    """One grade for each rollout, in order.
+
+    Args:
+        rollouts: Of any tasks that are answered.
+        judge: Grades those whose grader is a rubric, all of them in one batch. A rollout without an answer is never
+            handed to it, and has no score.
+
+    Raises:
+        SteadfastError: a task's grader compares references, so there is no rollout of it to grade.
+    """
+    judged = [r for r in rollouts if r.task.grader.kind == "rubric" and r.stop != "unscored"]
+    verdicts = iter(judge.grade(judged) if judged else ())
+    return [_one(rollout, verdicts) for rollout in rollouts]
+
+
+def _one(rollout: Rollout, verdicts: Iterator[Grade]) -> Grade:
+    kind = rollout.task.grader.kind
+    if rollout.stop == "unscored":
+        return Grade(None, (), kind, "", error=rollout.reason or "there is no answer")
+    if kind == "rubric":
+        return next(verdicts)
+    if kind not in _BY_KIND:
+        raise SteadfastError(f"task {rollout.task.id!r}: a {kind} grader compares references and grades no rollout")
+    return _BY_KIND[kind](rollout)

@@ -1,0 +1,303 @@
+"""Whether a model's log-probabilities here are those of its plain forward pass, and which way of computing them is.
+
+A packed row is right only for models that take positions and masks from outside. A recurrent or convolutional layer
+carries its state from one packed completion into the next, and a model with positions of its own counts along the
+row; both give plausible numbers that are wrong. No list of names keeps up with architectures, so each loaded model is
+asked once, on random tokens, and training, scoring and sampling all follow the answer.
+"""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from steadfast.errors import UnsupportedModelError
+from steadfast.models.masks import narrowed_windows, text_config, window_of
+from steadfast.models.packing import pack
+
+ModelPath = Literal["packed", "unpacked"]
+
+_PROMPT_TOKENS = 60
+_LONGEST_PROMPT = 1024
+"""Tokens of the check's prompt at most, where a window cannot be narrowed for the check."""
+_NARROW = 16
+"""Width of a narrowed window: the prompt crosses it several times."""
+_ROUNDINGS = 4.0
+"""How many times the effect of one rounding a computation in half precision may be off."""
+
+_Reply = tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far each way of computing log-probabilities lies from the plain forward pass.
+
+    Differences are the sums over a reply's tokens of their absolute differences in nats, the largest over replies;
+    infinite where a way failed outright.
+
+    Attributes:
+        architecture: the model's class.
+        path: how the model is run: several sequences packed in a row, or each in a row of its own.
+        packed: the packed forward pass, whichever path is taken.
+        rows: the forward pass with a row for each sequence; None where the packed path is taken.
+        scored: `score_candidates` on the path that is taken.
+        sampled: `sample_groups` on the path that is taken.
+        cached: whether sampling keeps a cache; otherwise each token reads its row from the start.
+        tolerance: what was allowed. In half precision it is four times what one rounding of the input embeddings
+            makes in the plain forward pass, if that is more than was asked for.
+        window: the model's sliding window or chunk of attention in positions; None if it has none.
+        window_crossed: whether the check went past the window, which is narrowed for it where the model allows.
+    """
+
+    architecture: str
+    path: ModelPath
+    packed: float
+    rows: float | None
+    scored: float
+    sampled: float
+    cached: bool
+    tolerance: float
+    window: int | None
+    window_crossed: bool
+
+
+_FOUND: WeakKeyDictionary[PreTrainedModel, tuple[Any, Agreement]] = WeakKeyDictionary()
+
+
+def path_of(lm: PreTrainedModel) -> ModelPath:
+    """How this model is run; the first call for a model checks it.
+
+    Raises:
+        UnsupportedModelError: no path gives this model's own log-probabilities.
+    """
+    return agreement_of(lm).path
+
+
+def agreement_of(lm: PreTrainedModel) -> Agreement:
+    """What `check_agreement` found for this model; the first call for a model checks it.
+
+    Raises:
+        UnsupportedModelError: no path gives this model's own log-probabilities.
+    """
+    setting = (lm.dtype, str(lm.device), getattr(lm.config, "_attn_implementation", None))
+    found = _FOUND.get(lm)
+    if found is None or found[0] != setting:
+        found = _FOUND[lm] = (setting, check_agreement(lm))
+    return found[1]
+
+
+@torch.no_grad()
+def check_agreement(
+    lm: PreTrainedModel,
+    *,
+    prompt_tokens: int | None = None,
+    replies: int = 3,
+    reply_tokens: int = 12,
+    tolerance: float = 1e-3,
+) -> Agreement:
+    """Compare packed, scored and sampled log-probabilities with the plain forward pass, on random tokens.
+
+    The plain forward pass is a prompt and a reply as one row by itself, without a mask, positions or a cache.
+
+    Args:
+        lm: the model, its adapter active.
+        prompt_tokens: length of the longer of two prompts; None takes one that crosses the model's window.
+        replies: replies to the longer prompt.
+        reply_tokens: tokens of each.
+        tolerance: nats that a reply may be off.
+
+    Raises:
+        UnsupportedModelError: the plain forward pass fails or is not finite, or no path agrees with it.
+    """
+    was_training = lm.training
+    lm.eval()
+    try:
+        return _Check(lm, prompt_tokens, replies, reply_tokens, tolerance).run()
+    finally:
+        lm.train(was_training)
+
+
+class _Check:
+    """One check of one model."""
+
+    def __init__(
+        self, lm: PreTrainedModel, prompt_tokens: int | None, replies: int, reply_tokens: int, tolerance: float
+    ) -> None:
+        self.lm, self.replies, self.reply_tokens, self.tolerance = lm, replies, reply_tokens, tolerance
+        self.name = type(lm).__name__
+        # A model that builds its own masks keeps its window under another name, and it cannot be narrowed.
+        sizes = [v for k, v in vars(text_config(lm)).items() if k.endswith("window_size") and isinstance(v, int)]
+        self.own_window = min((size for size in sizes if size > 0), default=None)
+        self.window = window_of(lm) or self.own_window
+        self.generator = torch.Generator().manual_seed(0)
+        self.prompt_tokens = prompt_tokens
+        positions = getattr(text_config(lm), "max_position_embeddings", None)
+        self.room = (positions if isinstance(positions, int) else _LONGEST_PROMPT + reply_tokens) - reply_tokens
+        if self.room < 2:
+            raise UnsupportedModelError(f"{self.name} has too few positions ({positions}) for a prompt and a reply")
+
+    def run(self) -> Agreement:
+        # A narrow window is crossed by a short prompt. If the plain forward pass does not follow the config's window,
+        # the packed one, which does, is found to be off, and the model takes the unpacked path.
+        with narrowed_windows(self.lm, _NARROW):
+            length = self.prompt_tokens or self._prompt_tokens()
+            prompt, shorter = self._tokens(length), self._tokens(max(1, length - 13))
+            self.requests = [
+                (prompt, [self._tokens(self.reply_tokens) for _ in range(self.replies)]),
+                (shorter, [self._tokens(max(1, self.reply_tokens // 2))]),
+            ]
+            self.plain = [self._plain((p, r)) for p, own in self.requests for r in own]
+            self._require_finite()
+            if self.lm.dtype in (torch.bfloat16, torch.float16):
+                self.tolerance = max(self.tolerance, _ROUNDINGS * self._rounding())
+            narrowest = min(s for s in (window_of(self.lm), self.own_window, math.inf) if s is not None)
+            return self._decide(length > narrowest)
+
+    def _decide(self, crossed: bool) -> Agreement:
+        packed = self._off(lambda: self._forward("packed"))
+        common: dict[str, Any] = {
+            "architecture": self.name,
+            "packed": packed,
+            "window": self.window,
+            "window_crossed": crossed,
+            "tolerance": self.tolerance,
+        }
+        if self._agrees(packed):
+            scored = self._off_in_sum("packed")
+            sampled = self._sampled("packed", cached=True) if self._agrees(scored) else math.inf
+            if self._agrees(sampled):
+                return Agreement(path="packed", rows=None, scored=scored, sampled=sampled, cached=True, **common)
+        rows, scored = self._off(lambda: self._forward("unpacked")), self._off_in_sum("unpacked")
+        sampled, cached = self._sampled("unpacked", cached=True), True
+        if not self._agrees(sampled):
+            sampled, cached = self._sampled("unpacked", cached=False), False
+        if not all(self._agrees(off) for off in (rows, scored, sampled)):
+            raise UnsupportedModelError(
+                f"{self.name} is not supported: its log-probabilities differ from its plain forward pass by "
+                f"{rows:.3g} nats a reply in training, {scored:.3g} when scored and {sampled:.3g} when sampled "
+                f"({self.tolerance:.2g} allowed)"
+            )
+        return Agreement(path="unpacked", rows=rows, scored=scored, sampled=sampled, cached=cached, **common)
+
+    def _agrees(self, off: float) -> bool:
+        return off <= self.tolerance
+
+    def _prompt_tokens(self) -> int:
+        beyond = 0 if self.own_window is None else self.own_window + _NARROW
+        return min(max(_PROMPT_TOKENS, beyond), _LONGEST_PROMPT, self.room)
+
+    def _tokens(self, count: int) -> list[int]:
+        config = text_config(self.lm)
+        named = [v for c in (config, self.lm.config) for k, v in vars(c).items() if k.endswith("token_id")]
+        special = {t for v in named for t in (v if isinstance(v, list) else [v])}
+        drawn = torch.randint(0, int(config.vocab_size), (4 * count + 64,), generator=self.generator).tolist()
+        kept = [t for t in drawn if t not in special]
+        return (kept or drawn)[:count]
+
+    def _plain(self, reply: _Reply) -> Tensor:
+        """Log-probabilities of a reply's tokens, computed as a user of transformers would."""
+        prompt, tokens = reply
+        ids_1T = torch.tensor([[*prompt, *tokens]], device=self.lm.device)
+        try:
+            logits = self.lm(input_ids=ids_1T, use_cache=False).logits[0, len(prompt) - 1 : -1]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a model that is no plain causal LM raises
+            raise UnsupportedModelError(
+                f"{self.name} is not supported: it does not read a row of token ids ({type(error).__name__}: {error})"
+            ) from error
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
+        return logprobs.gather(-1, ids_1T[0, len(prompt) :, None])[:, 0].cpu()
+
+    def _require_finite(self) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self.plain):
+            raise UnsupportedModelError(
+                f"{self.name} gives log-probabilities that are not finite: its weights are damaged, "
+                f"or {self.lm.dtype} is too narrow for them"
+            )
+
+    def _rounding(self) -> float:
+        """How far one rounding of each input embedding moves a reply in the plain forward pass."""
+        with _rounded_embeddings(self.lm, self.generator):
+            moved = [self._plain((p, r)) for p, own in self.requests for r in own]
+        return _largest(moved, self.plain)
+
+    def _forward(self, path: ModelPath) -> list[Tensor]:
+        from steadfast.models.forward import completion_logits, token_logprobs
+
+        result: list[Tensor] = []
+        for prompt, own in self.requests:
+            packed = pack(prompt, own)
+            logits = completion_logits(self.lm, packed, path=path)
+            result.extend(token_logprobs(logits, packed.target_N).cpu().split(packed.lengths))
+        return result
+
+    def _off(self, compute: Callable[[], list[Tensor]]) -> float:
+        try:
+            return _largest(compute(), self.plain)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # a model that cannot be run this way raises whatever it likes
+            return math.inf
+
+    def _off_in_sum(self, path: ModelPath) -> float:
+        """Scores are sums over a reply, so only their differences can be taken."""
+        from steadfast.models.scoring import score_candidates
+
+        def scores() -> list[Tensor]:
+            return [torch.tensor(s.logprob) for own in score_candidates(self.lm, self.requests, path=path) for s in own]
+
+        plain = [p.sum() for p in self.plain]
+        try:
+            return _largest(scores(), plain)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:
+            return math.inf
+
+    def _sampled(self, path: ModelPath, *, cached: bool) -> float:
+        """Sampled tokens' log-probabilities; the rows end at different steps, so that the batch is compacted."""
+        from steadfast.models.sampling import sample_groups
+
+        try:
+            groups = sample_groups(
+                self.lm,
+                [prompt for prompt, _ in self.requests],
+                group_size=2,
+                max_new_tokens=[self.reply_tokens, max(1, self.reply_tokens // 2)],
+                eos_token_ids=[],
+                path=path,
+                cached=cached,
+            )
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:
+            return math.inf
+        sampled = [c.logprobs_T.cpu() for g in groups for c in g.completions]
+        return _largest(sampled, [self._plain((g.prompt, c.token_ids)) for g in groups for c in g.completions])
+
+
+def _largest(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    off = max(float((a - b).abs().sum()) for a, b in zip(found, expected, strict=True))
+    return off if math.isfinite(off) else math.inf
+
+
+@contextmanager
+def _rounded_embeddings(lm: PreTrainedModel, generator: torch.Generator) -> Generator[None]:
+    """Within this context each number of an input embedding is one rounding up or down from what it is."""
+
+    def move(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, tuple(output.shape), generator=generator).to(output) * 2 - 1
+        return output * (1 + torch.finfo(output.dtype).eps * signs)
+
+    handle = lm.get_input_embeddings().register_forward_hook(move)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,82 @@
+"""The boundary behind which every exception of a loader becomes a sentence.
+
+The loaders of transformers, peft, safetensors, tokenizers, jinja and torch raise whatever their depths raise. A user who
+brings a damaged file should read what is at fault, in which folder, and what to do.
+"""
+
+import logging
+import re
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from huggingface_hub.utils import disable_progress_bars
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from steadfast.errors import ModelLoadError, SteadfastError
+
+_LONGEST_REASON = 300
+"""Characters of a library's own message that are passed on."""
+
+
+@contextmanager
+def loading(what: str, folder: Path | str) -> Generator[None]:
+    """Within this context every exception becomes a `ModelLoadError` that names the folder.
+
+    Args:
+        what: is being loaded, such as "the tokenizer".
+        folder: where it lies.
+
+    Raises:
+        ModelLoadError: in the place of any exception that is not a `SteadfastError` yet.
+    """
+    try:
+        yield
+    except SteadfastError:
+        raise
+    except Exception as error:
+        raise ModelLoadError(f"{what} in {folder} cannot be loaded: {reason(error)}. {_advice(error)}") from error
+    except BaseException as error:
+        # Code in Rust (tokenizers, safetensors) panics with an exception that is no `Exception`.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelLoadError(f"{what} in {folder} cannot be loaded: {reason(error)}. {_advice(error)}") from error
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Within this context the loaders print no progress, warnings or reports: what matters is checked and said here."""
+    disable_progress_bars()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, on one line and of bounded length, with its type where the message alone says little."""
+    words = re.sub(r"\s+", " ", "".join(c for c in str(error) if c.isprintable() or c.isspace())).strip(" .")
+    if len(words) > _LONGEST_REASON:
+        words = words[:_LONGEST_REASON] + " ..."
+    if isinstance(error, (OSError, ValueError, RuntimeError)) and len(words.split()) > 3:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "It does not fit into memory: give a smaller --dtype or another --device"
+    if isinstance(error, SafetensorError):
+        return "The file of the weights is cut off or no safetensors file: fetch or save it again"
+    if isinstance(error, PermissionError):
+        return "Make its files readable"
+    return "Fetch or save it again, or name another folder"

@@ -1,0 +1,204 @@
+"""One token more for every row that still runs: from a shared cache, the model's own cache, or from the start.
+
+`PackedDecoder` serves models that take their positions and masks from outside: prompts of any length are one batch,
+and each prompt is computed once. The other two serve the rest, whose rows must be equally long: `CachedDecoder` lets
+the model keep its own cache, with whatever state its layers carry along the row, and `RecomputingDecoder` keeps none.
+
+Array suffixes: B rows, T time, H key-value heads, D features, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicLayer
+
+from steadfast.models.forward import captured_input, logits_at
+from steadfast.models.masks import attention_masks
+
+
+class Decoder(Protocol):
+    """Rows that are being decoded.
+
+    Attributes:
+        logits_BV: what each row's next token is drawn from.
+    """
+
+    logits_BV: Tensor
+
+    def keep(self, live: Tensor) -> None:
+        """Drop all rows but those at these places; `step` comes before the next look at the logits."""
+        ...
+
+    def step(self, tokens_B: Tensor) -> Tensor | None:
+        """Append a token to each row; returns what enters the captured layer, [B, 1, D], if one is captured."""
+        ...
+
+
+class _PreallocatedLayer(DynamicLayer):
+    """Keys and values of one layer in a buffer that has room for the completion: no copy at each token."""
+
+    def __init__(self, keys_BHTD: Tensor, values_BHTD: Tensor, filled: int) -> None:
+        super().__init__()
+        self.keys, self.values, self.filled = keys_BHTD, values_BHTD, filled
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        assert self.keys is not None
+        assert self.values is not None
+        end = self.filled + key_states.shape[2]
+        self.keys[:, :, self.filled : end] = key_states
+        self.values[:, :, self.filled : end] = value_states
+        self.filled = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self.filled
+
+    def keep_rows(self, rows: Tensor) -> None:
+        assert self.keys is not None
+        assert self.values is not None
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """A prompt that was read: its keys and values, the logits after it, and what entered the captured layer."""
+
+    cache: DynamicCache
+    logits_V: Tensor
+    hidden_TD: Tensor | None
+
+
+def prefill(lm: PreTrainedModel, prompt: Sequence[int], capture_layer: int | None) -> Prefill:
+    """Read a prompt once for all its completions."""
+    # Without a config the cache keeps every position, also of layers with a window: decoding masks by position.
+    cache = DynamicCache()
+    ids = torch.tensor([list(prompt)], device=lm.device)
+    if capture_layer is None:
+        return Prefill(cache, lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1], None)
+    with captured_input(lm, capture_layer) as captured:
+        logits_V = lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1]
+    return Prefill(cache, logits_V, captured[0][0])
+
+
+class PackedDecoder:
+    """Prompts right-padded to a common length, completions behind them."""
+
+    def __init__(
+        self,
+        lm: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        prefills: Sequence[Prefill],
+        group_size: int,
+        limit: int,
+        capture_layer: int | None,
+    ) -> None:
+        self._lm, self._capture_layer = lm, capture_layer
+        device = lm.device
+        lengths = torch.tensor([len(p) for p in prompts], device=device)
+        padded = int(lengths.max())
+        room = padded + limit
+        prompt_of_row = torch.arange(len(prompts), device=device).repeat_interleave(group_size)
+        self._position_B = lengths[prompt_of_row]
+        columns, ends_B1 = torch.arange(room, device=device), self._position_B[:, None]
+        self._visible_BT = (columns < ends_B1) | (columns >= padded)
+        self._key_position_BT = torch.where(columns < padded, columns, columns - padded + ends_B1)
+        self.logits_BV = torch.stack([p.logits_V for p in prefills])[prompt_of_row]
+        self._layers = [
+            _layer([p.cache for p in prefills], i, group_size, room, padded) for i in range(len(prefills[0].cache))
+        ]
+        self._cache = Cache(layers=list(self._layers))
+
+    def keep(self, live: Tensor) -> None:
+        """Drop all rows but those at these places."""
+        for layer in self._layers:
+            layer.keep_rows(live)
+        self._position_B, self._visible_BT = self._position_B[live], self._visible_BT[live]
+        self._key_position_BT = self._key_position_BT[live]
+
+    def step(self, tokens_B: Tensor) -> Tensor | None:
+        """Append a token to each row."""
+        end = self._layers[0].filled + 1
+        positions_B1 = self._position_B[:, None]
+        arguments: dict[str, Any] = {
+            "input_ids": tokens_B[:, None],
+            "position_ids": positions_B1,
+            "attention_mask": attention_masks(
+                self._lm, self._visible_BT[:, None, :end], positions_B1, self._key_position_BT[:, :end]
+            ),
+            "past_key_values": self._cache,
+        }
+        self._position_B = self._position_B + 1
+        if self._capture_layer is None:
+            self.logits_BV = self._lm(**arguments).logits[:, -1]
+            return None
+        with captured_input(self._lm, self._capture_layer) as captured:
+            self.logits_BV = self._lm(**arguments).logits[:, -1]
+        return captured[0]
+
+
+def _layer(caches: Sequence[DynamicCache], index: int, group_size: int, room: int, padded: int) -> _PreallocatedLayer:
+    buffers: list[Tensor] = []
+    for name in ("keys", "values"):
+        first: Tensor = getattr(caches[0].layers[index], name)
+        _, heads, _, features = first.shape
+        buffer = first.new_zeros(len(caches) * group_size, heads, room, features)
+        for i, cache in enumerate(caches):
+            states: Tensor = getattr(cache.layers[index], name)
+            buffer[i * group_size : (i + 1) * group_size, :, : states.shape[2]] = states
+        buffers.append(buffer)
+    return _PreallocatedLayer(buffers[0], buffers[1], padded)
+
+
+class CachedDecoder:
+    """Rows of equal length in the model's own cache, read once a prompt and copied for its completions."""
+
+    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
+        self._lm = lm
+        ids_PT = torch.tensor([list(p) for p in prompts], device=lm.device)
+        self._length = ids_PT.shape[1]
+        output = lm(input_ids=ids_PT, attention_mask=torch.ones_like(ids_PT), use_cache=True)
+        self._cache: Any = output.past_key_values
+        of_prompt = torch.arange(len(prompts), device=lm.device).repeat_interleave(group_size)
+        self._cache.reorder_cache(of_prompt)
+        self.logits_BV = output.logits[of_prompt, -1]
+
+    def keep(self, live: Tensor) -> None:
+        """Drop all rows but those at these places."""
+        self._cache.reorder_cache(live)
+
+    def step(self, tokens_B: Tensor) -> None:
+        """Append a token to each row."""
+        self._length += 1
+        seen_BT = torch.ones(tokens_B.shape[0], self._length, dtype=torch.long, device=tokens_B.device)
+        output = self._lm(
+            input_ids=tokens_B[:, None], attention_mask=seen_BT, past_key_values=self._cache, use_cache=True
+        )
+        self._cache, self.logits_BV = output.past_key_values, output.logits[:, -1]
+
+
+class RecomputingDecoder:
+    """Rows of equal length that are read from their start at every token: slow, and right for any causal model."""
+
+    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
+        self._lm = lm
+        ids_PT = torch.tensor([list(p) for p in prompts], device=lm.device)
+        self._ids_BT = ids_PT.repeat_interleave(group_size, dim=0)
+        self.logits_BV = self._last(ids_PT).repeat_interleave(group_size, dim=0)
+
+    def keep(self, live: Tensor) -> None:
+        """Drop all rows but those at these places."""
+        self._ids_BT = self._ids_BT[live]
+
+    def step(self, tokens_B: Tensor) -> None:
+        """Append a token to each row."""
+        self._ids_BT = torch.cat([self._ids_BT, tokens_B[:, None]], dim=1)
+        self.logits_BV = self._last(self._ids_BT)
+
+    def _last(self, ids_BT: Tensor) -> Tensor:
+        last = torch.tensor([ids_BT.shape[1] - 1], device=ids_BT.device)
+        return logits_at(self._lm, last, input_ids=ids_BT, use_cache=False)[:, 0]

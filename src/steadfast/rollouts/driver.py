@@ -1,0 +1,107 @@
+"""Driving rollouts over a sampler: single answers in one batch, episodes with tools turn by turn, each turn one batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from steadfast.messages import Message, is_blank
+from steadfast.rollouts.rollout import Rollout, Segment, Stop
+from steadfast.rollouts.sampler import Conversation, OnDone, Reply, Sampler
+from steadfast.tasks.environment import MAX_CALLS, Call, Simulation
+from steadfast.tasks.task import Task
+from steadfast.tasks.tool_text import parse_call, render_result
+
+
+def drive(sampler: Sampler, tasks: Sequence[Task], on_done: OnDone = lambda _: None) -> list[Rollout]:
+    """One rollout of each task, in order.
+
+    Tasks without an environment are answered first, as one batch; then the others are acted in, all at once.
+
+    Args:
+        sampler: Where the replies come from.
+        tasks: Of any kind; a task may stand there several times.
+        on_done: Told the number of tasks that have ended since the last call.
+    """
+    plain = [i for i, t in enumerate(tasks) if t.environment is None]
+    replies = sampler.reply([tasks[i].messages for i in plain], on_done)
+    found = {i: _answered(tasks[i], reply) for i, reply in zip(plain, replies, strict=True)}
+    episodes = {i: _Episode(t) for i, t in enumerate(tasks) if t.environment is not None}
+    live = list(episodes.values())
+    while live:
+        turns = sampler.reply([e.conversation for e in live])
+        going_on = [e for e, reply in zip(live, turns, strict=True) if e.take(reply)]
+        on_done(len(live) - len(going_on))
+        live = going_on
+    return [found[i] if i in found else episodes[i].rollout() for i in range(len(tasks))]
+
+
+def _answered(task: Task, reply: Reply) -> Rollout:
+    if reply.reason is not None:
+        return Rollout.without_answer(task, reply.reason)
+    prompt = Segment("prompt", task.text, token_ids=reply.prompt_ids)
+    return Rollout(task, (prompt, reply.segment), "end" if reply.finished else "length")
+
+
+@dataclass
+class _Episode:
+    """A task being acted in, by the text protocol of `steadfast.tasks.tool_text`."""
+
+    task: Task
+    segments: list[Segment] = field(default_factory=list[Segment])
+    stop: Stop = "end"
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.task.environment is not None
+        self.simulation = Simulation.after(self.task.environment, ())
+        self.conversation: Conversation = self.task.messages
+        self._seen: tuple[int, ...] = ()
+        self._turns = 0
+
+    def take(self, reply: Reply) -> bool:
+        """Carry out a reply's call; returns whether the model has another turn."""
+        if reply.reason is not None:
+            self.stop, self.reason = "unscored", reply.reason
+            return False
+        self._append(reply)
+        self._turns += 1
+        if not reply.finished:
+            self.stop = "length"
+        made = parse_call(reply.segment.text)
+        if made is None or is_blank(reply.segment.text):
+            return False
+        result = self._call(*made)
+        self.conversation = (
+            *self.conversation,
+            Message(role="assistant", content=reply.segment.text),
+            Message(role="user", content=render_result(made[0], result)),
+        )
+        self._result = result
+        if self._turns >= MAX_CALLS:
+            self.stop = "turns"
+            self.segments.append(Segment("tool", result))
+            return False
+        return True
+
+    def _append(self, reply: Reply) -> None:
+        """Add what was said since the last reply, and the reply, so that the tokens read on without a gap."""
+        if not self.segments:
+            self.segments.append(Segment("prompt", self.task.text, token_ids=reply.prompt_ids))
+        else:
+            new = reply.prompt_ids[len(self._seen) :]
+            if reply.prompt_ids and reply.prompt_ids[: len(self._seen)] != self._seen:
+                # The template writes earlier turns anew, so the tokens so far are not those the reply was given to.
+                self.segments = [Segment(s.role, s.text, s.thoughts) for s in self.segments]
+                new = ()
+            self.segments.append(Segment("tool", self._result, token_ids=new))
+        self.segments.append(reply.segment)
+        self._seen = (*reply.prompt_ids, *reply.segment.token_ids)
+
+    def _call(self, tool: str, arguments: dict[str, object]) -> str:
+        call = Call.model_validate({"tool": tool, "arguments": arguments})
+        if fault := self.simulation.fault(call):
+            return f"error: {fault}"
+        return self.simulation.call(call)
+
+    def rollout(self) -> Rollout:
+        """What came of it."""
+        return Rollout(self.task, tuple(self.segments), self.stop, self.reason)

@@ -1,0 +1,112 @@
+"""JSON lines as typed records: every fault of a file, by line and field, in one pass."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from steadfast.errors import DataError
+from steadfast.strict_files import FieldError, parse_json, read_text
+
+Record = TypeVar("Record", bound=BaseModel)
+
+Faults = Callable[[Any], list[str]]
+"""Further faults of a record, each as `field: what is wrong`."""
+
+
+def read_jsonl(path: Path, record: type[Record], *, key: str | None = None) -> list[Record]:
+    """The records of a JSONL file, in its order; see `read_jsonl_by_line`."""
+    return list(read_jsonl_by_line(path, record, key=key).values())
+
+
+def read_jsonl_by_line(
+    path: Path, record: type[Record], *, key: str | None = None, further: Faults = lambda _: []
+) -> dict[int, Record]:
+    """The records of a JSONL file by their line number, which starts at 1.
+
+    Args:
+        path: One JSON object a line; blank lines are passed over, and so is a byte order mark.
+        record: What each line must be.
+        key: A text attribute of the record that must be unique in the file.
+        further: Finds faults that the record's own validation cannot know.
+
+    Raises:
+        DataError: listing every fault as `file:line: field: what is wrong`.
+    """
+    records: dict[int, Record] = {}
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        raise DataError([f"{path}:1: the file is one JSON array; write JSON Lines instead, one object a line"])
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        row: Any = None
+        try:
+            row = parse_json(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"it is a JSON {type(row).__name__}")
+            problems += [f"{path}:{number}: {fault}" for fault in _twice(row, key, number, seen)]
+            records[number] = record.model_validate(row)
+            problems += [f"{path}:{number}: {fault}" for fault in further(records[number])]
+        except ValidationError as error:
+            problems += [f"{path}:{number}: {fault}" for fault in faults(error, cast("dict[str, Any]", row))]
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {_unreadable(error)}")
+    if not records and not problems:
+        problems.append(f"{path}: the file holds no records")
+    if problems:
+        raise DataError(problems)
+    return records
+
+
+def _twice(row: Mapping[str, Any], key: str | None, number: int, seen: dict[str, int]) -> list[str]:
+    if key is None:
+        return []
+    name = key if key in row else "prompt_id" if key == "id" else key
+    value = row.get(name)
+    if isinstance(value, str) and seen.setdefault(value, number) != number:
+        return [f"{name}: {value!r} is already on line {seen[value]}"]
+    return []
+
+
+def _unreadable(error: ValueError) -> str:
+    return str(error) if isinstance(error, FieldError) else f"not a JSON object: {error}"
+
+
+def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list[str]:
+    """A pydantic error as `field: what is wrong`, one line each.
+
+    Args:
+        error: What validation found.
+        row: The row as it was written; a field is named as it is there, not as the task calls it.
+    """
+    lines: list[str] = []
+    details = error.errors()
+    for detail in details:
+        inside = [d for d in details if d["loc"][: len(detail["loc"])] == detail["loc"] and d is not detail]
+        if detail["type"] == "too_short" and inside:
+            continue  # the list is short only because its faulty entries were left out
+        where = ".".join(_as_written([str(part) for part in detail["loc"]], row or {})) or "record"
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = "unknown field"
+        prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
+        lines.append(prefix + message)
+    return list(dict.fromkeys(lines))
+
+
+def _as_written(parts: list[str], row: Mapping[str, Any]) -> list[str]:
+    """The path of a fault in the row's own words: its rubric, not the grader that it became."""
+    if parts[:3] == ["grader", "rubric", "criteria"] and "grader" not in row:
+        if "criterion" in row:
+            inner = {"met": "good", "unmet": "bad"}
+            return [inner.get(p, p) for p in parts[4:]] or ["criterion"]
+        return ["rubrics" if "rubrics" in row else "rubric", *parts[3:]]
+    if parts[:1] == ["references"] and "references" not in row:
+        return parts[1:]
+    if parts[:1] == ["messages"] and "messages" not in row and "prompt" in row:
+        return ["prompt", *parts[1:]]
+    return parts

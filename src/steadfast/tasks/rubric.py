@@ -1,0 +1,78 @@
+"""A rubric's criteria, and the score of an answer that meets them to some degree."""
+
+from collections.abc import Sequence
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
+
+from steadfast.messages import is_blank
+
+MOST_POINTS = 1_000_000
+"""Far beyond any rubric, and small enough that sums of points lose nothing."""
+
+
+def _shows_something(text: str) -> str:
+    if is_blank(text):
+        raise ValueError("the text is blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_shows_something)]
+"""A text that shows something."""
+
+
+class Criterion(BaseModel):
+    """One line of a rubric.
+
+    Attributes:
+        criterion: What is looked for; it can be checked by reading the answer.
+        points: Above zero for what a good answer does, below zero for a pitfall.
+        met: Example sentences, as they stand in an answer, that meet the criterion. The embedded judge needs them.
+        unmet: Example sentences on the same point that do the opposite.
+        tags: Labels of the user's, such as HealthBench's axes; they change no grade.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    criterion: Text
+    points: int | float
+    met: tuple[Text, ...] = ()
+    unmet: tuple[Text, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _finite_and_not_zero(cls, points: object) -> object:
+        if isinstance(points, bool) or not isinstance(points, int | float) or not abs(points) <= MOST_POINTS:
+            raise ValueError(f"points must be a number between -{MOST_POINTS:,} and {MOST_POINTS:,}")
+        if points == 0:
+            raise ValueError("a criterion worth 0 points changes no score; give it points or take it out")
+        return points
+
+    @model_validator(mode="after")
+    def _statements_differ(self) -> Self:
+        both = {_spaced(m) for m in self.met} & {_spaced(u) for u in self.unmet}
+        if both:
+            twice = next(m for m in self.met if _spaced(m) in both)
+            raise ValueError(f"met: {twice!r} is an unmet statement too, so it cannot tell the two apart")
+        return self
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def rubric_score(points: Sequence[float], met: Sequence[float]) -> float:
+    """The score in [0, 1] of an answer that meets each criterion to the given degree.
+
+    The points earned are put on a scale from the worst sum that the rubric allows (every pitfall, nothing else) to the
+    best. The score is linear throughout, so no answer is so bad that doing one thing better goes unnoticed.
+
+    Args:
+        points: The points of each criterion.
+        met: The degree in [0, 1] to which each criterion is met.
+    """
+    lowest = sum(p for p in points if p < 0)
+    highest = sum(p for p in points if p > 0)
+    earned = sum(p * m for p, m in zip(points, met, strict=True))
+    return (earned - lowest) / (highest - lowest)

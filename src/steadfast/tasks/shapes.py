@@ -1,0 +1,74 @@
+"""The shapes in which the field writes its tasks, each brought into the one that `Task` has.
+
+`rubric`       a scenario: criteria with points; met and unmet statements are for the embedded judge.
+`criterion`    an eval item: one criterion with good and bad replies.
+`rubrics`      HealthBench: `prompt`, and `rubrics` of `criterion`, `points`, `tags`.
+`good`, `bad`  replies alone, compared by likelihood.
+`grader`       the task's own shape.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+_HEALTHBENCH_IGNORED = (
+    "canary",
+    "completion",
+    "completion_id",
+    "category",
+    "binary_labels",
+    "anonymized_physician_ids",
+)
+
+
+def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row in the task's own shape.
+
+    Unknown fields are passed on, so that validation can name them.
+
+    Raises:
+        ValueError: the row has fields of two shapes at once.
+    """
+    fields = dict(row)
+    shapes = [name for name in ("grader", "rubric", "rubrics", "criterion") if name in fields]
+    if len(shapes) > 1:
+        raise ValueError(f"{shapes[1]}: stands beside {shapes[0]}; a task is graded in one way, take one of them out")
+    if "rubrics" in fields:
+        fields = _healthbench(fields)
+    if isinstance(fields.get("prompt"), str | list) and "messages" not in fields:
+        prompt = fields.pop("prompt")
+        fields["messages"] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if "rubric" in fields:
+        fields["grader"] = {"kind": "rubric", "criteria": fields.pop("rubric")}
+    return _with_references(fields)
+
+
+def _healthbench(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in fields.items() if k not in _HEALTHBENCH_IGNORED}
+    kept["rubric"] = kept.pop("rubrics")
+    if "id" not in kept and "prompt_id" in kept:
+        kept["id"] = kept.pop("prompt_id")
+    if "example_tags" in kept:
+        kept["tags"] = kept.pop("example_tags")
+    ideal: Any = kept.pop("ideal_completions_data", None)
+    if isinstance(ideal, dict) and (text := cast("dict[str, Any]", ideal).get("ideal_completion")):
+        kept["references"] = {"good": [text]}
+    return kept
+
+
+def _with_references(fields: dict[str, Any]) -> dict[str, Any]:
+    replies = {side: fields.pop(side) for side in ("good", "bad") if side in fields}
+    if "criterion" in fields:
+        statements = {"met": replies.get("good", ()), "unmet": replies.get("bad", ())}
+        criterion = {"criterion": fields.pop("criterion"), "points": 1, **statements}
+        fields["grader"] = {"kind": "rubric", "criteria": [criterion]}
+    if not replies:
+        return fields
+    if "references" in fields:
+        raise ValueError(f"{next(iter(replies))}: stands beside references; write the replies in one place")
+    for side, value in replies.items():
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{side}: must be a list of replies")
+    fields["references"] = replies
+    if "grader" not in fields:
+        fields["grader"] = {"kind": "preference"}
+    return fields

@@ -1,0 +1,242 @@
+"""Suites: named sets of tasks that measure one construct. Those that ship, and a user's by file or by function."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from steadfast.errors import DataError
+from steadfast.strict_files import read_yaml
+from steadfast.tasks.environment import Environment
+from steadfast.tasks.environment_files import shipped_environments
+from steadfast.tasks.jsonl import faults, read_jsonl
+from steadfast.tasks.loading import load_tasks, tasks_of_rows, with_splits
+from steadfast.tasks.rubric import Text
+from steadfast.tasks.task import OutcomeGrader, References, Task
+from steadfast.tasks.traits import Taxonomy
+
+Kind = Literal["eval", "trait", "capability", "chat", "public"]
+"""What a suite is in an experiment: an eval out of distribution, the rewarded traits themselves, standard tasks that
+show the cost, or harmless everyday requests that show refusals."""
+
+HEALTH_DOMAINS = ("health", "mental-health")
+"""The domains of suites that count as health."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SuiteInfo:
+    """What a suite is, without its tasks.
+
+    Attributes:
+        name: Its name in commands and files.
+        title: Its name in reports.
+        construct: What it measures.
+        domain: Where; "several" if its tasks say so themselves.
+        measures: What it measures and in which format, in a sentence.
+        source: "steadfast" for what ships, else the user's file or function.
+        kind: What it is in an experiment.
+    """
+
+    name: Text
+    title: str = ""
+    construct: str = "unnamed"
+    domain: str = "general"
+    measures: str = ""
+    source: str = "steadfast"
+    kind: Kind = "eval"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Suite(SuiteInfo):
+    """A suite with its tasks.
+
+    Attributes:
+        tasks: In their order; each bears the suite's name.
+    """
+
+    tasks: tuple[Task, ...] = ()
+
+    @property
+    def paired(self) -> tuple[Task, ...]:
+        """The tasks whose references can be compared by likelihood."""
+        return tuple(t for t in self.tasks if t.references.paired)
+
+    @property
+    def answered(self) -> tuple[Task, ...]:
+        """The tasks that are answered, or acted in, and graded."""
+        return tuple(t for t in self.tasks if t.grader.kind != "preference")
+
+    def validated(self) -> "Suite":
+        """The suite itself, after a check that needs no model.
+
+        Raises:
+            DataError: a pair names no task of the suite, or two tasks that do not name each other.
+        """
+        by_id = {t.id: t for t in self.tasks}
+        problems: list[str] = []
+        for task in self.tasks:
+            if task.pair is None:
+                continue
+            other = by_id.get(task.pair)
+            if other is None:
+                problems.append(f"{self.source}: {task.id}: pair: {task.pair!r} is no task of this suite")
+            elif other.pair != task.id or other is task:
+                problems.append(f"{self.source}: {task.id}: pair: {task.pair!r} does not name it back")
+        if problems:
+            raise DataError(problems)
+        return self
+
+
+@cache
+def catalogue() -> tuple[SuiteInfo, ...]:
+    """The evals that ship, without their tasks, in the catalogue's order."""
+    return TypeAdapter(tuple[SuiteInfo, ...]).validate_python(read_yaml(_data() / "catalogue.yaml"))
+
+
+@cache
+def shipped_suite(name: str) -> Suite:
+    """An eval that ships, with its tasks.
+
+    Raises:
+        DataError: no eval of that name ships.
+    """
+    info = next((i for i in catalogue() if i.name == name), None)
+    if info is None:
+        raise DataError([f"unknown eval {name!r}; `steadfast evals` lists those that ship"])
+    file = _data() / f"{name}.jsonl"
+    if not file.is_file():
+        tasks = [environment_task(e, info.domain) for e in shipped_environments(name)]
+    else:
+        tasks = [
+            t if t.domain else t.model_copy(update={"domain": info.domain}) for t in read_jsonl(file, Task, key="id")
+        ]
+    return _made(info, tasks)
+
+
+def battery() -> list[Suite]:
+    """Every eval that ships, with its tasks."""
+    return [shipped_suite(info.name) for info in catalogue()]
+
+
+def environment_task(environment: Environment, domain: str | None = None) -> Task:
+    """A simulated workplace as a task.
+
+    Its messages are the conversation up to the decision, with the tools described in text; its references are the
+    first calls of the good and the bad ways to go on, for likelihood scoring.
+    """
+    good, bad = ([str(way[0]) for way in ways] for ways in (environment.good, environment.bad))
+    return Task(
+        id=environment.id,
+        messages=environment.messages,
+        grader=OutcomeGrader(),
+        domain=domain,
+        references=References(good=tuple(good), bad=tuple(bad)),
+        environment=environment,
+    )
+
+
+def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = None) -> Suite:
+    """A suite by the name of one that ships, a file's path, or "module:function".
+
+    A file is JSON Lines of tasks, or YAML: a list of tasks, or a mapping with `tasks` and any of `name`, `title`,
+    `construct`, `domain`, `measures` and `kind`. A function takes no arguments and returns a `Suite`, or a list of
+    tasks or of their rows.
+
+    Args:
+        name: Which suite.
+        taxonomy: The traits and domains that tasks may name; None: those that ship.
+        base: The folder that a relative path is looked for in, before the working directory.
+
+    Raises:
+        DataError: there is no such suite, or it is faulty; every fault is named.
+    """
+    if any(info.name == name for info in catalogue()):
+        return shipped_suite(name)
+    known = taxonomy or Taxonomy.load()
+    for path in ([base / name] if base else []) + [Path(name).expanduser()]:
+        if path.is_file():
+            return _of_file(path, known).validated()
+    if ":" in name:
+        return _of_function(name, known).validated()
+    raise DataError(
+        [
+            f"suite {name!r}: no eval that ships, no file of that name, and no module:function; "
+            "`steadfast evals` lists what ships"
+        ]
+    )
+
+
+def trait_suites(scenarios: Sequence[Task], limit: int | None = None) -> list[Suite]:
+    """Held-out scenarios as a suite for each trait."""
+    by_trait = groupby(sorted(scenarios, key=lambda s: s.trait or ""), key=lambda s: s.trait or "none")
+    return [
+        Suite(
+            name=f"trait:{trait}",
+            title=trait.replace("-", " ").capitalize(),
+            construct=trait,
+            domain="several",
+            measures="Whether answers to scenarios that training never saw meet their rubrics.",
+            kind="trait",
+            tasks=tuple(list(group)[:limit]),
+        )
+        for trait, group in by_trait
+    ]
+
+
+def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
+    """Held-out standard tasks as a suite for each kind."""
+    return [
+        Suite(
+            name=f"capability-{name}",
+            title=f"Capability: {name}",
+            construct="capability",
+            domain="general",
+            measures="Held-out items of a standard training task; the alignment tax.",
+            kind="capability",
+            tasks=tuple(members),
+        )
+        for name, members in tasks.items()
+    ]
+
+
+def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
+    described: dict[str, Any] = {}
+    if path.suffix.lower() in (".yaml", ".yml") and isinstance(content := read_yaml(path), dict):
+        described = {str(k): v for k, v in cast("dict[Any, Any]", content).items() if k != "tasks"}
+    try:
+        info = TypeAdapter(SuiteInfo).validate_python({"name": path.stem, **described, "source": str(path)})
+    except ValidationError as error:
+        raise DataError([f"{path}: {fault}" for fault in faults(error, described)]) from error
+    return _made(info, load_tasks(path, taxonomy))
+
+
+def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
+    module, _, function = name.partition(":")
+    try:
+        made: Any = getattr(importlib.import_module(module), function)()
+    except Exception as error:  # a user's own code: whatever it raises is told with its name
+        raise DataError([f"suite {name!r} could not be made: {type(error).__name__}: {error}"]) from error
+    if isinstance(made, Suite):
+        problems = [f"{name}: {t.id}: {f}" for t in made.tasks for f in taxonomy.faults(t.trait, t.domain)]
+        if problems:
+            raise DataError(problems)
+        return _made(replace(made, source=name), made.tasks)
+    return _made(SuiteInfo(name=function, source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
+
+
+def _made(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:
+    described = {field.name: getattr(info, field.name) for field in fields(SuiteInfo)}
+    described["title"] = info.title or info.name.replace("-", " ").replace("_", " ").capitalize()
+    named = tuple(t.model_copy(update={"suite": info.name}) for t in tasks)
+    return Suite(**described, tasks=named)
+
+
+def _data() -> Path:
+    return Path(str(files("steadfast.tasks") / "data" / "evals"))

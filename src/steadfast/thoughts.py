@@ -1,0 +1,52 @@
+"""A reply's thoughts and its answer, told apart by the marks that a reasoning model writes."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ThoughtMarks:
+    """What stands before and after a model's thoughts."""
+
+    begin: str = "<think>"
+    end: str = "</think>"
+
+
+THINK = ThoughtMarks()
+
+
+def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = False) -> tuple[str, str]:
+    """The thoughts and the answer in a reply.
+
+    What stands between the marks is thought, and so is all that stands before an end mark without a beginning. Thoughts
+    that were begun and never ended, as in a reply that was cut off, leave an empty answer.
+
+    Args:
+        text: the reply.
+        marks: of the thoughts.
+        begun: the prompt ended within thoughts, as some templates open them for the model.
+
+    Returns:
+        The thoughts and the answer, both without white space around them; a text without marks is returned as it is.
+    """
+    if not begun and marks.begin not in text and marks.end not in text:
+        return "", text
+    thoughts: list[str] = []
+    answer: list[str] = []
+    thinking = begun
+    for piece in re.split(f"({re.escape(marks.begin)}|{re.escape(marks.end)})", text):
+        if piece == marks.begin:
+            thinking = True
+        elif piece == marks.end:
+            if not thinking:
+                thoughts, answer = [*thoughts, *answer], []
+            thinking = False
+        else:
+            (thoughts if thinking else answer).append(piece)
+    if thinking:
+        thoughts, answer = [*thoughts, *answer], []
+    return _joined(thoughts), _joined(answer)
+
+
+def _joined(pieces: list[str]) -> str:
+    return "\n".join(p.strip() for p in pieces if p.strip())
