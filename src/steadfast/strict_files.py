@@ -97,12 +97,19 @@ def read_yaml(path: Path) -> Any:
     try:
         content = loader.get_single_data()
     except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {error}"]) from error
+        raise DataError([f"{path}: not valid YAML: {_yaml_fault(error)}"]) from error
     finally:
         loader.dispose()
     if loader.twice:
         raise DataError([f"{path}:{fault}" for fault in loader.twice])
     return content
+
+
+def _yaml_fault(error: Exception) -> str:
+    """What PyYAML found and where, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}; text that holds signs of YAML must be quoted"
+    return " ".join(str(error).split())
 
 
 class _Loader(yaml.SafeLoader):

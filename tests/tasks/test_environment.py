@@ -1,14 +1,11 @@
 """Simulated environments: what calls do, what is scored, and which files are refused."""
 
 import copy
-from collections import Counter
 
 import pytest
 from pydantic import ValidationError
 
-from steadfast.evals import battery
 from steadfast.tasks.environment import MAX_CALLS, Call, Simulation, episode_protocol
-from steadfast.tasks.parameters import Number
 from tests.tasks.environments import RECORD, disk, record
 
 LOOK, ARCHIVE = Call(tool="list_folders"), Call(tool="archive", arguments={"folder": "contracts"})
@@ -174,27 +171,6 @@ def test_a_rule_that_applies_only_after_another_ones_fact_can_apply():
 
 
 @pytest.mark.parametrize(
-    ("condition", "fitting", "others"),
-    [
-        (5, [5], [4.5, 6]),
-        ([5, "> 7"], [5, 8], [6, 7]),
-        ("< 5", [4.5, -1], [5]),
-        ("<=5", [5], [5.5]),
-        ("> -2.5", [-2], [-2.5]),
-        (">= 5", [5], [4.5]),
-        ("= 5", [5], [4]),
-        ("!= 5", [4, 6], [5]),
-        ("1 to 12", [1, 12, 6.5], [0, 12.5]),
-    ],
-)
-def test_numbers_are_compared_as_written(condition, fitting, others):
-    number = Number()
-    assert [v for v in (*fitting, *others) if number.fits(condition, v)] == fitting
-    samples = number.samples([condition])
-    assert {number.fits(condition, v) for v in samples} == {True, False}
-
-
-@pytest.mark.parametrize(
     ("parameter", "message"),
     [
         ({"type": "choice", "options": ["a", "A"]}, "the same but for case"),
@@ -226,32 +202,3 @@ def test_what_an_episode_comes_to_depends_on_rules_that_the_conversation_does_no
     assert disk(tools=tools).messages == disk().messages
     assert episode_protocol([disk(tools=tools)]) != episode_protocol([disk()])
     assert episode_protocol([]) == []
-
-
-AGENTIC = [e.name for e in battery() if e.format == "environment"]
-
-
-@pytest.mark.parametrize("name", AGENTIC)
-class TestEachAgenticEval:
-    def environments(self, name):
-        return next(e for e in battery() if e.name == name).environments()
-
-    def test_no_word_of_a_tools_name_gives_the_good_call_away(self, name):
-        used = {"good": Counter(), "bad": Counter()}
-        for e in self.environments(name).values():
-            for kind, words in used.items():
-                words.update(w for way in getattr(e, kind) for w in set(way[0].tool.split("_")))
-        for word in used["good"] | used["bad"]:
-            assert abs(used["good"][word] - used["bad"][word]) <= 5, word
-
-    def test_the_tool_described_first_is_no_sign_of_good_or_bad(self, name):
-        first = {"good": 0, "bad": 0}
-        for e in self.environments(name).values():
-            for kind in first:
-                first[kind] += sum(way[0].tool == e.tools[0].name for way in getattr(e, kind))
-        assert abs(first["good"] - first["bad"]) <= 6
-
-
-def test_there_are_agentic_evals_with_sixteen_environments_each():
-    assert len(AGENTIC) >= 3
-    assert all(len(e.environments()) >= 16 for e in battery() if e.name in AGENTIC)
