@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import yaml
 
 from steadfast.errors import DataError
 
-# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_DEEPEST = 100
+"""Lists and mappings in one another that a YAML file may hold; libyaml ends the process on a hundred thousand."""
+
+# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, an unhashable key.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
@@ -93,16 +99,28 @@ def read_yaml(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
     """
-    loader = _Loader(read_text(path))
+    text = read_text(path)
+    loader = _LOADER(text)
     try:
-        content = loader.get_single_data()
+        _refuse_deep_nesting(text)
+        node = loader.get_single_node()
+        twice = [] if node is None else list(_keys_twice(node, set()))
+        content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
         raise DataError([f"{path}: not valid YAML: {_yaml_fault(error)}"]) from error
     finally:
         loader.dispose()
-    if loader.twice:
-        raise DataError([f"{path}:{fault}" for fault in loader.twice])
+    if twice:
+        raise DataError([f"{path}:{fault}" for fault in twice])
     return content
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_DEEPEST} deep")
 
 
 def _yaml_fault(error: Exception) -> str:
@@ -112,19 +130,16 @@ def _yaml_fault(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's, which keeps the last of two equal keys without a word; here they are remembered as faults."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.twice: list[str] = []
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """The node, its keys looked at as they were written: before merges and aliases."""
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, Any], yaml.Node] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (before := first.setdefault((key.tag, key.value), key)) is not key:
-                here, there = key.start_mark.line + 1, before.start_mark.line + 1
-                self.twice.append(f"{here}: {key.value}: is already on line {there}; keep one of them")
-        return node
+def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """Keys that stand twice in a mapping, as they were written: before merges, and each anchor's node once."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    first: dict[tuple[str, Any], yaml.Node] = {}
+    for child in node.value:
+        key = child[0] if isinstance(node, yaml.MappingNode) else None
+        if isinstance(key, yaml.ScalarNode) and (before := first.setdefault((key.tag, key.value), key)) is not key:
+            here, there = key.start_mark.line + 1, before.start_mark.line + 1
+            yield f"{here}: {key.value}: is already on line {there}; keep one of them"
+        for inner in child if isinstance(node, yaml.MappingNode) else [child]:
+            yield from _keys_twice(inner, seen)

@@ -1,11 +1,12 @@
 """Simulated environments: what calls do, what is scored, and which files are refused."""
 
 import copy
+import pickle
 
 import pytest
 from pydantic import ValidationError
 
-from steadfast.tasks.environment import MAX_CALLS, Call, Simulation, episode_protocol
+from steadfast.tasks.environment import MAX_CALLS, Call, Environment, Simulation, episode_protocol
 from tests.tasks.environments import RECORD, disk, record
 
 LOOK, ARCHIVE = Call(tool="list_folders"), Call(tool="archive", arguments={"folder": "contracts"})
@@ -194,6 +195,12 @@ def test_no_parameter_may_have_a_name_that_a_call_uses_itself(name):
     tools[0]["parameters"] = {name: {"type": "text"}}
     with pytest.raises(ValidationError, match="no parameter may be named"):
         disk(tools=tools)
+
+
+def test_an_environment_goes_to_json_and_to_another_process_and_comes_back_the_same():
+    environment = disk()
+    assert Environment.model_validate_json(environment.model_dump_json()) == environment
+    assert pickle.loads(pickle.dumps(environment)) == environment
 
 
 def test_what_an_episode_comes_to_depends_on_rules_that_the_conversation_does_not_show():

@@ -182,7 +182,10 @@ class Task(_Data):
 
     def row(self) -> dict[str, Any]:
         """The task as plain JSON data, from which `Task.model_validate` makes it again."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"grader": self.grader.model_dump(mode="json")}
+        whole = {"grader": self.grader, "environment": self.environment}
+        return self.model_dump(mode="json", exclude_defaults=True) | {
+            name: part.model_dump(mode="json") for name, part in whole.items() if part is not None
+        }
 
 
 class GoldPair(_Data):
