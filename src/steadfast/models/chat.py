@@ -5,6 +5,8 @@ is asked, or write today's date. What it makes of a conversation is found out by
 loaded; what can be mended is mended with a note, and what cannot be rendered rightly is refused.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -28,6 +30,11 @@ _SYSTEM, _USER, _ASSISTANT, _LAST = (
     "More words of the user, 4714.",
 )
 """Texts that are found again in what a template makes of them."""
+
+_DATE = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+"""A template's call for today's date, with its format as a literal."""
+
+_OTHER_DATE = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
 
 _OURS = frozenset(
     "conversation messages tools documents chat_template add_generation_prompt continue_final_message tokenize padding "
@@ -94,6 +101,7 @@ class ChatTemplate:
             )
         if taken := sorted(_OURS & self.settings.kwargs.keys()):
             raise ChatTemplateError(f"chat_template_kwargs may not set {', '.join(taken)}: Steadfast sets it itself")
+        self._template = self._with_frozen_date()
         self.notes: list[str] = []
         self.parts = self._wants_parts()
         self.folds_system = self._has_no_system_turn()
@@ -237,6 +245,20 @@ class ChatTemplate:
 
     # What the template does, found out by rendering.
 
+    def _with_frozen_date(self) -> str:
+        """The template with each date that it would write today replaced by that of the run."""
+        try:
+            template: Any = self.tokenizer.get_chat_template()
+        except Exception as error:  # several templates and none by default, or something that is no template
+            raise ChatTemplateError(self._fault(f"cannot be chosen ({reason(error)})")) from error
+        if not isinstance(template, str):
+            raise ChatTemplateError(self._fault("is no text"))
+        frozen = datetime.combine(self.settings.today, time())
+        template = _DATE.sub(lambda call: json.dumps(frozen.strftime(call[2]), ensure_ascii=False), template)
+        if _OTHER_DATE.search(template):
+            raise ChatTemplateError(self._fault("writes today's date in a way that cannot be frozen for a run"))
+        return template
+
     def _wants_parts(self) -> bool:
         self.parts = False
         plain, fault = self._try([("user", _USER)])
@@ -301,24 +323,24 @@ class ChatTemplate:
         return ids[0] if ids and self._is_control(ids[0]) else None
 
     def _note_unread_kwargs(self) -> None:
-        source = self.source if isinstance(self.source, str) else str(self.source)
         for name in self.settings.kwargs:
-            if name not in source:
+            if name not in self._template:
                 self.notes.append(f"The chat template does not read {name!r} of chat_template_kwargs.")
 
     # Rendering.
 
     def _apply(self, turns: Sequence[Turn], *, prompt: bool) -> str:
-        frozen = datetime.combine(self.settings.today, time())
         messages: list[Any] = [
             {"role": role, "content": [{"type": "text", "text": text}] if self.parts else text} for role, text in turns
         ]
-        # A template's `strftime_now` is a global of its environment, which an argument of the same name hides.
-        arguments: dict[str, Any] = {**self.settings.kwargs, "strftime_now": frozen.strftime}
         try:
             with quiet():
                 text: Any = self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=prompt, **arguments
+                    messages,
+                    chat_template=self._template,
+                    tokenize=False,
+                    add_generation_prompt=prompt,
+                    **self.settings.kwargs,
                 )
         except Exception as error:  # a template is a program: it may raise anything
             roles = ", ".join(role for role, _ in turns)
