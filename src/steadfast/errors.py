@@ -30,6 +30,8 @@ class ModelLoadError(ModelNotFoundError):
 
 class ChatTemplateError(ModelNotFoundError):
     """A conversation cannot be rendered rightly with this model's chat template."""
+
+
 class UnsupportedModelError(SteadfastError):
     """A model of an architecture that cannot be sampled from, scored or trained rightly here."""
 

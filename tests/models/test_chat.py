@@ -49,9 +49,9 @@ def test_a_template_that_does_all_is_used_as_it_is():
 
 def test_its_ids_are_those_of_the_tokenizers_own_rendering():
     tokenizer = make_tokenizer()
-    own = tokenizer.apply_chat_template(
-        [m.model_dump() for m in WHOLE], add_generation_prompt=True, return_dict=True
-    )["input_ids"]
+    own = tokenizer.apply_chat_template([m.model_dump() for m in WHOLE], add_generation_prompt=True, return_dict=True)[
+        "input_ids"
+    ]
     assert encode_chat(tokenizer, WHOLE) == own
 
 
@@ -102,7 +102,7 @@ def test_the_date_in_a_template_is_that_of_the_run():
     template = chat(source, today=date(2024, 2, 29))
     assert template.render([USER]).startswith("Today is 29 February 2024.")
     llama = (
-        "{% if not date_string is defined %}{% if strftime_now is defined %}{% set date_string = strftime_now(\"%d %b\") %}"
+        '{% if not date_string is defined %}{% if strftime_now is defined %}{% set date_string = strftime_now("%d %b") %}'
         "{% else %}{% set date_string = 'never' %}{% endif %}{% endif %}{{ date_string }}"
     )
     assert chat(llama + PLAIN + PROMPT, today=date(2024, 2, 29)).render([USER]).startswith("29 Feb<|user|>")
@@ -137,16 +137,16 @@ def test_an_argument_that_the_template_does_not_read_is_noted_and_ours_are_refus
 
 
 def test_the_thoughts_of_earlier_turns_may_be_left_out_but_not_their_answers():
-    source = (
-        "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}<|end|>{% endfor %}" + PROMPT
-    )
+    source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}<|end|>{% endfor %}" + PROMPT
     thinking = Message(role="assistant", content="<think>Hm.</think>Two a day.")
     assert "Hm." not in chat(source).render([USER, thinking, LAST])
 
 
 def test_a_template_that_drops_or_alters_a_turn_is_refused():
     last_only = "<|user|>{{ messages[-1].content }}<|end|>" + PROMPT
-    shouting = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.replace('dose', 'DOSE') }}<|end|>{% endfor %}" + PROMPT
+    shouting = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content.replace('dose', 'DOSE') }}<|end|>{% endfor %}" + PROMPT
+    )
     with pytest.raises(ChatTemplateError, match=r"drops or alters the words of turn 1 \(user\)"):
         chat(last_only).render([USER, ASSISTANT, LAST])
     with pytest.raises(ChatTemplateError, match="/models/mine drops or alters the words of turn 2"):
@@ -176,11 +176,13 @@ def test_a_turn_ends_with_what_the_template_writes_whatever_the_configuration_sa
     template = chat(PLAIN + PROMPT, eos=eos, ends=named)
     assert template.end_of_turn == 0
     assert template.end_tokens() == ends
-    assert bool(template.end_notes()) == (ends == [0] and (eos is None or bool(named)) or eos == "<|user|>")
+    assert bool(template.end_notes()) == ((ends == [0] and (eos is None or bool(named))) or eos == "<|user|>")
 
 
 def test_an_end_of_turn_that_stands_only_between_turns_is_found():
-    source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if not loop.last %}<|end|>{% endif %}{% endfor %}"
+    source = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if not loop.last %}<|end|>{% endif %}{% endfor %}"
+    )
     assert chat(source + PROMPT).end_of_turn == 0
 
 

@@ -41,9 +41,7 @@ def doctor(
 
     name = model or DEFAULT_MODEL
     try:
-        loaded = load_model(
-            name, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
-        )
+        loaded = load_model(name, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
         checks = examine(loaded, adapter)
     except SteadfastError as error:
         checks = [Check("loading", "refused", str(error), {})]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -60,7 +60,9 @@ def read_adapter(directory: Path) -> SavedAdapter:
         raise ModelLoadError(f"{directory} holds no adapter ({_CONFIG} is missing)")
     raw = read_object(directory / _CONFIG)
     if raw.get("peft_type") != "LORA":
-        raise ModelLoadError(f"the adapter in {directory} is no LoRA but {raw.get('peft_type')!r}; only LoRA is applied")
+        raise ModelLoadError(
+            f"the adapter in {directory} is no LoRA but {raw.get('peft_type')!r}; only LoRA is applied"
+        )
     if not (directory / _WEIGHTS).is_file():
         pickled = (directory / "adapter_model.bin").is_file()
         raise ModelLoadError(
@@ -244,7 +246,9 @@ def _check_kind(config: Any, directory: Path) -> None:
     }
     for words, wrong in faults.items():
         if wrong:
-            raise ModelLoadError(f"the adapter in {directory} {words}, which is not supported: use a plain LoRA adapter")
+            raise ModelLoadError(
+                f"the adapter in {directory} {words}, which is not supported: use a plain LoRA adapter"
+            )
 
 
 def _is_finite(value: Any) -> bool:

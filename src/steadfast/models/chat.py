@@ -37,8 +37,7 @@ _DATE = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\
 _OTHER_DATE = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
 
 _OURS = frozenset(
-    "conversation messages tools documents chat_template add_generation_prompt continue_final_message tokenize padding "
-    "truncation max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs strftime_now".split()
+    ["conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now"]
 )
 """Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
 
@@ -404,7 +403,7 @@ class ChatTemplate:
         return token_id in self.tokenizer.added_tokens_decoder or token_id in self.tokenizer.all_special_ids
 
     def _known(self, token_id: int) -> bool:
-        return 0 <= token_id and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
+        return token_id >= 0 and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
 
     def _may_end(self, token_id: int) -> bool:
         return self._known(token_id) and self._is_control(token_id)

@@ -150,7 +150,9 @@ def _vocabulary(loaded: LoadedModel) -> Check:
     if highest >= rows:
         sentence = f"The tokenizer's ids reach {highest}, but the model's embedding has {rows} rows: resize it."
         return Check("vocabulary", "refused", sentence, figures)
-    return Check("vocabulary", "ok", f"The tokenizer's ids reach {highest}, within the embedding's {rows} rows.", figures)
+    return Check(
+        "vocabulary", "ok", f"The tokenizer's ids reach {highest}, within the embedding's {rows} rows.", figures
+    )
 
 
 def _rendering(loaded: LoadedModel) -> list[Check]:
@@ -162,7 +164,9 @@ def _rendering(loaded: LoadedModel) -> list[Check]:
         return [Check("prompt", "refused", str(error), {})]
     notes = [*chat.notes]
     if chat.opens_thoughts:
-        notes.append("The prompt opens the model's thoughts; what it says before it ends them is no part of its answer.")
+        notes.append(
+            "The prompt opens the model's thoughts; what it says before it ends them is no part of its answer."
+        )
     if "date" in loaded.identity.rendering:
         notes.append(f"The template may write a date, which is frozen at {loaded.identity.rendering['date']}.")
     bos = chat.tokenizer.bos_token_id
@@ -190,5 +194,7 @@ def _context(loaded: LoadedModel) -> Check:
     used = len(loaded.chat.encode_example())
     figures = {"context_length": room, "example": used}
     if room is None:
-        return Check("context", "note", "The configuration names no length of the context; lengths go unchecked.", figures)
+        return Check(
+            "context", "note", "The configuration names no length of the context; lengths go unchecked.", figures
+        )
     return Check("context", "ok", f"It reads {room:,} tokens; the small conversation takes {used} of them.", figures)

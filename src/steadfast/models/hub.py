@@ -88,7 +88,7 @@ def find_model(name: str, revision: str | None = None) -> Snapshot:
         with _hub_errors(name, revision), quiet():
             commit, files = _listing(name, revision)
             wanted = [*_weights(name, commit, files), *(f for f in files if _is_read(f))]
-            return _download(name, commit, wanted)
+            return _download(name, revision, wanted)
     except HubUnreachableError as error:
         if not folder:
             raise
@@ -112,10 +112,12 @@ def find_adapter(name: str, revision: str | None = None) -> Snapshot:
     if folder and all((folder / f).is_file() for f in _ADAPTER):
         return Snapshot(folder, "cache", folder.name)
     with _hub_errors(name, revision), quiet():
-        commit, files = _listing(name, revision)
+        _, files = _listing(name, revision)
         if missing := [f for f in _ADAPTER if f not in files]:
-            raise ModelNotFoundError(f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)")
-        return _download(name, commit, _ADAPTER)
+            raise ModelNotFoundError(
+                f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)"
+            )
+        return _download(name, revision, _ADAPTER)
 
 
 def missing_model_files(folder: Path) -> list[str]:
@@ -192,9 +194,10 @@ def _is_read(file: str) -> bool:
     return file.endswith(_READ)
 
 
-def _download(name: str, commit: str, files: Iterable[str]) -> Snapshot:
-    folder = Path(snapshot_download(name, revision=commit, allow_patterns=[escape(f) for f in files]))
-    return Snapshot(folder, "hub", commit)
+def _download(name: str, revision: str | None, files: Iterable[str]) -> Snapshot:
+    # By the revision's own name, not its commit, so that the client's cache knows which commit the name stands for.
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=[escape(f) for f in files]))
+    return Snapshot(folder, "hub", folder.name)
 
 
 @contextmanager

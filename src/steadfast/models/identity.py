@@ -9,7 +9,13 @@ from typing import Any
 _SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".vocab"}
 """Of the files beside one another that transformers reads: weights, configs, templates, vocabularies, code."""
 
-_WRITTEN_BESIDE = {"checksums.json", "trainer_state.json", "all_results.json", "train_results.json", "eval_results.json"}
+_WRITTEN_BESIDE = {
+    "checksums.json",
+    "trainer_state.json",
+    "all_results.json",
+    "train_results.json",
+    "eval_results.json",
+}
 """What training and the cache leave beside a model; none of it is read when the model is loaded."""
 
 _hashes: dict[tuple[str, int, int], str] = {}

@@ -39,7 +39,9 @@ class SentenceEncoder:
         folder = fetch(ALL_MINILM_L6)
         with loading("the sentence encoder", folder), quiet():
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model: nn.Module = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+            self.model: nn.Module = (
+                AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
+            )
         prepack_frozen_linears(self.model)
 
     @property

@@ -92,7 +92,9 @@ def _check_sizes(config: dict[str, Any], shapes: dict[str, list[int]], folder: P
         raise ModelLoadError(f"{folder / 'config.json'} says {_said(wrong)}, which is no size: fetch it again")
     hidden, vocabulary = sizes["hidden_size"], sizes["vocab_size"]
     if hidden and hidden not in dimensions:
-        raise ModelLoadError(_of_another(folder, {"hidden_size": hidden}, "no tensor of the weights has that dimension"))
+        raise ModelLoadError(
+            _of_another(folder, {"hidden_size": hidden}, "no tensor of the weights has that dimension")
+        )
     if vocabulary and vocabulary > max(dimensions, default=0):
         largest = f"the largest dimension of the weights is {max(dimensions, default=0)}"
         raise ModelLoadError(_of_another(folder, {"vocab_size": vocabulary}, largest))
