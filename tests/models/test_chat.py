@@ -102,7 +102,8 @@ def test_the_date_in_a_template_is_that_of_the_run():
     template = chat(source, today=date(2024, 2, 29))
     assert template.render([USER]).startswith("Today is 29 February 2024.")
     llama = (
-        '{% if not date_string is defined %}{% if strftime_now is defined %}{% set date_string = strftime_now("%d %b") %}'
+        "{% if not date_string is defined %}{% if strftime_now is defined %}"
+        '{% set date_string = strftime_now("%d %b") %}'
         "{% else %}{% set date_string = 'never' %}{% endif %}{% endif %}{{ date_string }}"
     )
     assert chat(llama + PLAIN + PROMPT, today=date(2024, 2, 29)).render([USER]).startswith("29 Feb<|user|>")

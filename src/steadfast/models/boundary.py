@@ -1,7 +1,7 @@
 """The boundary behind which every exception of a loader becomes a sentence.
 
-The loaders of transformers, peft, safetensors, tokenizers, jinja and torch raise whatever their depths raise. A user who
-brings a damaged file should read what is at fault, in which folder, and what to do.
+The loaders of transformers, peft, safetensors, tokenizers and torch raise whatever their depths raise. A user who brings
+a damaged file should read what is at fault, in which folder, and what to do.
 """
 
 import logging

@@ -37,7 +37,25 @@ _DATE = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\
 _OTHER_DATE = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
 
 _OURS = frozenset(
-    ["conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "strftime_now"]
+    {
+        "conversation",
+        "messages",
+        "tools",
+        "documents",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "tokenize",
+        "padding",
+        "truncation",
+        "max_length",
+        "return_tensors",
+        "return_dict",
+        "return_assistant_tokens_mask",
+        "tokenizer_kwargs",
+        "sanitize_control_tokens",
+        "strftime_now",
+    }
 )
 """Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
 
@@ -167,8 +185,8 @@ class ChatTemplate:
         known = self.settings.vocabulary
         if self._end is None:
             raise ChatTemplateError(
-                f"the chat template in {self.settings.origin} writes no end-of-turn token after an assistant's turn, so "
-                "the model's answers have no end: write one into the template, such as {{ eos_token }}"
+                f"the chat template in {self.settings.origin} writes no end-of-turn token after an assistant's turn, "
+                "so the model's answers have no end: write one into the template, such as {{ eos_token }}"
             )
         if known is not None and self._end >= known:
             raise ChatTemplateError(
@@ -237,8 +255,8 @@ class ChatTemplate:
         ]
         if self._end is not None and self._end not in named:
             found.append(
-                f"the template ends a turn with {self._token(self._end)} (id {self._end}), which the configuration does "
-                "not name; it ends turns here"
+                f"the template ends a turn with {self._token(self._end)} (id {self._end}), which the configuration "
+                "does not name; it ends turns here"
             )
         return found
 

@@ -152,7 +152,7 @@ def shards(index: Path) -> list[str]:
 
 
 def _cached(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The cached snapshot, if there is one, and what the hub's client knows to lack of the files besides the weights."""
+    """The cached snapshot, if there is one, and what its client knows to lack of the files besides the weights."""
     try:
         folder = snapshot_download(
             name, revision=revision, local_files_only=True, allow_patterns=list(patterns), ignore_patterns=["*/*"]

@@ -245,7 +245,7 @@ def _tokenizer(folder: Path, trust: bool) -> PreTrainedTokenizerBase:
 def _lm(folder: Path, dtype: str, trust: bool) -> Any:
     chosen: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
     with loading("the model", folder), _remote_code(folder, trust), quiet():
-        lm, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=chosen,
             trust_remote_code=trust,
@@ -254,6 +254,7 @@ def _lm(folder: Path, dtype: str, trust: bool) -> Any:
             ignore_mismatched_sizes=True,  # named below; transformers' own error names none
             output_loading_info=True,
         )
+    lm, info = loaded
     # transformers initialises what is missing at random and passes over what it does not know, with a warning alone.
     for fault, words in (
         ("missing_keys", "lacks weights that its configuration calls for"),
