@@ -4,14 +4,18 @@ import json
 import shutil
 
 import pytest
+from peft.tuners.tuners_utils import BaseTunerLayer
 from typer.testing import CliRunner
 
 from steadfast.cli import app
+from steadfast.errors import ChatTemplateError, UnsupportedModelError
+from steadfast.messages import Message
 from steadfast.models import AdapterConfig, load_model
 from steadfast.models.doctor import examine, refused
-from tests.conftest import CHAT_TEMPLATE
+from tests.conftest import CHAT_TEMPLATE, make_tokenizer
+from tests.models.architectures import ARCHITECTURES, tiny
 
-NAMES = ["weights", "identity", "loading", "agreement", "vocabulary", "prompt", "end of turn", "context"]
+NAMES = ["weights", "identity", "loading", "agreement", "training", "vocabulary", "prompt", "end of turn", "context"]
 
 
 @pytest.fixture
@@ -123,14 +127,33 @@ def test_examining_leaves_the_model_as_it_was(folder, tmp_path):
     assert all(after[k].equal(v) for k, v in before.items())
 
 
-def test_an_architecture_that_cannot_be_packed_takes_another_way_or_is_refused(tmp_path):
-    from transformers import GPT2Config, GPT2LMHeadModel
+def test_special_tokens_beyond_the_embedding_are_noted_and_a_text_with_them_refused(folder):
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    tokenizer.save_pretrained(folder)
+    loaded = load_model(str(folder), device="cpu")
+    checks = {c.name: c for c in examine(loaded)}
+    assert checks["vocabulary"].status == "note"
+    assert checks["vocabulary"].figures["beyond"] == ["<|pad|>"]
+    assert loaded.chat.encode_reply("Hello") == loaded.tokenizer.encode("Hello")
+    with pytest.raises(ChatTemplateError, match=f"{folder}: the text has token .* id 260"):
+        loaded.chat.encode([Message(role="user", content="Hello <|pad|>")])
+    with pytest.raises(ChatTemplateError, match="id 260"):
+        loaded.chat.encode_reply("Hello <|pad|>")
 
-    from tests.conftest import make_tokenizer
 
-    config = GPT2Config(vocab_size=260, n_embd=32, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0)
-    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_every_architecture_is_measured_rightly_or_refused_by_name(name, tmp_path):
+    tiny(name).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
-    checks = {c.name: c for c in examine(load_model(str(tmp_path), device="cpu"))}
-    assert checks["agreement"].status in ("ok", "note")
-    assert checks["context"].figures["context_length"] == 256
+    loaded = load_model(str(tmp_path), device="cpu")
+    checks = {c.name: c for c in examine(loaded)}
+    assert refused(list(checks.values())) == []
+    assert max(checks["agreement"].figures[k] for k in ("scored", "sampled")) < 1e-3
+    if checks["training"].status == "note":
+        assert type(loaded.lm).__name__ in checks["training"].sentence
+        with pytest.raises(UnsupportedModelError, match=type(loaded.lm).__name__):
+            loaded.fresh_policy(AdapterConfig(rank=4), seed=0)
+    else:
+        loaded.release(loaded.fresh_policy(AdapterConfig(rank=4), seed=0))
+    assert not any(isinstance(m, BaseTunerLayer) for m in loaded.lm.modules())

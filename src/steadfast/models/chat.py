@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
-from steadfast.models.boundary import quiet, reason
+from steadfast.models.boundary import reason
 from steadfast.models.thoughts import THINK, ThoughtMarks, split_thoughts
 
 Turn = tuple[str, str]
@@ -162,17 +162,23 @@ class ChatTemplate:
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
             ids = ids[1:]
-        known, room = self.settings.vocabulary, self.settings.context_length
-        if known is not None and (highest := max(ids, default=0)) >= known:
-            raise ChatTemplateError(
-                f"{self.settings.origin}: the rendered prompt has token {self._token(highest)} with id {highest}, but "
-                f"the model's embedding has {known} rows"
-            )
+        self._check_known(ids)
+        room = self.settings.context_length
         if room is not None and len(ids) + max_new_tokens > room:
             raise ChatTemplateError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {max_new_tokens} exceed the {room} tokens that "
                 f"the model in {self.settings.origin} reads: shorten the prompt or lower max_new_tokens"
             )
+        return ids
+
+    def encode_reply(self, text: str) -> list[int]:
+        """Token ids of an assistant's words, without an end-of-turn token.
+
+        Raises:
+            ChatTemplateError: the text has a token that the model does not know.
+        """
+        ids = self._tokens(text)
+        self._check_known(ids)
         return ids
 
     @property
@@ -351,14 +357,13 @@ class ChatTemplate:
             {"role": role, "content": [{"type": "text", "text": text}] if self.parts else text} for role, text in turns
         ]
         try:
-            with quiet():
-                text: Any = self.tokenizer.apply_chat_template(
-                    messages,
-                    chat_template=self._template,
-                    tokenize=False,
-                    add_generation_prompt=prompt,
-                    **self.settings.kwargs,
-                )
+            text: Any = self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=prompt,
+                **self.settings.kwargs,
+            )
         except Exception as error:  # a template is a program: it may raise anything
             roles = ", ".join(role for role, _ in turns)
             raise ChatTemplateError(
@@ -398,6 +403,14 @@ class ChatTemplate:
             if found < 0:
                 raise ChatTemplateError(self._fault(f"drops or alters the words of turn {number} ({role})"))
             place = found + len(words)
+
+    def _check_known(self, ids: Sequence[int]) -> None:
+        known = self.settings.vocabulary
+        if known is not None and (highest := max(ids, default=0)) >= known:
+            raise ChatTemplateError(
+                f"{self.settings.origin}: the text has token {self._token(highest)} with id {highest}, but the model's "
+                f"embedding has {known} rows: take that token out, or resize the embedding"
+            )
 
     def _tokens(self, text: str) -> list[int]:
         # The template writes the special tokens itself: added once more, the first one would be doubled.

@@ -6,9 +6,10 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError
+from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
 from steadfast.models.agreement import check_agreement
+from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
 from steadfast.models.snapshot import embedding_rows
 
@@ -49,6 +50,7 @@ def examine(loaded: LoadedModel, adapter: Path | str | None = None) -> list[Chec
         checks += _with_adapter(loaded, adapter)
     return [
         *checks,
+        _guarded("training", lambda: _training(loaded)),
         _guarded("vocabulary", lambda: _vocabulary(loaded)),
         *_rendering(loaded),
         _guarded("context", lambda: _context(loaded)),
@@ -141,17 +143,32 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
         return [Check("adapter", "refused", str(error), {})]
 
 
+def _training(loaded: LoadedModel) -> Check:
+    try:
+        modules = check_trainable(loaded.lm)
+    except UnsupportedModelError as error:
+        return Check("training", "note", str(error), {"modules": 0})
+    return Check("training", "ok", f"A fresh adapter adapts {modules} of its modules.", {"modules": modules})
+
+
 def _vocabulary(loaded: LoadedModel) -> Check:
     rows = embedding_rows(loaded.lm)
-    highest = max(loaded.tokenizer.get_vocab().values(), default=-1)
-    figures = {"tokens": len(loaded.tokenizer), "highest": highest, "rows": rows}
+    tokens = loaded.tokenizer.get_vocab()
+    figures: dict[str, Any] = {"tokens": len(tokens), "rows": rows}
     if rows is None:
         return Check("vocabulary", "note", "The model keeps no embedding whose rows could be counted.", figures)
-    if highest >= rows:
-        sentence = f"The tokenizer's ids reach {highest}, but the model's embedding has {rows} rows: resize it."
-        return Check("vocabulary", "refused", sentence, figures)
+    beyond = sorted(t for t, i in tokens.items() if i >= rows)
+    if beyond:
+        sentence = (
+            f"The special tokens {', '.join(map(repr, beyond[:3]))} lie beyond the embedding's {rows} rows; a text with "
+            "one of them is refused."
+        )
+        return Check("vocabulary", "note", sentence, {**figures, "beyond": beyond})
     return Check(
-        "vocabulary", "ok", f"The tokenizer's ids reach {highest}, within the embedding's {rows} rows.", figures
+        "vocabulary",
+        "ok",
+        f"All {len(tokens)} tokens are within the embedding's {rows} rows.",
+        figures,
     )
 
 

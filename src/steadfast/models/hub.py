@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from steadfast.errors import ModelLoadError, ModelNotFoundError
-from steadfast.models.boundary import quiet, reason
+from steadfast.models.boundary import reason
 
 _CONNECT_SECONDS = 3.0
 """Patience with a connection to the hub; an answer over it may take as long as the hub's own client would wait."""
@@ -85,7 +85,7 @@ def find_model(name: str, revision: str | None = None) -> Snapshot:
     if folder and not missing:
         return Snapshot(folder, "cache", folder.name)
     try:
-        with _hub_errors(name, revision), quiet():
+        with _hub_errors(name, revision):
             commit, files = _listing(name, revision)
             wanted = [*_weights(name, commit, files), *(f for f in files if _is_read(f))]
             return _download(name, revision, wanted)
@@ -111,7 +111,7 @@ def find_adapter(name: str, revision: str | None = None) -> Snapshot:
     folder, _ = _cached(name, revision, _ADAPTER)
     if folder and all((folder / f).is_file() for f in _ADAPTER):
         return Snapshot(folder, "cache", folder.name)
-    with _hub_errors(name, revision), quiet():
+    with _hub_errors(name, revision):
         _, files = _listing(name, revision)
         if missing := [f for f in _ADAPTER if f not in files]:
             raise ModelNotFoundError(
