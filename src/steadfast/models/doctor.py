@@ -160,8 +160,8 @@ def _vocabulary(loaded: LoadedModel) -> Check:
     beyond = sorted(t for t, i in tokens.items() if i >= rows)
     if beyond:
         sentence = (
-            f"The special tokens {', '.join(map(repr, beyond[:3]))} lie beyond the embedding's {rows} rows; a text with "
-            "one of them is refused."
+            f"The special tokens {', '.join(map(repr, beyond[:3]))} lie beyond the embedding's {rows} rows; "
+            "a text with one of them is refused."
         )
         return Check("vocabulary", "note", sentence, {**figures, "beyond": beyond})
     return Check(
