@@ -6,8 +6,9 @@ import pytest
 
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
-from steadfast.models.chat import ChatTemplate, RenderSettings, encode_chat, set_rendering, template_of
+from steadfast.models.chat import ChatTemplate, encode_chat, set_rendering, template_of
 from steadfast.models.policy import eos_token_ids
+from steadfast.models.rendering import RenderSettings
 from steadfast.models.thoughts import ThoughtMarks, split_thoughts
 from tests.conftest import make_lm, make_tokenizer
 

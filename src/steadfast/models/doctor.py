@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
-from steadfast.models.agreement import check_agreement
+from steadfast.models.agreement import Agreement, agreement_of, check_agreement
 from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
 from steadfast.models.snapshot import embedding_rows
@@ -45,7 +45,7 @@ def examine(loaded: LoadedModel, adapter: Path | str | None = None) -> list[Chec
     """
     checks = [_weights(loaded), _identity(loaded), _loading(loaded)]
     if adapter is None:
-        checks.append(_guarded("agreement", lambda: _agreement(loaded)))
+        checks.append(_guarded("agreement", lambda: _agreement(agreement_of(loaded.lm))))
     else:
         checks += _with_adapter(loaded, adapter)
     return [
@@ -111,8 +111,7 @@ def _loading(loaded: LoadedModel) -> Check:
     )
 
 
-def _agreement(loaded: LoadedModel) -> Check:
-    found = check_agreement(loaded.lm)
+def _agreement(found: Agreement) -> Check:
     packed = found.path == "packed"
     way = f"{found.packed:.1e} nats packed" if packed else f"{found.rows or 0:.1e} nats computed row by row"
     figures = {k: None if v == inf else v for k, v in asdict(found).items()}
@@ -138,7 +137,7 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
                 f"{layers[0].upper()}{layers[1:]}." + (f" But {note}." if note else ""),
                 {"modules": saved.modules, "base": saved.base, "revision": snapshot.revision or None},
             )
-            return [check, _guarded("agreement", lambda: _agreement(loaded))]
+            return [check, _guarded("agreement", lambda: _agreement(check_agreement(loaded.lm)))]
     except ModelNotFoundError as error:
         return [Check("adapter", "refused", str(error), {})]
 

@@ -19,10 +19,11 @@ from transformers import (
 
 from steadfast.errors import ModelLoadError, ModelNotFoundError
 from steadfast.models.boundary import loading, quiet, reason
-from steadfast.models.chat import ChatTemplate, RenderSettings, reads_the_date, set_rendering, template_of
+from steadfast.models.chat import ChatTemplate, reads_the_date, set_rendering, template_of
 from steadfast.models.default_model import DEFAULT_MODEL, converted_folder, converted_model
 from steadfast.models.hub import Snapshot, find_adapter, find_model, is_hub_name
 from steadfast.models.identity import Identity, hash_file, identify
+from steadfast.models.rendering import RenderSettings
 from steadfast.models.snapshot import check_loaded, check_snapshot, embedding_rows
 
 if TYPE_CHECKING:
