@@ -70,7 +70,7 @@ def test_a_sample_can_be_looked_at(steadfast_json, tiny_model_dir):
     command = ("sample", "hello", "--model", tiny_model_dir, "--count", "3", "--max-new-tokens", "5")
     answers = steadfast_json(*command)
     assert len(answers) == 3
-    assert all(set(a) == {"answer", "finished"} for a in answers)
+    assert all(set(a) == {"answer", "thoughts", "finished"} for a in answers)
     assert steadfast_json(*command) == answers
     assert steadfast_json(*command, "--seed", "1") != answers
 

@@ -1,4 +1,4 @@
-"""Tiny random models of the architectures people have: four layers, hidden size 32, a window of 16 where there is one."""
+"""Tiny random models of the architectures people have: four layers, hidden size 32, a window of 16 if any."""
 
 from typing import Any
 

@@ -178,7 +178,7 @@ MODEL = {
     "more tokens than rows": change_json(
         TOKENIZER,
         added_tokens=[
-            {"id": 900, "content": "<x>", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+            {"id": 900, "content": "<x>", "special": False, "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False}
         ],
     ),

@@ -77,6 +77,17 @@ def test_lower_layers_beyond_the_limit_are_computed_again(lm):
     assert score_candidates(other, requests, lower_layers=shared) == score_candidates(other, requests)
 
 
+def test_what_is_kept_of_one_model_never_serves_another(lm):
+    """Not even one that was the same model until its lower weights changed in place, as merging an adapter does."""
+    requests, shared = random_requests(3, 12), LowerLayers(2)
+    before = score_candidates(lm, requests, lower_layers=shared)
+    for weight in (lm.model.layers[1].mlp.up_proj.weight, lm.model.embed_tokens.weight):
+        weight.data += 0.1
+        now = score_candidates(lm, requests, lower_layers=shared)
+        assert now == score_candidates(lm, requests) != before
+        before = now
+
+
 def test_no_requests_no_scores(lm):
     assert score_candidates(lm, []) == []
 

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from steadfast.cli import _analysis, _corpus, _doctor, _evals, _judges, _models, _study
+from steadfast.cli import _analysis, _corpus, _doctor, _evals, _judges, _models, _score, _study
 
 # transformers and peft warn about one another's deprecations, which a user can do nothing about.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft)")
@@ -19,5 +19,5 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (_study, _corpus, _judges, _evals, _analysis, _models, _doctor):
+for module in (_study, _corpus, _judges, _evals, _analysis, _models, _score, _doctor):
     app.add_typer(module.app)

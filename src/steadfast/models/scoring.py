@@ -59,14 +59,12 @@ class LowerLayers:
         self.first_layer = first_layer
         self._room = limit
         self._kept: dict[bytes, Tensor] = {}
-        self._fits: dict[bytes, bool] = {}
 
-    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf":
-        """The store for one model as its weights are now."""
-        identity = _hash_below(lm, self.first_layer)
-        if identity not in self._fits:
-            self._fits[identity] = can_start_at(lm, self.first_layer)
-        return _LowerLayersOf(self, identity, self._fits[identity])
+    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf | None":
+        """The store for one model as its weights are now; None for a model that cannot be started at a layer."""
+        if not can_start_at(lm, self.first_layer):
+            return None
+        return _LowerLayersOf(self, _hash_below(lm, self.first_layer))
 
     def get(self, key: bytes) -> Tensor | None:
         """What is kept under a key."""
@@ -86,12 +84,9 @@ class _LowerLayersOf:
 
     store: LowerLayers
     identity: bytes
-    fits: bool
 
     def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
         """The model's logits at the places `keep`, by the short way where the batch was seen before."""
-        if not self.fits:
-            return logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
         seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
         key = hashlib.sha256(self.identity + repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
         if (hidden := self.store.get(key)) is not None:
@@ -115,7 +110,7 @@ def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
     for tensor in _tensors(lm):
         if id(tensor) not in above:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 
