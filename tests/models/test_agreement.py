@@ -13,9 +13,8 @@ from steadfast.models.sampling import sample_groups
 from steadfast.models.scoring import LowerLayers, score_candidates
 from tests.models.architectures import ARCHITECTURES, tiny, tiny_gemma3_with_vision
 
-CARRIES_STATE = {"LFM2", "Qwen3-Next", "Qwen3.5", "Granite hybrid", "Nemotron-H"}
-OWN_POSITIONS = {"Falcon with alibi", "Bloom"}
-WINDOWED = ["Mistral", "Phi-3", "Gemma-2", "Gemma-3", "gpt-oss", "Olmo-3"]
+CARRIES_STATE = {"LFM2", "Qwen3-Next", "Qwen3.5", "Granite hybrid", "Nemotron-H", "Mamba-2"}
+OWN_MASKS_OR_POSITIONS = {"Falcon with alibi", "Bloom", "GPT-Neo"}
 NATS = 1e-3
 
 
@@ -64,10 +63,10 @@ def test_sampled_replies_have_the_log_probabilities_they_have_alone(model):
             assert float(completion.logprobs_T.sum()) == pytest.approx(expected, abs=NATS)
 
 
-def test_models_that_carry_state_or_count_positions_themselves_are_not_packed_and_the_others_are(model):
+def test_models_that_carry_state_or_make_their_own_masks_are_not_packed_and_the_others_are(model):
     name, lm = model
     found = check_agreement(lm, prompt_tokens=60)
-    assert found.path == path_of(lm) == ("unpacked" if name in CARRIES_STATE | OWN_POSITIONS else "packed")
+    assert found.path == path_of(lm) == ("unpacked" if name in CARRIES_STATE | OWN_MASKS_OR_POSITIONS else "packed")
     assert max(found.scored, found.sampled, found.rows or 0.0) <= NATS
     assert (found.packed > 10 * NATS) == (found.path == "unpacked")
     assert found.cached

@@ -14,7 +14,6 @@ from steadfast.models.agreement import ModelPath, path_of
 from steadfast.models.forward import (
     can_start_at,
     captured_input,
-    decoder_of,
     layers_from,
     logits_at,
     rows_of,
@@ -59,12 +58,14 @@ class LowerLayers:
         self.first_layer = first_layer
         self._room = limit
         self._kept: dict[bytes, Tensor] = {}
+        self._fits: dict[bytes, bool] = {}
 
     def of(self, lm: PreTrainedModel) -> "_LowerLayersOf | None":
         """The store for one model as its weights are now; None for a model that cannot be started at a layer."""
-        if not can_start_at(lm, self.first_layer):
-            return None
-        return _LowerLayersOf(self, _hash_below(lm, self.first_layer))
+        identity = _hash_below(lm, self.first_layer)
+        if identity not in self._fits:
+            self._fits[identity] = can_start_at(lm, self.first_layer)
+        return _LowerLayersOf(self, identity) if self._fits[identity] else None
 
     def get(self, key: bytes) -> Tensor | None:
         """What is kept under a key."""
@@ -106,7 +107,8 @@ def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
     digest = hashlib.sha256()
     config = {k: v for k, v in lm.config.to_dict().items() if k != "_name_or_path"}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    above = {id(t) for layer in decoder_of(lm).layers[first_layer:] for t in _tensors(layer)}
+    layers: Any = getattr(lm.get_decoder(), "layers", [])
+    above = {id(t) for layer in layers[first_layer:] for t in _tensors(layer)}
     for tensor in _tensors(lm):
         if id(tensor) not in above:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
