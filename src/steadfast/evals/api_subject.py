@@ -159,7 +159,10 @@ def _segments(message: ChatMessage) -> list[Segment]:
         return [Segment("tool", message.text or error)]
     if isinstance(message, ChatMessageAssistant) and message.tool_calls:
         return [Segment("assistant", render_call(c.function, c.arguments)) for c in message.tool_calls]
-    return [Segment("assistant", *reversed(split_thoughts(message.text)))] if message.role == "assistant" else []
+    if message.role != "assistant":
+        return []
+    thoughts, answer = split_thoughts(message.text)
+    return [Segment("assistant", answer, thoughts)]
 
 
 def _styled(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
-from steadfast.models.agreement import Agreement, agreement_of, check_agreement
+from steadfast.models.agreement import Agreement, agreement_of
 from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
 from steadfast.models.snapshot import embedding_rows
@@ -137,7 +137,7 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
                 f"{layers[0].upper()}{layers[1:]}." + (f" But {note}." if note else ""),
                 {"modules": saved.modules, "base": saved.base, "revision": snapshot.revision or None},
             )
-            return [check, _guarded("agreement", lambda: _agreement(check_agreement(loaded.lm)))]
+            return [check, _guarded("agreement", lambda: _agreement(agreement_of(loaded.lm)))]
     except ModelNotFoundError as error:
         return [Check("adapter", "refused", str(error), {})]
 
