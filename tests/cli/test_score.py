@@ -7,7 +7,7 @@ import torch
 
 from steadfast.models import load_model, score_candidates
 from steadfast.models.chat import encode_chat
-from steadfast.models.replies import read_replies
+from steadfast.evals.replies import read_replies
 
 
 def write(path, *lines):

@@ -1,8 +1,11 @@
 """A conversation reaches the model whole, by whatever template, or is refused in a sentence."""
 
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
+import trl
 
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
@@ -223,6 +226,30 @@ def test_a_tokenizer_without_a_template_is_refused_and_one_whose_template_is_rep
     with pytest.raises(ChatTemplateError, match="/models/mine: this model's tokenizer has no chat template"):
         encode_chat(tokenizer, [USER])
     assert eos_token_ids(make_lm(), tokenizer) == [0]
+
+
+PUBLISHED = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+MARKS = re.compile("<[|\uff5c]?[A-Za-z_\u2581|\uff5c]+[|\uff5c]?>|\\[/?INST\\]|</?s>")
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=[f.stem for f in PUBLISHED])
+def test_the_templates_of_published_models_are_rendered_whole(file):
+    """TRL keeps a collection of them; their marks become special tokens of the tiny tokenizer."""
+    tokenizer = make_tokenizer()
+    source = file.read_text(encoding="utf-8")
+    marks = {"<bos>", *MARKS.findall(source)} - {"<think>", "</think>", *tokenizer.get_vocab()}
+    tokenizer.add_special_tokens({"additional_special_tokens": sorted(marks)})
+    tokenizer.bos_token, tokenizer.eos_token, tokenizer.chat_template = "<bos>", None, source
+    ends = (tokenizer.convert_tokens_to_ids("<|user|>"),) if "glm" in file.stem else ()
+    template = ChatTemplate(tokenizer, RenderSettings(ends=ends))
+    assert template.faults() == []
+    rendered = template.render(WHOLE)
+    assert all(m.content in rendered for m in WHOLE)
+    assert LAST.content not in rendered[rendered.index(LAST.content) + 1 :]
+    assert len(rendered) > rendered.index(LAST.content) + len(LAST.content)
+    if not (template.parts or template.folds_system or "strftime_now" in source):
+        own = tokenizer.apply_chat_template([m.model_dump() for m in WHOLE], add_generation_prompt=True)
+        assert template.encode(WHOLE) == own["input_ids"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def score(
     The token that would end the turn is not counted.
     """
     check_known("--dtype", dtype, _DTYPES)
-    from steadfast.models.replies import read_replies, score_replies
+    from steadfast.evals.replies import read_replies, score_replies
 
     asked = read_replies(file)
     scored = score_replies(file, asked, model=model, adapter=adapter, dtype=dtype, device=device)

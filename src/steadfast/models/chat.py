@@ -263,6 +263,9 @@ class ChatTemplate:
         if further is None or _ASSISTANT not in further or _LAST not in further:
             return None
         between = further[further.index(_ASSISTANT) + len(_ASSISTANT) : further.index(_LAST)]
+        following = self._leading_control(between)
+        if following in self._named_ends():  # the user's mark ends the turn by the model's own configuration, as GLM's
+            return following
         head = further[: further.index(_USER)]
         while between and head and between[-1] == head[-1]:  # what begins every user's turn ends no assistant's
             between, head = between[:-1], head[:-1]

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
-from steadfast.models.agreement import Agreement, agreement_of
+from steadfast.models.agreement import Agreement, agreement_of, check_agreement
+from steadfast.models.identity import identify
 from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
 from steadfast.models.snapshot import embedding_rows
@@ -135,7 +136,11 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
                 "adapter",
                 "note" if note else "ok",
                 f"{layers[0].upper()}{layers[1:]}." + (f" But {note}." if note else ""),
-                {"modules": saved.modules, "base": saved.base, "revision": snapshot.revision or None},
+                {
+                    "modules": saved.modules,
+                    "base": saved.base,
+                    "identity": identify(snapshot.folder, snapshot.revision or None).as_dict(),
+                },
             )
             return [check, _guarded("agreement", lambda: _agreement(agreement_of(loaded.lm)))]
     except ModelNotFoundError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from steadfast.corpus.loading import read_jsonl_by_line
+from steadfast.tasks.jsonl import read_jsonl_by_line
 from steadfast.errors import DataError, ModelNotFoundError
 from steadfast.messages import Message
 from steadfast.models.chat import encode_chat
