@@ -1,26 +1,28 @@
 """How likely a checkpoint finds given replies: score."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from steadfast.cli._shared import check_known, mendable, print_rows
+from steadfast.cli._doctor import AdapterName, Device, Dtype, ModelName, Revision, TrustRemoteCode
+from steadfast.cli._shared import print_rows, user_errors
 
 app = typer.Typer()
 
-_DTYPES = ("float32", "bfloat16", "float16")
-
 
 @app.command()
-@mendable
+@user_errors
 def score(
     file: Annotated[Path, typer.Argument(help='JSONL of {"messages": [...], "replies": ["...", ...]}.')],
-    model: Annotated[str | None, typer.Option(help="Folder or hub name; default SmolLM2-135M-Instruct.")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Folder of a trained adapter.")] = None,
-    dtype: Annotated[str, typer.Option(help=f"Of the weights: {', '.join(_DTYPES)}.")] = "float32",
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0; default a GPU if there is one.")] = None,
+    model: ModelName = None,
+    adapter: AdapterName = None,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    revision: Revision = None,
+    trust_remote_code: TrustRemoteCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each line of the file.")] = False,
 ) -> None:
     """Log-likelihoods of given replies, as the evals compute them.
@@ -28,11 +30,15 @@ def score(
     Each is the sum over the reply's own tokens of their natural-log probabilities after the rendered conversation.
     The token that would end the turn is not counted.
     """
-    check_known("--dtype", dtype, _DTYPES)
     from steadfast.evals.replies import read_replies, score_replies
+    from steadfast.models.pretrained import DEFAULT_MODEL, load_model
 
     asked = read_replies(file)
-    scored = score_replies(file, asked, model=model, adapter=adapter, dtype=dtype, device=device)
+    loaded = load_model(
+        model or DEFAULT_MODEL, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
+    )
+    with nullcontext() if adapter is None else loaded.with_adapter(adapter):
+        scored = score_replies(file, asked, loaded)
     if as_json:
         for scores in scored.values():
             line = {"logprobs": [s.logprob for s in scores], "tokens": [s.tokens for s in scores]}

@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from steadfast.tasks.jsonl import read_jsonl_by_line
-from steadfast.errors import DataError, ModelNotFoundError
+from steadfast.errors import ChatTemplateError, DataError
 from steadfast.messages import Message
-from steadfast.models.chat import encode_chat
-from steadfast.models.masks import text_config
-from steadfast.models.policy import load_adapter
+from steadfast.models.chat import ChatTemplate
 from steadfast.models.prepack import prepack_frozen_linears
-from steadfast.models.pretrained import DEFAULT_MODEL, LoadedModel, load_model
+from steadfast.models.pretrained import LoadedModel
 from steadfast.models.scoring import CandidateScore, score_candidates
+from steadfast.tasks.jsonl import read_jsonl_by_line
 
 
 class Replies(BaseModel):
@@ -47,62 +44,39 @@ def read_replies(file: Path) -> dict[int, Replies]:
     return read_jsonl_by_line(file, Replies)
 
 
-def score_replies(
-    file: Path,
-    asked: dict[int, Replies],
-    *,
-    model: str | None = None,
-    adapter: Path | None = None,
-    dtype: str = "float32",
-    device: str | None = None,
-) -> dict[int, list[CandidateScore]]:
-    """Scores of each line's replies, by line.
+def score_replies(file: Path, asked: dict[int, Replies], loaded: LoadedModel) -> dict[int, list[CandidateScore]]:
+    """The scores of each line's replies, by line.
 
     Args:
-        file: where the lines came from, for messages.
-        asked: the lines, as `read_replies` gives them.
-        model: a folder or a name on the hub; None takes the default model.
-        adapter: the folder of an adapter to apply.
-        dtype: of the weights.
-        device: a name of torch's; None takes a GPU if there is one.
+        file: Where the lines came from, for messages.
+        asked: The lines, as `read_replies` gives them.
+        loaded: The model, with an adapter applied if one is wanted.
 
     Raises:
-        DataError: naming every line whose prompt and reply exceed the model's context.
-        ModelNotFoundError: no such model, adapter or device.
+        DataError: naming every line that cannot be rendered, or whose prompt and reply exceed the model's context.
+        UnsupportedModelError: the model's likelihoods cannot be computed rightly.
     """
-    loaded = load_model(model or DEFAULT_MODEL, dtype=dtype, device=_known_device(device))
-    lm = loaded.lm if adapter is None else load_adapter(loaded.lm, adapter)
-    requests = _encoded(file, asked, loaded)
-    prepack_frozen_linears(lm.requires_grad_(False))
-    return dict(zip(asked, score_candidates(lm, requests), strict=True))
+    requests = _encoded(file, asked, loaded.chat)
+    prepack_frozen_linears(loaded.lm)
+    return dict(zip(asked, score_candidates(loaded.lm, requests), strict=True))
 
 
-def _known_device(device: str | None) -> str | None:
-    try:
-        if device is not None:
-            torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a name it does not know, or has no driver for
-        reason = str(error).splitlines()[0]
-        raise ModelNotFoundError(f"--device {device!r} cannot be used here: {reason}") from error
-    return device
-
-
-def _encoded(file: Path, asked: dict[int, Replies], loaded: LoadedModel) -> list[tuple[list[int], list[list[int]]]]:
-    context = getattr(text_config(loaded.lm), "max_position_embeddings", None)
+def _encoded(file: Path, asked: dict[int, Replies], chat: ChatTemplate) -> list[tuple[list[int], list[list[int]]]]:
     requests: list[tuple[list[int], list[list[int]]]] = []
     problems: list[str] = []
     for number, line in asked.items():
-        prompt = encode_chat(loaded.tokenizer, line.messages)
-        replies = [list(loaded.tokenizer(reply, add_special_tokens=False)["input_ids"]) for reply in line.replies]
-        requests.append((prompt, replies))
-        for place, reply in enumerate(replies):
-            if not reply:
+        prompt: list[int] = []
+        replies: list[list[int]] = []
+        for place, reply in enumerate(line.replies):
+            try:
+                replies.append(chat.encode_reply(reply))
+                prompt = chat.encode(line.messages, max_new_tokens=len(replies[-1]))
+            except ChatTemplateError as error:
+                problems.append(f"{file}:{number}: replies.{place}: {error}")
+                continue
+            if not replies[-1]:
                 problems.append(f"{file}:{number}: replies.{place}: the tokenizer makes no token of it")
-            elif isinstance(context, int) and len(prompt) + len(reply) > context:
-                problems.append(
-                    f"{file}:{number}: replies.{place}: {len(prompt)} tokens of prompt and {len(reply)} of reply "
-                    f"exceed the model's context of {context}"
-                )
+        requests.append((prompt, replies))
     if problems:
         raise DataError(problems)
     return requests

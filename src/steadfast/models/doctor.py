@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
-from steadfast.models.agreement import Agreement, agreement_of, check_agreement
+from steadfast.models.agreement import Agreement, agreement_of
 from steadfast.models.identity import identify
 from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
