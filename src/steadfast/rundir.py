@@ -49,6 +49,19 @@ class RunDirectory:
         *folders, name = (n.replace(":", "-") for n in names)
         return self.path.joinpath("rows", *folders, f"{name}.parquet")
 
+    def protocol(self) -> dict[str, Any]:
+        """What an earlier session wrote; empty if there was none.
+
+        Raises:
+            SteadfastError: the file is damaged.
+            RecipeError: another version wrote it.
+        """
+        if not self.protocol_file.is_file():
+            return {}
+        before: Any = read_json(self.protocol_file)
+        check_format(before, self.path)
+        return before
+
     def claim(self, protocol: Mapping[str, Any], may_grow: Sequence[str] = ()) -> bool:
         """Write the protocol, or check that what the directory holds was made under the same one.
 
@@ -63,11 +76,10 @@ class RunDirectory:
             RecipeError: it holds results of another protocol, each key that changed named, or of another version.
         """
         protocol = {"format": FORMAT, **protocol}
-        if not self.protocol_file.is_file():
+        before = self.protocol()
+        if not before:
             write_json(self.protocol_file, protocol)
             return True
-        before: Any = read_json(self.protocol_file)
-        check_format(before, self.path)
         changed = _changed(before, protocol, frozenset(may_grow))
         if changed:
             raise RecipeError(

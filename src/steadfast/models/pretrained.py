@@ -29,7 +29,16 @@ from steadfast.models.snapshot import check_loaded, check_snapshot, embedding_ro
 if TYPE_CHECKING:
     from steadfast.models.policy import AdapterConfig, Policy
 
-__all__ = ["DEFAULT_MODEL", "LoadedModel", "find", "hash_weights", "load_model", "locate", "locate_adapter"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "LoadedModel",
+    "as_before",
+    "find",
+    "hash_weights",
+    "load_model",
+    "locate",
+    "locate_adapter",
+]
 
 _DTYPES = ("float32", "bfloat16", "float16", "float64", "auto")
 
@@ -209,6 +218,18 @@ def load_model(
         set_rendering(tokenizer, settings)
     identity = replace(identity, rendering=_rendering(tokenizer, settings))
     return LoadedModel(lm, tokenizer, name, source, hash_weights(folder), identity, folder)
+
+
+def as_before(identity: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of `load_model` that bring back what an earlier session used: the hub's commit, and the date.
+
+    Args:
+        identity: What that session wrote, as `Identity.as_dict` gives it; None if there was none.
+    """
+    before = identity or {}
+    rendering: Mapping[str, Any] = before.get("rendering") or {}
+    kept = {"revision": before.get("revision"), "today": rendering.get("date")}
+    return {k: date.fromisoformat(v) if k == "today" else v for k, v in kept.items() if v}
 
 
 def _folder(name: str) -> Path | None:
