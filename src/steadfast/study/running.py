@@ -221,7 +221,7 @@ def _load(recipe: Recipe, directory: RunDirectory, progress: Progress) -> Loaded
         ModelLoadError: with what doctor would refuse.
     """
     m = recipe.model
-    settings = {"revision": m.revision} if m.revision else {}
+    settings: dict[str, Any] = {"revision": m.revision} if m.revision else {}
     model = load_model(
         m.name,
         dtype=m.dtype,
