@@ -49,6 +49,19 @@ class Refuses:
         raise ValueError("no API key")
 
 
+class Nameless:
+    """A judge without a name."""
+
+    settings: dict[str, Any] = {}
+
+
+class Unsettled:
+    """A judge whose settings cannot be written down, so that its grades belong to no protocol."""
+
+    name = "unsettled"
+    settings: dict[str, Any] = {"model": object()}
+
+
 class Half(FakeJudge):
     """Orders as FakeJudge does, on another scale and under another name."""
 

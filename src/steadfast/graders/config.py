@@ -102,7 +102,7 @@ class JudgeConfig(BaseModel):
         Raises:
             JudgeError: naming what is wrong with it, by file and field.
         """
-        if isinstance(given, JudgeConfig):
+        if isinstance(given, EmbeddedConfig | LLMConfig | CustomConfig):
             return given
         if isinstance(given, str):
             if given.lower().endswith(_FILES):
@@ -211,10 +211,8 @@ _ANY: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(
 
 def _as_given(given: Any) -> AnyJudgeConfig:
     """What stands in a recipe; a fault is an error of the field, as pydantic has it."""
-    if not isinstance(given, str | Mapping | JudgeConfig):
-        raise ValueError(f"a judge is {_SPELLINGS}")
     try:
-        return JudgeConfig.parse(given)  # pyright: ignore[reportUnknownArgumentType]
+        return JudgeConfig.parse(given)
     except JudgeError as error:
         raise ValueError(str(error)) from error
 
@@ -263,7 +261,7 @@ def _faults(error: ValidationError) -> list[str]:
             case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
                 message = f"a judge is {_SPELLINGS}"
             case "string_pattern_mismatch":
-                known = {"model": "'provider/model' with a name for both", "path": "'package.module:Class'"}
+                known = {"model": "'provider/model': it names no model that can grade", "path": "'package.module:Class'"}
                 message = f"{detail['input']!r} is not {known.get(path, 'of the right form')}"
             case _:
                 message = detail["msg"].removeprefix("Value error, ")

@@ -59,9 +59,9 @@ def _made(config: CustomConfig) -> Judge:
     """The user's own judge."""
     module, _, attribute = config.path.partition(":")
     try:
-        judge: Judge = getattr(importlib.import_module(module), attribute)(**config.args)
-        name: object = judge.name
-        settings: object = judge.settings
+        judge: Any = getattr(importlib.import_module(module), attribute)(**config.args)
+        name: Any = judge.name
+        settings: Any = judge.settings
         json.dumps(settings)
     except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
         raise JudgeError(f"judge {config.path!r} could not be made: {_told(error)}") from error
@@ -173,7 +173,7 @@ class CheckedJudge(WrappedJudge):
 
 
 def _in_unit_interval(score: Any) -> bool:
-    return isinstance(score, Real) and not isinstance(score, bool) and 0.0 <= float(score) <= 1.0
+    return isinstance(score, Real) and 0.0 <= float(score) <= 1.0
 
 
 def _is_verdict(verdict: Any) -> bool:

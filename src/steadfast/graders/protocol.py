@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -113,7 +113,7 @@ class CachedJudge(WrappedJudge):
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         """A fault of the file as an error that names it; a full disk stays one, whose way out is another."""
         try:
             yield

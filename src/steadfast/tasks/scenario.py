@@ -88,7 +88,7 @@ class Scenario(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: Text
+    id: str = Field(min_length=1)
     trait: str
     domain: str
     messages: tuple[Message, ...] = Field(min_length=1)
@@ -138,7 +138,7 @@ class GoldPair(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scenario: Text
+    scenario: str = Field(min_length=1)
     good: Text
     bad: Text
 

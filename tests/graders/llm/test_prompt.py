@@ -126,7 +126,8 @@ def test_half_a_surrogate_pair_in_a_reason_can_still_be_written_to_a_file():
 
 
 def ask(answer):
-    return "".join(m.text for m in request(answer))
+    scenario = answer.scenario
+    return "".join(m.text for m in request(scenario.messages, scenario.rubric, answer.text))
 
 
 def test_the_judge_sees_conversation_criteria_and_answer_but_neither_points_nor_statements():
