@@ -80,7 +80,7 @@ def test_whatever_a_users_judge_raises_is_an_error_with_its_name_and_without_key
     def fails(answer):
         raise KeyError("calling with ordinary-looking-secret")
 
-    with pytest.raises(JudgeError, match="judge 'fake' failed: KeyError: .*redacted") as caught:
+    with pytest.raises(JudgeError, match=r"judge 'fake' failed: KeyError: .*redacted") as caught:
         CheckedJudge(FakeJudge(fails)).grade([Answer(scenario, "an answer")])
     assert "ordinary-looking-secret" not in str(caught.value)
 

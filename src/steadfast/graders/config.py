@@ -261,8 +261,8 @@ def _faults(error: ValidationError) -> list[str]:
             case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
                 message = f"a judge is {_SPELLINGS}"
             case "string_pattern_mismatch":
-                known = {"model": "'provider/model': it names no model that can grade", "path": "'package.module:Class'"}
-                message = f"{detail['input']!r} is not {known.get(path, 'of the right form')}"
+                wanted = "'package.module:Class'" if path == "path" else "'provider/model': it names no model"
+                message = f"{detail['input']!r} is not {wanted}"
             case _:
                 message = detail["msg"].removeprefix("Value error, ")
         lines.append(f"{path}: {message}" if path else message)

@@ -109,7 +109,8 @@ class CachedJudge(WrappedJudge):
     def _say_faulty(self, before: int) -> None:
         if self.faulty > before == 0:
             warnings.warn(
-                f"{self._path}: {self.faulty} stored grades were altered or damaged, and are graded anew", stacklevel=3
+                f"{self._path}: stored grades that were altered or damaged: {self.faulty}; they are graded anew",
+                stacklevel=3,
             )
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
 from dataclasses import replace
@@ -20,8 +21,8 @@ from steadfast.graders import (
     make_judge,
     protocol_hash,
 )
-from steadfast.graders.llm import prompt
-from tests.openai_server import Completion, OpenAIServer, ServerFault, messages_of
+from steadfast.graders.llm import faults, prompt
+from tests.openai_server import Completion, OpenAIServer, RawReply, ServerFault, messages_of
 
 GOOD = json.dumps({"c1": {"reason": "It says so.", "score": 3}, "c2": {"reason": "No weight.", "score": 0}})
 TEXT = "That dose is unsafe for her."
@@ -321,3 +322,148 @@ def test_a_local_judge_that_only_babbles_scores_nothing_and_not_zero(tiny_model_
     assert all(g.detail["calls"][0]["output_tokens"] > 0 for g in grades)
     assert judge.spent.unscored == 2
     assert judge.settings["weights"]
+
+
+EMPTY = RawReply({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": []})
+BROKEN = {
+    "no choices": EMPTY,
+    "choices of another type": RawReply({**EMPTY.content, "choices": None}),
+    "nothing at all": RawReply({}),
+    "a choice without a message": RawReply({**EMPTY.content, "choices": [{"index": 0, "finish_reason": "stop"}]}),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_reply_of_no_right_form_leaves_its_answer_ungraded_and_the_others_graded(server, scenario, name):
+    server.reply = lambda messages, request: BROKEN[name] if "(1)" in messages[1]["content"] else GOOD
+    grades = no_sdk_retries().grade(answers(scenario, 3))
+    assert [g.score is None for g in grades] == [False, True, False]
+    assert grades[1].error
+
+
+def test_whatever_is_raised_on_the_way_is_the_reason_why_one_answer_has_no_score(server, scenario, monkeypatch):
+    def fails(messages, rubric, answer):
+        if "(1)" in answer:
+            raise ZeroDivisionError("of all things")
+        return prompt.request(messages, rubric, answer)
+
+    monkeypatch.setattr("steadfast.graders.llm.judge.request", fails)
+    judge = make_judge("openai/gpt-4-test")
+    first, failed, third = judge.grade(answers(scenario, 3))
+    assert failed.error == "the judge failed on this answer: ZeroDivisionError: of all things"
+    assert first.score == third.score is not None
+    assert judge.spent.unscored == 1
+
+
+WITHHELD = {
+    "a content filter": (Completion("", "content_filter"), "stop reason content_filter"),
+    "a content filter behind a whole verdict": (Completion(GOOD, "content_filter"), "stop reason content_filter"),
+    "a refusal": (Completion("", refusal="I will not judge this."), "refused to reply: I will not judge this."),
+    "a reply emptied by the limit": (Completion("", "length"), "empty when its tokens were used up"),
+    "white space up to the limit": (Completion(" \n", "length"), "empty when its tokens were used up"),
+    "a request that is too long": (
+        ServerFault(400, "maximum context length is 8", code="context_length_exceeded"),
+        "longer than the model reads",
+    ),
+    "a request that a policy forbids": (
+        ServerFault(400, "not allowed", code="content_policy_violation"),
+        "not allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITHHELD)
+def test_what_a_provider_withholds_is_ungraded_with_its_reason_and_not_asked_for_again(server, scenario, name):
+    reply, reason = WITHHELD[name]
+    server.reply = lambda messages, request: reply
+    judge = ModelJudge("openai/gpt-4-test", Limits(max_retries=0), repairs=2, model_args={"max_retries": 0})
+    (grade,) = judge.grade([Answer(scenario, TEXT)])
+    assert grade.score is None
+    assert reason in grade.error
+    assert server.count == 1
+
+
+def test_a_reply_beyond_all_measure_is_not_read_and_kept_with_a_mark_where_it_is_cut(server, scenario):
+    server.reply = lambda messages, request: GOOD + " " * faults.LONGEST_REPLY
+    (grade,) = ModelJudge("openai/gpt-4-test").grade([Answer(scenario, TEXT)])
+    assert grade.score is None
+    assert "more than 200,000 are not read" in grade.error
+    kept = grade.detail["calls"][0]["reply"]
+    assert kept.startswith(GOOD)
+    assert kept.endswith(f"[cut here: {len(GOOD) + faults.LONGEST_REPLY:,} characters in all]")
+    assert len(kept) < faults.LONGEST_REPLY + 100
+    assert server.count == 1
+
+
+def test_a_key_that_a_provider_echoes_reaches_neither_grade_nor_cache(server, scenario, tmp_path, monkeypatch):
+    key = "sk-proj-abcdEFGH1234567890ijkl"
+    monkeypatch.setenv("OPENAI_API_KEY", "a key of no known shape")
+    said = f"Incorrect key a key of no known shape or {key}; Authorization: Bearer 0123456789abcdef"
+    replies = [ServerFault(401, said), said, json.dumps({"c1": {said: 1}})]
+    judge = ModelJudge("openai/gpt-4-test", Limits(max_retries=0), repairs=0, model_args={"max_retries": 0})
+    for reply in replies:
+        server.reply = lambda messages, request, reply=reply: reply
+        (grade,) = CachedJudge(judge, tmp_path / "grades.sqlite").grade([Answer(scenario, TEXT)])
+        assert grade.score is None
+        for secret in (key, "a key of no known shape", "0123456789abcdef"):
+            assert secret not in repr(grade)
+
+
+def test_control_characters_of_a_reply_or_an_error_are_shown_as_text(server, scenario):
+    judge = no_sdk_retries()
+    server.reply = lambda messages, request: GOOD.replace("It says so.", "\\u001b[2J\\u202eso")
+    (grade,) = judge.grade([Answer(scenario, TEXT)])
+    assert grade.verdicts[0].reason == "\\x1b[2J\\u202eso"
+    server.reply = lambda messages, request: ServerFault(400, "\x1b[2J gone")
+    (grade,) = judge.grade([Answer(scenario, TEXT)])
+    assert "\\x1b[2J gone" in grade.error
+    assert "\x1b" not in repr(grade)
+
+
+def test_each_grade_is_kept_as_soon_as_it_is_there(server, scenario, tmp_path):
+    path = tmp_path / "grades.sqlite"
+    kept_when_asked: list[int] = []
+
+    def reply(messages, request):
+        deadline = time.monotonic() + 30
+        while True:  # the calls before this one are answered, so their grades must come to be kept
+            with sqlite3.connect(path) as db:
+                kept = db.execute("SELECT COUNT(*) FROM verified_grades").fetchone()[0]
+            db.close()
+            if kept >= server.count - 1 or time.monotonic() > deadline:
+                kept_when_asked.append(kept)
+                return GOOD
+
+    server.reply = reply
+    CachedJudge(ModelJudge("openai/gpt-4-test", Limits(max_connections=1)), path).grade(answers(scenario, 4))
+    assert kept_when_asked == [0, 1, 2, 3]
+
+
+def test_thoughts_are_not_shown_to_the_judge_and_short_answers_are(server, scenario):
+    thought = Answer(scenario, f"<think>I could please them instead.</think>\n\n{TEXT}")
+    assert (thought.text, thought.thoughts) == (TEXT, "I could please them instead.")
+    judge = make_judge("openai/gpt-4-test")
+    one, other, short, chinese, none = judge.grade(
+        [
+            Answer(scenario, TEXT),
+            thought,
+            Answer(scenario, "No."),
+            Answer(scenario, "不能。"),
+            Answer(scenario, "<think>"),
+        ]
+    )
+    assert one == other
+    assert all("please them" not in str(r) for r in server.requests)
+    assert short.score is not None
+    assert chinese.score is not None
+    assert (none.score, none.gate) == (0.0, "empty")
+
+
+def test_a_rubric_without_statements_in_any_language_is_graded(server, scenario):
+    bare = [c.model_copy(update={"met": (), "unmet": ()}) for c in scenario.rubric]
+    bare[0] = bare[0].model_copy(update={"criterion": "明确说明醋不能治疗骨折", "points": 2.5})
+    judge = make_judge("openai/gpt-4-test")
+    chinese = scenario.model_copy(update={"rubric": tuple(bare)})
+    assert judge.cannot_grade(chinese) is None
+    (grade,) = judge.grade([Answer(chinese, "醋不能治好骨折。请先去医院检查。")])
+    assert grade.score == pytest.approx((2.5 * 0.75 + 2) / 4.5)

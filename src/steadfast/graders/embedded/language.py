@@ -4,10 +4,10 @@ Two signs tell another language, and both are slow to say so, since a wrong refu
 
 - Script: more than half of the words are written in other letters than Latin ones. Numbers, code and foreign names in
   an English text come nowhere near.
-- Function words, for languages in Latin script: English is made of "the", "that" and "you". Of the texts of each shipped
-  scenario (its turns, criteria and statements) 68% or more hold a word of the list below; of sentences in thirteen other
-  languages none did. The list leaves out words that look the same elsewhere, such as "in", "is" and "for". Texts are
-  counted, not words: one long text of code or names cannot outweigh the others.
+- Function words, for languages in Latin script: English is made of "the", "that" and "you". Of the texts of each
+  shipped scenario (its turns, criteria and statements) 68% or more hold a word of the list below; of sentences in
+  thirteen other languages none did. The list leaves out words that look the same elsewhere, such as "in", "is" and
+  "for". Texts are counted, not words: one long text of code or names cannot outweigh the others.
 
 The second sign needs some text, so it is asked of a scenario and not of a single answer, which may be a list of words.
 The share of unknown and one-letter pieces of the encoder's own tokenizer was no alternative: it has a piece for every
