@@ -167,3 +167,20 @@ def test_the_schema_demands_every_criterion_with_the_reason_before_the_score():
     for verdict in schema["properties"].values():
         assert list(verdict["properties"]) == verdict["required"] == ["reason", "score"]
         assert verdict["properties"]["score"]["enum"] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "text", [f"<think>Is c1 true?</think>\n{GOOD}", f"Is c1 true? {{}}\n</think>\n```json\n{GOOD}\n```"]
+)
+def test_the_thoughts_of_a_judge_that_thinks_aloud_are_no_part_of_its_reply(text):
+    assert parse_verdicts(text, RUBRIC) == parse_verdicts(GOOD, RUBRIC)
+
+
+@pytest.mark.parametrize("text", [f"<think>{GOOD}", f"<think>{GOOD}</think>", f"{GOOD}</think>{GOOD}"])
+def test_no_verdict_is_read_out_of_thoughts(text):
+    with pytest.raises(VerdictError):
+        parse_verdicts(text, RUBRIC)
+
+
+def test_a_reason_may_name_the_tags_of_thoughts():
+    assert parse_verdicts(reply(1, 2, 3, reason="Ends in </think>."), RUBRIC)[0].reason == "Ends in </think>."
