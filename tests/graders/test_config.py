@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from steadfast.errors import JudgeError
 from steadfast.graders import EmbeddedJudge, JudgeConfig, JudgeField, Limits, make_judge
-from steadfast.graders.config import CustomConfig, EmbeddedConfig, LLMConfig
+from steadfast.graders.config import WITHOUT_COST, CustomConfig, EmbeddedConfig, LLMConfig
 
 SPELLED = {
     "embedded": EmbeddedConfig(),
@@ -47,6 +47,14 @@ def test_a_mapping_and_a_file_say_the_same_and_what_a_recipe_writes_is_read_back
         assert JudgeConfig.parse(str(tmp_path / name)) == expected
     written = Holder(judge=expected).model_dump(mode="json")
     assert Holder.model_validate(json.loads(json.dumps(written))).judge == expected
+
+
+def test_limits_are_no_part_of_what_a_recipe_writes_for_its_protocol():
+    cheap, dear = (
+        Holder(judge=JudgeConfig.parse({"kind": "llm", "model": "a/b", "limits": {"max_calls": n}})) for n in (1, 9)
+    )
+    assert cheap.model_dump() != dear.model_dump()
+    assert cheap.model_dump(context=WITHOUT_COST) == dear.model_dump(context=WITHOUT_COST) == {"judge": "a/b"}
 
 
 FAULTS = {

@@ -12,6 +12,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from os.path import exists, samefile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,6 +23,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -180,7 +182,7 @@ class LLMConfig(JudgeConfig):
         others = {model, model.removeprefix("hf/")}
         if self.model in others or own in others:
             return True
-        return Path(own).exists() and any(Path(m).exists() and Path(m).samefile(own) for m in others)
+        return exists(own) and any(exists(m) and samefile(m, own) for m in others)
 
 
 class CustomConfig(JudgeConfig):
@@ -217,8 +219,14 @@ def _as_given(given: Any) -> AnyJudgeConfig:
         raise ValueError(str(error)) from error
 
 
-def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
+WITHOUT_COST = {"without": "cost"}
+"""The context in which a recipe is written for its protocol's hash: without limits, which change no grade."""
+
+
+def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str, Any]:
     """The short spelling where it says all, else the whole config."""
+    if isinstance(config, LLMConfig) and info.context == WITHOUT_COST:
+        config = config.model_copy(update={"limits": Limits()})
     try:
         if JudgeConfig.parse(config.spelling) == config:
             return config.spelling

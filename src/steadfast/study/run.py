@@ -23,7 +23,8 @@ from steadfast.errors import JudgeError, RecipeError, SteadfastError
 from steadfast.evals.run import evaluate
 from steadfast.evals.schema import RESULT_SCHEMA
 from steadfast.files import write_atomically, write_json, write_json_lines, write_text
-from steadfast.graders import BudgetedJudge, CachedJudge, make_judge, protocol_hash
+from steadfast.graders import BudgetedJudge, CachedJudge, make_judge, protocol_hash, refuse_ungradable
+from steadfast.graders.config import WITHOUT_COST
 from steadfast.graders.grade import Answer, Judge
 from steadfast.locking import sole_use
 from steadfast.models.policy import add_adapter, load_adapter
@@ -130,6 +131,7 @@ def _prepare(data: StudyData, directory: Path, progress: Progress) -> Study:
     chosen = recipe.evaluation
     evaluation = BudgetedJudge(CachedJudge(make_judge(chosen.judge, chosen.judge_limits), grades))
     for judge in (training, evaluation):
+        refuse_ungradable(judge, data.scenarios)
         (probe,) = judge.grade([Answer(data.held_out[0], "A short answer, to see whether this judge answers at all.")])
         if probe.score is None:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {probe.error or 'it gave no score'}")
@@ -175,7 +177,7 @@ def _protocol(study: Study, model: LoadedModel) -> dict[str, Any]:
         "environments": episode_protocol(x for e in data.evals for x in e.environments().values()),
     }
     return {
-        "recipe": protocol_hash("recipe", recipe.model_dump(mode="json", exclude=_COST)),
+        "recipe": protocol_hash("recipe", recipe.model_dump(mode="json", exclude=_COST, context=WITHOUT_COST)),
         "model": {"name": model.name, "weights": model.weights},
         "training judge": {
             "name": study.training_judge.name,

@@ -138,8 +138,8 @@ def reply_schema(criteria: int) -> ResponseSchema:
 def parse_verdicts(reply: str, rubric: Sequence[Criterion]) -> tuple[Verdict, ...]:
     """The verdicts of a reply, scores mapped to [0, 1], in the rubric's order.
 
-    Nothing is searched for: the whole reply, after the thoughts of a model that thinks aloud, is one JSON object (a code
-    fence around all of it is the one thing forgiven), so no word of a reason or of the answer can be taken for a
+    Nothing is searched for: the whole reply, after the thoughts of a model that thinks aloud, is one JSON object (a
+    code fence around all of it is the one thing forgiven), so no word of a reason or of the answer can be taken for a
     verdict.
 
     Args:
