@@ -12,7 +12,6 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from os.path import exists, samefile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -180,9 +179,7 @@ class LLMConfig(JudgeConfig):
         """Whether the judge is the model under test, by whichever provider the same weights are served."""
         own = self.model.partition("/")[2]
         others = {model, model.removeprefix("hf/")}
-        if self.model in others or own in others:
-            return True
-        return exists(own) and any(exists(m) and samefile(m, own) for m in others)
+        return self.model in others or own in others or any(_is_same_folder(own, other) for other in others)
 
 
 class CustomConfig(JudgeConfig):
@@ -237,6 +234,13 @@ def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str
 
 JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_as_given), PlainSerializer(_shortest)]
 """A judge as a field of a recipe: every spelling is read, and the shortest that says all is written."""
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # no such path, or none that could be
+        return False
 
 
 def _spelled(name: str) -> AnyJudgeConfig:
