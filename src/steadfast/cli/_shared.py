@@ -19,7 +19,7 @@ R = TypeVar("R")
 JUDGE_HELP = (
     "embedded, embedded-plain, provider/model (openai/..., anthropic/..., google/..., vllm/..., ollama/..., or hf/PATH "
     "for local weights; keys and addresses come from the provider's environment variables; put ',structured=false' "
-    "after it for a provider that takes no JSON schema), package.module:Class, or a YAML or JSON file with a judge's config."
+    "after it for a provider that takes no JSON schema), package.module:Class, or a YAML or JSON file with its config."
 )
 BUDGET_HELP = "Most calls a provider/model judge may make; repairs of unreadable replies count."
 

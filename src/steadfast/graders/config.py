@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -102,7 +103,7 @@ class JudgeConfig(BaseModel):
         Raises:
             JudgeError: naming what is wrong with it, by file and field.
         """
-        if isinstance(given, JudgeConfig):
+        if isinstance(given, EmbeddedConfig | LLMConfig | CustomConfig):
             return given
         if isinstance(given, str):
             if given.lower().endswith(_FILES):
@@ -178,9 +179,7 @@ class LLMConfig(JudgeConfig):
         """Whether the judge is the model under test, by whichever provider the same weights are served."""
         own = self.model.partition("/")[2]
         others = {model, model.removeprefix("hf/")}
-        if self.model in others or own in others:
-            return True
-        return Path(own).exists() and any(Path(m).exists() and Path(m).samefile(own) for m in others)
+        return self.model in others or own in others or any(_is_same_folder(own, other) for other in others)
 
 
 class CustomConfig(JudgeConfig):
@@ -211,16 +210,20 @@ _ANY: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(
 
 def _as_given(given: Any) -> AnyJudgeConfig:
     """What stands in a recipe; a fault is an error of the field, as pydantic has it."""
-    if not isinstance(given, str | Mapping | JudgeConfig):
-        raise ValueError(f"a judge is {_SPELLINGS}")
     try:
-        return JudgeConfig.parse(given)  # pyright: ignore[reportUnknownArgumentType]
+        return JudgeConfig.parse(given)
     except JudgeError as error:
         raise ValueError(str(error)) from error
 
 
-def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
+WITHOUT_COST = {"without": "cost"}
+"""The context in which a recipe is written for its protocol's hash: without limits, which change no grade."""
+
+
+def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str, Any]:
     """The short spelling where it says all, else the whole config."""
+    if isinstance(config, LLMConfig) and info.context == WITHOUT_COST:
+        config = config.model_copy(update={"limits": Limits()})
     try:
         if JudgeConfig.parse(config.spelling) == config:
             return config.spelling
@@ -231,6 +234,13 @@ def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
 
 JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_as_given), PlainSerializer(_shortest)]
 """A judge as a field of a recipe: every spelling is read, and the shortest that says all is written."""
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # no such path, or none that could be
+        return False
 
 
 def _spelled(name: str) -> AnyJudgeConfig:
@@ -263,8 +273,8 @@ def _faults(error: ValidationError) -> list[str]:
             case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
                 message = f"a judge is {_SPELLINGS}"
             case "string_pattern_mismatch":
-                known = {"model": "'provider/model' with a name for both", "path": "'package.module:Class'"}
-                message = f"{detail['input']!r} is not {known.get(path, 'of the right form')}"
+                wanted = "'package.module:Class'" if path == "path" else "'provider/model': it names no model"
+                message = f"{detail['input']!r} is not {wanted}"
             case _:
                 message = detail["msg"].removeprefix("Value error, ")
         lines.append(f"{path}: {message}" if path else message)

@@ -26,6 +26,7 @@ from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import ROW_SCHEMA, Place
 from steadfast.files import read_parquet, write_atomically, write_json, write_json_lines, write_text
 from steadfast.graders import BudgetedJudge, CachedJudge, Judge, make_judge, protocol_hash
+from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
 from steadfast.models.prepack import prepack_frozen_linears
@@ -243,7 +244,7 @@ def _protocol(study: Study) -> dict[str, Any]:
     """What decides the run's numbers, as names and hashes."""
     data, recipe = study.data, study.recipe
     return {
-        "recipe": recipe.model_dump(mode="json", exclude=_COST),
+        "recipe": recipe.model_dump(mode="json", exclude=_COST, context=WITHOUT_COST),
         "model": {k: v for k, v in study.model.identity.as_dict().items() if k != "combined"},
         "judges": {
             kind: {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)}

@@ -35,8 +35,8 @@ def examine(
         calibrate_on: other scenarios with gold answers, on which a monotone map from score to probability is fitted.
 
     Returns:
-        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and mean_bad;
-        by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
+        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and
+        mean_bad; by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
 
     Raises:
         DataError: scenarios that the judge cannot grade.
