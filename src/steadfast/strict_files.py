@@ -96,17 +96,33 @@ def read_yaml(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
     """
-    loader = _LOADER(read_text(path))
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of a YAML text.
+
+    Args:
+        text: The text.
+        where: Names it in faults.
+
+    Raises:
+        DataError: The text is not YAML, or a key stands twice; each fault with its line.
+    """
+    try:
+        loader = _LOADER(text)
+    except _YAML_FAULTS as error:  # characters that YAML does not know
+        raise DataError([f"{where}: not valid YAML: {error}"]) from error
     try:
         node = loader.get_single_node()
         twice = [] if node is None else list(_keys_twice(node, set()))
         content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {error}"]) from error
+        raise DataError([f"{where}: not valid YAML: {error}"]) from error
     finally:
         loader.dispose()
     if twice:
-        raise DataError([f"{path}:{fault}" for fault in twice])
+        raise DataError([f"{where}:{fault}" for fault in twice])
     return content
 
 
