@@ -23,7 +23,7 @@ BAD_RECIPES = {
     "name: x\narms: [baseline, trai]\n": ["arms: unknown arm trai; known: "],
     "name: x\narms: [trait]\n": ["arms: 'baseline' is missing"],
     "name: x\nshare: 2\n": ["share: "],
-    "name: x\nevaluation: {evals: [nope]}\n": ["evaluation.evals: unknown eval nope"],
+    "name: x\nevaluation: {evals: [nope]}\n": ["evaluation: unknown eval nope"],
     "name: x\nevaluation: {judge: embedded}\n": ["evaluation.judge: 'embedded' is the judge that trains"],
     "arms: [baseline\n": ["not valid YAML"],
     "": ["r.yaml: "],
@@ -47,7 +47,7 @@ def test_a_faulty_recipe_is_an_error_naming_file_and_key_before_anything_is_load
 def test_a_missing_recipe_is_an_error_that_names_it(steadfast, tmp_path):
     result = steadfast("run", tmp_path / "none.yaml")
     assert result.exit_code == 2
-    assert "none.yaml: No such file" in result.stderr
+    assert "none.yaml: no such file" in result.stderr
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -70,7 +70,7 @@ def test_a_sample_can_be_looked_at(steadfast_json, tiny_model_dir):
     command = ("sample", "hello", "--model", tiny_model_dir, "--count", "3", "--max-new-tokens", "5")
     answers = steadfast_json(*command)
     assert len(answers) == 3
-    assert all(set(a) == {"answer", "finished"} for a in answers)
+    assert all(set(a) == {"answer", "thoughts", "finished"} for a in answers)
     assert steadfast_json(*command) == answers
     assert steadfast_json(*command, "--seed", "1") != answers
 
