@@ -226,7 +226,11 @@ def open_subject(options: Options) -> tuple[Subject, LoadedModel | None]:
         trust_remote_code=options.trust_remote_code,
         chat_template_kwargs=options.chat_template_kwargs,
     )
-    identity = {"model": loaded.identity.as_dict(), "adapter": identify(adapter, None).as_dict() if adapter else None}
+    identity = {
+        "model": loaded.identity.as_dict(),
+        "adapter": identify(adapter, None).as_dict() if adapter else None,
+        "dtype": options.dtype,
+    }
     return LocalSubject(name, loaded.lm, loaded.chat, options.max_new_tokens, identity=identity), loaded
 
 
