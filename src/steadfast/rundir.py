@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from steadfast.errors import RecipeError, SteadfastError
-from steadfast.files import read_json, read_parquet, write_atomically, write_json
+from steadfast.files import clear_leftovers, read_json, read_parquet, write_atomically, write_json
 
 FORMAT = 2
 """Raised when a directory of an earlier version can no longer be read."""
@@ -65,6 +65,8 @@ class RunDirectory:
     def claim(self, protocol: Mapping[str, Any], may_grow: Sequence[str] = ()) -> bool:
         """Write the protocol, or check that what the directory holds was made under the same one.
 
+        What kills of earlier sessions left half written is cleared first.
+
         Args:
             protocol: What decides the numbers; plain data, nested as deep as names can usefully be told.
             may_grow: Keys whose mappings may gain entries, as when evals are added to an evaluation.
@@ -75,6 +77,7 @@ class RunDirectory:
         Raises:
             RecipeError: it holds results of another protocol, each key that changed named, or of another version.
         """
+        clear_leftovers(self.path)
         protocol = {"format": FORMAT, **protocol}
         before = self.protocol()
         if not before:

@@ -94,24 +94,35 @@ def _no_constant(name: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """The content of a YAML file; see `parse_yaml`."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of a YAML text.
+
+    Args:
+        text: The text.
+        where: Names it in faults.
 
     Raises:
-        DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
+        DataError: The text is not YAML, or a key stands twice; each fault with its line.
     """
-    text = read_text(path)
-    loader = _LOADER(text)
     try:
         _refuse_deep_nesting(text)
+        loader = _LOADER(text)
+    except _YAML_FAULTS as error:  # among them characters that YAML does not know
+        raise DataError([f"{where}: not valid YAML: {_yaml_fault(error)}"]) from error
+    try:
         node = loader.get_single_node()
         twice = [] if node is None else list(_keys_twice(node, set()))
         content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {_yaml_fault(error)}"]) from error
+        raise DataError([f"{where}: not valid YAML: {_yaml_fault(error)}"]) from error
     finally:
         loader.dispose()
     if twice:
-        raise DataError([f"{path}:{fault}" for fault in twice])
+        raise DataError([f"{where}:{fault}" for fault in twice])
     return content
 
 

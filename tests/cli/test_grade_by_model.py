@@ -66,7 +66,7 @@ def test_a_provider_that_takes_no_schema_says_what_to_do_and_grades_once_it_is_d
     assert json.loads(grade)["score"] is not None
 
 
-@pytest.mark.parametrize("command", [("judges", "exam"), ("judges", "agree", "tests.graders.fakes:Half")])
+@pytest.mark.parametrize("command", [("judges", "exam"), ("judges", "agree", "tests.cli.judges:HalvedLengthJudge")])
 def test_every_command_that_asks_a_judge_takes_a_budget(steadfast, tmp_path, server, command):
     server.reply = lambda messages, request: GOOD
     scenarios = write_lines(tmp_path / "s.jsonl", *(record(i) for i in "abc"))

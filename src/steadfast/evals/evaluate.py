@@ -232,7 +232,11 @@ def open_subject(options: Options, before: Mapping[str, Any] | None = None) -> t
         chat_template_kwargs=options.chat_template_kwargs,
         **as_before(before),
     )
-    identity = {"model": loaded.identity.as_dict(), "adapter": identify(adapter, None).as_dict() if adapter else None}
+    identity = {
+        "model": loaded.identity.as_dict(),
+        "adapter": identify(adapter, None).as_dict() if adapter else None,
+        "dtype": options.dtype,
+    }
     return LocalSubject(name, loaded.lm, loaded.chat, options.max_new_tokens, identity=identity), loaded
 
 
