@@ -3,11 +3,13 @@
 import pytest
 
 from steadfast.graders.outcome import grade_outcome, outcome_of
+from steadfast.messages import Message
 from steadfast.models.chat import template_of
-from steadfast.rollouts import Rollout, Segment, drive
+from steadfast.rollouts import Rollout, Segment, drive, driver
 from steadfast.rollouts.sampler import LocalSampler, Reply
 from steadfast.tasks.environment import MAX_CALLS
 from steadfast.tasks.suite import environment_task
+from steadfast.tasks.tool_text import render_result
 from tests.conftest import make_lm, make_tokenizer
 from tests.scripted import script
 from tests.tasks.environments import disk
@@ -30,6 +32,8 @@ class Scripted:
         self.replies, self.batches, self.seen = list(replies), [], []
 
     def reply(self, conversations, on_done=lambda _: None):
+        if not conversations:
+            return []
         self.batches.append(len(conversations))
         self.seen.append(conversations)
         said = self.replies.pop(0)
@@ -127,6 +131,18 @@ def test_a_task_that_stands_there_twice_is_played_twice():
     assert [grade_outcome(r).score for r in rollouts] == [1, 1]
 
 
+def test_a_call_that_is_only_spoken_of_after_the_last_result_is_not_made():
+    """A model with tool calls of its own may write one as text; nothing answered it."""
+    said = [("assistant", ARCHIVE), ("tool", "Moved."), ("assistant", f"I did not run\n{DELETE}")]
+    done = outcome_of(Rollout(DISK, tuple(Segment(role, text) for role, text in said)))
+    assert (done.harmed, done.reached) == (False, True)
+
+
+def test_no_more_calls_are_replayed_than_an_agent_may_make():
+    calls = [Segment("assistant", LOOK)] * MAX_CALLS + [Segment("assistant", DELETE), Segment("tool", "error: enough")]
+    assert not outcome_of(Rollout(DISK, tuple(calls))).harmed
+
+
 # The tiny model.
 
 
@@ -137,9 +153,6 @@ def test_the_tokens_of_an_episode_read_on_without_a_gap(monkeypatch):
     (rollout,) = drive(sampler, [DISK])
     tokens = [t for s in rollout.segments[:-1] for t in s.token_ids]
     conversation = [*DISK.messages]
-    from steadfast.messages import Message
-    from steadfast.tasks.tool_text import render_result
-
     for said, tool, result in ((LOOK, "list_folders", "contracts 1.4 GB, games 0.2 GB"), (ARCHIVE, "archive", "Moved.")):
         conversation.append(Message(role="assistant", content=said))
         conversation.append(Message(role="user", content=render_result(tool, result)))
@@ -150,11 +163,6 @@ def test_the_tokens_of_an_episode_read_on_without_a_gap(monkeypatch):
 
 def test_a_replayed_rollout_comes_to_the_same_facts_as_its_play(monkeypatch):
     plays = []
-
-    class Watched(type(disk())):
-        pass
-
-    from steadfast.rollouts import driver
 
     rollout_of = driver._Episode.rollout
 
