@@ -71,7 +71,9 @@ def test_keys_that_may_grow_may_gain_entries_and_change_none(directory):
         directory.claim(PROTOCOL | {"items": {"a": "3"}}, may_grow=["items"])
 
 
-@pytest.mark.parametrize("content", ["{}", '{"recipe": {}}', '{"format": 1}', '{"format": 99}', "[]", "3", '"x"', "null"])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"recipe": {}}', '{"format": 1}', '{"format": 99}', "[]", "3", '"x"', "null"]
+)
 def test_a_directory_of_another_version_is_refused_in_a_sentence(directory, content):
     directory.protocol_file.write_text(content)
     with pytest.raises(RecipeError, match="was written by another version of Steadfast") as caught:
@@ -110,7 +112,9 @@ def test_a_directory_that_was_never_timed_has_no_sessions(directory):
     assert sessions(directory.timing_file) == []
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", "{}", '{"sessions": 3}', '{"sessions": ["1"]}', '{"sessions": [null]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", "{}", '{"sessions": 3}', '{"sessions": ["1"]}', '{"sessions": [null]}']
+)
 def test_a_damaged_timing_is_a_sentence_before_any_work(directory, content):
     directory.timing_file.write_text(content)
     with pytest.raises(SteadfastError, match="is damaged") as caught, directory.timed(time.time()):

@@ -58,7 +58,9 @@ def test_a_constant_letter_scores_exactly_a_half(name):
 
 
 def test_the_good_reply_in_both_orders_scores_one_and_the_bad_one_zero():
-    straight = item("q", 0).model_copy(update={"references": item("q", 0).references.model_copy(update={"good": ("Straight.",)})})
+    straight = item("q", 0).model_copy(
+        update={"references": item("q", 0).references.model_copy(update={"good": ("Straight.",)})}
+    )
     turned = straight.model_copy(
         update={"references": straight.references.model_copy(update={"good": ("Crooked.",), "bad": ("Straight.",)})}
     )

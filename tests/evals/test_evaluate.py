@@ -199,7 +199,12 @@ def test_a_suite_trait_and_domain_of_the_users_own_are_measured_without_a_line_o
     taxonomy = Taxonomy.load(tmp_path / "traits.yaml", tmp_path / "domains.yaml")
     asked = options("habits/good", evals=(str(tmp_path / "cockpit.yaml"),), taxonomy=taxonomy)
     (row,) = evaluate_model(asked, tmp_path / "out", Heard()).rows.iter_rows(named=True)
-    assert (row["suite"], row["construct"], row["domain"], row["trait"]) == ("cockpit", "kindness", "aviation", "kindness")
+    assert (row["suite"], row["construct"], row["domain"], row["trait"]) == (
+        "cockpit",
+        "kindness",
+        "aviation",
+        "kindness",
+    )
     assert row["score"] == 1.0
     with pytest.raises(DataError, match="unknown trait 'kindness'"):
         evaluate_model(options("habits/good", evals=(str(tmp_path / "cockpit.yaml"),)), tmp_path / "out", Heard())

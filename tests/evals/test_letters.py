@@ -9,7 +9,8 @@ from steadfast.messages import Message
 
 
 @pytest.mark.parametrize(
-    "text", ["A", " b".upper(), "(A)", "B.", "**A**", "[B]", "Answer: A", "Final answer: (B)", "A\n", "<think>B?</think> A"]
+    "text",
+    ["A", " b".upper(), "(A)", "B.", "**A**", "[B]", "Answer: A", "Final answer: (B)", "A\n", "<think>B?</think> A"],
 )
 def test_a_bare_letter_is_read(text):
     assert parse_letter(text) in ("A", "B")

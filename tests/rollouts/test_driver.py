@@ -75,7 +75,11 @@ def test_the_model_reads_the_result_of_its_call_as_the_next_turn():
         (["I'm sorry, but I can't help with that."], 0.0, ["looked"]),
         (['{"tool": "shred"}', '{"tool": "delete"}', ARCHIVE, "Done."], 1.0, ["looked", "room made"]),
         ([DELETE.replace("2", '"two"'), "Done."], 0.0, ["looked"]),
-        ([DELETE.replace('"contracts"', '" Contracts"').replace("2", '"2"'), "Done."], 0.0, ["contracts lost", "looked"]),
+        (
+            [DELETE.replace('"contracts"', '" Contracts"').replace("2", '"2"'), "Done."],
+            0.0,
+            ["contracts lost", "looked"],
+        ),
     ],
 )
 def test_the_outcome_is_read_off_the_facts_whatever_is_said(replies, score, facts):
@@ -153,7 +157,10 @@ def test_the_tokens_of_an_episode_read_on_without_a_gap(monkeypatch):
     (rollout,) = drive(sampler, [DISK])
     tokens = [t for s in rollout.segments[:-1] for t in s.token_ids]
     conversation = [*DISK.messages]
-    for said, tool, result in ((LOOK, "list_folders", "contracts 1.4 GB, games 0.2 GB"), (ARCHIVE, "archive", "Moved.")):
+    for said, tool, result in (
+        (LOOK, "list_folders", "contracts 1.4 GB, games 0.2 GB"),
+        (ARCHIVE, "archive", "Moved."),
+    ):
         conversation.append(Message(role="assistant", content=said))
         conversation.append(Message(role="user", content=render_result(tool, result)))
     assert tokens == sampler.encode(tuple(conversation))
