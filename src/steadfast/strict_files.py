@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,10 @@ def read_yaml(path: Path) -> Any:
     Raises:
         DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
     """
-    loader = _LOADER(read_text(path))
+    text = read_text(path)
+    if _nests_too_deeply(text):
+        raise DataError([f"{path}: not valid YAML: nested too deeply"])
+    loader = _LOADER(text)
     try:
         node = loader.get_single_node()
         twice = [] if node is None else list(_keys_twice(node, set()))
@@ -108,6 +112,27 @@ def read_yaml(path: Path) -> Any:
     if twice:
         raise DataError([f"{path}:{fault}" for fault in twice])
     return content
+
+
+_DEEPEST = 200
+"""Levels of nesting, beyond any file of a person's; the parser in C goes down without a bound and ends the process."""
+
+_INDENTED = re.compile(rf"^[ \t?:-]{{{_DEEPEST},}}", re.MULTILINE)
+
+
+def _nests_too_deeply(text: str) -> bool:
+    """Whether a YAML text is nested beyond the bound; what cannot be so deep is told by its brackets and indents."""
+    if text.count("[") + text.count("{") + text.count("- - ") < _DEEPEST and not _INDENTED.search(text):
+        return False
+    loader, depth = _LOADER(text), 0
+    try:
+        while loader.check_event() and depth <= _DEEPEST:
+            depth += {yaml.CollectionStartEvent: 1, yaml.CollectionEndEvent: -1}.get(type(loader.get_event()).__base__, 0)
+    except _YAML_FAULTS:
+        return False  # told by the reader itself, with its place
+    finally:
+        loader.dispose()
+    return depth > _DEEPEST
 
 
 def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:

@@ -273,7 +273,7 @@ def test_a_directory_of_another_version_or_a_damaged_one_is_refused_in_a_sentenc
     with pytest.raises(RecipeError, match="written by another version of Steadfast"):
         run_recipe(recipe(model), directory)
     (directory / "protocol.json").write_text("{")
-    with pytest.raises(SteadfastError, match="protocol.json: is damaged"):
+    with pytest.raises(SteadfastError, match=r"protocol\.json: is damaged"):
         run_recipe(recipe(model), directory)
 
 

@@ -53,7 +53,7 @@ class Episode:
             raise RuntimeError("the provider sent no reply")
         self.messages.append(output.message)
         self._turns += 1
-        self.finished = output.stop_reason != "max_tokens"
+        self.finished = output.stop_reason not in ("max_tokens", "model_length")
         if not output.message.tool_calls:
             return False
         for call in output.message.tool_calls:
