@@ -175,7 +175,8 @@ class Store:
             if (record.model, record.prompts) != (model, prompts):
                 raise SteadfastError(
                     f"{self.beside}: {printable(record.id)} was written by {printable(record.model)} with prompts "
-                    f"{printable(record.prompts)}, and this is {model} with prompts {prompts}; take another --out, or say --allow-mixed to go on"
+                    f"{printable(record.prompts)}, and this is {model} with prompts {prompts}; take another --out, or "
+                    "say --allow-mixed to go on"
                 )
 
     def _read_scenarios(self) -> None:
