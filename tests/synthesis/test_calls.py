@@ -2,7 +2,7 @@ import asyncio
 import json
 
 import pytest
-from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, get_model
+from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput
 
 from steadfast.graders.llm.faults import LONGEST_REPLY
 from steadfast.messages import Message
@@ -17,8 +17,18 @@ def output(text: str, reason: str = "stop") -> ModelOutput:
     return ModelOutput(model="m", choices=[choice])
 
 
+class Canned:
+    """A model of Inspect's that gives these outputs; the mock that comes with Inspect wants a tokenizer's download."""
+
+    def __init__(self, outputs):
+        self.outputs = iter(outputs)
+
+    async def generate(self, messages, config):
+        return next(self.outputs)
+
+
 def ask(*outputs: ModelOutput, budget: int | None = None):
-    call = Caller(get_model("mockllm/model", custom_outputs=list(outputs), memoize=False), budget)
+    call = Caller(Canned(outputs), budget)
     return [asyncio.run(call(ASK, Review, seed=1)) for _ in outputs]
 
 
@@ -49,7 +59,7 @@ def test_an_answer_without_end_is_cut_and_told_to_be():
 
 def test_half_a_surrogate_pair_and_control_characters_do_not_stand_in_the_way_of_writing():
     (answer,) = ask(output("half \ud83d and \x1b[2J"))
-    assert json.dumps(answer.text, ensure_ascii=False).encode() == b'"half ? and \\\\x1b[2J"'
+    assert json.dumps(answer.text, ensure_ascii=False).encode() == rb'"half ? and \\x1b[2J"'
 
 
 def test_no_call_is_made_beyond_the_budget():

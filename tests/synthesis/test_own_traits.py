@@ -29,7 +29,7 @@ def test_scenarios_for_a_users_trait_and_domain_are_written_and_read_with_her_ta
     known = taxonomy(tmp_path)
     assert fill(known, out).accepted == 2
     tasks = load_tasks(out, known)
-    assert [(t.id, t.trait, t.domain) for t in tasks] == [
+    assert [(t.id, t.trait, t.domain) for t in sorted(tasks, key=lambda t: t.id)] == [
         (f"aviation-kindness-t0-00{i}", "kindness", "aviation") for i in (1, 2)
     ]
     with pytest.raises(SteadfastError, match="unknown trait 'kindness'"):
