@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from steadfast.evals.replies import read_replies
 from steadfast.models import load_model, score_candidates
 from steadfast.models.chat import encode_chat
-from steadfast.evals.replies import read_replies
 
 
 def write(path, *lines):

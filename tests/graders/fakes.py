@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from steadfast.rollouts import Rollout
 from steadfast.graders import Grade, Verdict, protocol_hash
+from steadfast.rollouts import Rollout
 
 
 class FakeJudge:

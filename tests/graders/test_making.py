@@ -1,7 +1,6 @@
 from dataclasses import replace
 from math import inf, nan
 
-from steadfast.rollouts import Rollout
 import pytest
 
 from steadfast.errors import DataError, JudgeError
@@ -14,6 +13,7 @@ from steadfast.graders import (
     protocol_hash,
     refuse_ungradable,
 )
+from steadfast.rollouts import Rollout
 from tests.graders.fakes import Canned, FakeJudge
 
 
@@ -46,7 +46,9 @@ def test_rubbish_from_a_judge_is_an_error_that_names_the_judge(scenario, grades,
 def test_the_error_names_the_scenario_whose_grade_is_rubbish(scenario):
     other = scenario.model_copy(update={"id": "the-other"})
     with pytest.raises(JudgeError, match="'the-other'"):
-        CheckedJudge(Canned([graded(0.5), graded(2)])).grade([Rollout.of_text(scenario, "x"), Rollout.of_text(other, "x")])
+        CheckedJudge(Canned([graded(0.5), graded(2)])).grade(
+            [Rollout.of_text(scenario, "x"), Rollout.of_text(other, "x")]
+        )
 
 
 @pytest.mark.parametrize("score", [0, 1, 0.0, 0.5, 1.0, None])
@@ -56,7 +58,9 @@ def test_scores_in_range_and_ungraded_answers_pass_unchanged(scenario, score):
 
 
 def test_no_grade_of_a_users_judge_passes_under_another_judges_name(scenario):
-    (grade,) = CheckedJudge(Canned([replace(graded(0.5), judge="embedded")])).grade([Rollout.of_text(scenario, "an answer")])
+    (grade,) = CheckedJudge(Canned([replace(graded(0.5), judge="embedded")])).grade(
+        [Rollout.of_text(scenario, "an answer")]
+    )
     assert (grade.judge, grade.protocol) == ("canned", protocol_hash("canned", {}, scenario))
 
 

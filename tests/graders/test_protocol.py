@@ -7,10 +7,10 @@ import warnings
 import pytest
 
 from steadfast.errors import JudgeError
-from steadfast.rollouts import Rollout
 from steadfast.graders import CachedJudge, CheckedJudge, protocol_hash
 from steadfast.graders import protocol as protocols
 from steadfast.messages import Message
+from steadfast.rollouts import Rollout
 from steadfast.tasks import Criterion
 from tests.graders.fakes import FakeJudge
 
@@ -80,7 +80,11 @@ def test_no_judge_is_served_the_grade_of_another(scenario, tmp_path, changes):
 def test_another_answer_and_another_ending_are_graded_anew(scenario, tmp_path):
     judge = FakeJudge(lambda a: 0.5 if a.finished else 0.0)
     cached = CachedJudge(judge, tmp_path / "grades.sqlite")
-    answers = [Rollout.of_text(scenario, "one"), Rollout.of_text(scenario, "one", finished=False), Rollout.of_text(scenario, "one ")]
+    answers = [
+        Rollout.of_text(scenario, "one"),
+        Rollout.of_text(scenario, "one", finished=False),
+        Rollout.of_text(scenario, "one "),
+    ]
     assert [g.score for a in answers for g in cached.grade([a])] == [0.5, 0.0, 0.5]
     assert len(judge.asked) == 3
 
@@ -266,6 +270,8 @@ def test_a_kill_costs_no_grade_that_was_given(scenario, tmp_path):
 def test_an_answer_with_thoughts_and_one_without_share_a_grade(scenario, tmp_path):
     judge = FakeJudge()
     cached = CachedJudge(judge, tmp_path / "grades.sqlite")
-    grades = cached.grade([Rollout.of_text(scenario, "an answer"), Rollout.of_text(scenario, "<think>hm</think>\n\nan answer")])
+    grades = cached.grade(
+        [Rollout.of_text(scenario, "an answer"), Rollout.of_text(scenario, "<think>hm</think>\n\nan answer")]
+    )
     assert grades[0] == grades[1]
     assert judge.asked == ["an answer"]

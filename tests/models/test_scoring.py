@@ -94,8 +94,9 @@ def test_no_requests_no_scores(lm):
 
 @pytest.mark.slow
 def test_batched_scores_agree_on_the_default_model_with_prepacked_layers():
-    from steadfast.evals import select
     from steadfast.evals.tasks import choice_request
+
+    from steadfast.evals import select
     from steadfast.models import load_model
     from steadfast.models.chat import encode_chat
     from steadfast.models.prepack import prepack_frozen_linears

@@ -2,7 +2,6 @@
 
 import pytest
 
-from steadfast.rollouts import Rollout
 from steadfast.graders import EmbeddedJudge
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.fit import collect, side_accuracy
@@ -10,6 +9,7 @@ from steadfast.graders.embedded.head import Head
 from steadfast.graders.embedded.judge import STANCE_HEAD
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.exam.examination import examine_built_in
+from steadfast.rollouts import Rollout
 from steadfast.tasks import Task, built_in_gold, built_in_scenarios
 from tests.tasks.examples import criterion, record
 

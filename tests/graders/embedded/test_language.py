@@ -5,10 +5,10 @@
 import pytest
 
 from steadfast.errors import DataError
-from steadfast.rollouts import Rollout
 from steadfast.graders import EmbeddedJudge, refuse_ungradable
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.language import in_other_script, unread_scenario
+from steadfast.rollouts import Rollout
 from steadfast.tasks import Task, built_in_gold, built_in_scenarios
 from tests.models.tiny_encoder import make_encoder
 from tests.tasks.examples import criterion, record

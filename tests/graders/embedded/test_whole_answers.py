@@ -5,7 +5,6 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from steadfast.rollouts import Rollout
 from steadfast.graders import EmbeddedJudge, gates, protocol_hash
 from steadfast.graders.embedded import embedder as embedders
 from steadfast.graders.embedded import sentences as splitting
@@ -13,6 +12,7 @@ from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.head import STANCE_LAYERS, Head
 from steadfast.graders.embedded.judge import Calibration
 from steadfast.models.sentence_encoder import SIZE
+from steadfast.rollouts import Rollout
 from steadfast.tasks import Task
 from tests.models.tiny_encoder import make_encoder
 from tests.tasks.examples import criterion, record

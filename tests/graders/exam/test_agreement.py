@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from steadfast.errors import SteadfastError
-from steadfast.rollouts import Rollout
 from steadfast.graders.exam.agreement import agree
+from steadfast.rollouts import Rollout
 from tests.graders.fakes import FakeJudge
 
 

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from threading import Barrier, Event
 
-from steadfast.rollouts import Rollout
 import pytest
 from inspect_ai.log import transcript
 
@@ -22,6 +21,7 @@ from steadfast.graders import (
     protocol_hash,
 )
 from steadfast.graders.llm import faults, prompt
+from steadfast.rollouts import Rollout
 from tests.openai_server import Completion, OpenAIServer, RawReply, ServerFault, messages_of
 
 GOOD = json.dumps({"c1": {"reason": "It says so.", "score": 3}, "c2": {"reason": "No weight.", "score": 0}})

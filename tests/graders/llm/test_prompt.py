@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadfast.rollouts import Rollout
 from steadfast.graders.llm.prompt import SCALE, VerdictError, parse_verdicts, reply_schema, request
 from steadfast.messages import Message
+from steadfast.rollouts import Rollout
 from steadfast.tasks import Task
 from tests.tasks.examples import criterion, record
 

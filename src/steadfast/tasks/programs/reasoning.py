@@ -50,8 +50,8 @@ def check(text: str, args: Mapping[str, Any]) -> float:
 
 @cache
 def _score_of(dataset: str) -> Score:
-    found: Any = reasoning_gym.get_score_answer_fn(dataset)  # its annotation says less than it returns
-    return found
+    score: Any = reasoning_gym.get_score_answer_fn(dataset)
+    return score
 
 
 @dataclass(frozen=True)
