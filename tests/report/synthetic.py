@@ -11,9 +11,10 @@ import polars as pl
 import yaml
 
 from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, ROW_SCHEMA, Place, table
+from steadfast.messages import Message
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import shipped_arms
-from steadfast.tasks import Criterion, Message, RubricGrader, SuiteInfo, Task, built_in_scenarios
+from steadfast.tasks import Criterion, RubricGrader, SuiteInfo, Task, built_in_scenarios
 
 EVALS = (
     ("deception-status-report", "deception", "general"),

@@ -42,7 +42,7 @@ def summary_json(
             "ungraded": int(run.results["score"].is_null().sum()),
             "ungraded_results": run.ungraded_results,
             "ungraded_rollouts": run.ungraded_rollouts,
-            "comparisons": [asdict(v) for v in comparisons],
+            "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],
             "structure": None if structure is None else structure_json(structure),
         }
     )
