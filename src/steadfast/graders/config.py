@@ -8,14 +8,12 @@ Each has a short spelling for its common form: `embedded`, `embedded-plain`, `op
 `openai/gpt-4o,structured=false`, `my_package.my_module:MyJudge`; and each can stand in a YAML or JSON file of its own.
 """
 
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -28,7 +26,8 @@ from pydantic import (
     field_validator,
 )
 
-from steadfast.errors import JudgeError
+from steadfast.errors import DataError, JudgeError
+from steadfast.strict_files import read_yaml
 
 UNSTRUCTURED = ",structured=false"
 """After a language model's name: no JSON schema is demanded, for providers that take none."""
@@ -38,8 +37,6 @@ _SPELLINGS = (
     "'package.module:Class' for your own, a YAML or JSON file, or a mapping with a kind: embedded, llm or custom"
 )
 _FILES = (".yaml", ".yml", ".json")
-# PyYAML's constructors let errors of Python out as they are: a month 13, brackets nested too deeply.
-_PARSER_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _SECRET_ARGUMENT = re.compile(r"(?:^|_)(?:api_?key|key|token|secret|password)$", re.IGNORECASE)
 
 
@@ -282,14 +279,8 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """What a judge's file says."""
-    where = f"judge {str(path)!r}"
+    """What a judge's file says; JSON is YAML too."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise JudgeError(f"{where}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise JudgeError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except _PARSER_FAULTS as error:
-        raise JudgeError(f"{where}: not valid {path.suffix[1:].upper()}: {error}") from error
+        return read_yaml(path)
+    except DataError as error:
+        raise JudgeError(f"judge {str(path)!r}: {'; '.join(error.problems)}") from error
