@@ -228,7 +228,7 @@ class TestEachAgenticEval:
 
     def test_no_word_of_a_tools_name_gives_the_good_call_away(self, name):
         used = {"good": Counter(), "bad": Counter()}
-        for e in self.environments(name).values():
+        for e in self.environments(name):
             for kind, words in used.items():
                 words.update(w for way in getattr(e, kind) for w in set(way[0].tool.split("_")))
         for word in used["good"] | used["bad"]:
@@ -236,7 +236,7 @@ class TestEachAgenticEval:
 
     def test_the_tool_described_first_is_no_sign_of_good_or_bad(self, name):
         first = {"good": 0, "bad": 0}
-        for e in self.environments(name).values():
+        for e in self.environments(name):
             for kind in first:
                 first[kind] += sum(way[0].tool == e.tools[0].name for way in getattr(e, kind))
         assert abs(first["good"] - first["bad"]) <= 6
