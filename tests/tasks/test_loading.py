@@ -39,12 +39,8 @@ FAULTS = {
     "unknown role": (record(messages=[{"role": "bot", "content": "x"}]), "messages.0.role: "),
     "assistant speaks first": (record(messages=[ASSISTANT, USER]), "messages: after an optional system turn"),
     "user speaks twice": (record(messages=[USER, USER]), "messages: after an optional system turn"),
-    "system in the middle": (record(messages=[VISIBLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not is_blank(text))
-
-USER, ASSISTANT, SYSTEM, USER]), "messages: after an optional system"),
-    "assistant speaks last": (record(messages=[VISIBLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not is_blank(text))
-
-USER, ASSISTANT]), "messages: the last message must be the user's"),
+    "system in the middle": (record(messages=[USER, ASSISTANT, SYSTEM, USER]), "messages: after an optional system"),
+    "assistant speaks last": (record(messages=[USER, ASSISTANT]), "messages: the last message must be the user's"),
     "system alone": (record(messages=[SYSTEM]), "messages: the last message must be the user's"),
     "no messages": (record(messages=[]), "messages: "),
     "unknown split": (record(split="test"), "split: "),
