@@ -4,10 +4,8 @@ from collections import Counter
 from importlib.resources import files
 
 import pytest
-from steadfast.tasks.battery import HEALTH_DOMAINS
 
-from steadfast.evals import battery
-from steadfast.tasks import built_in_scenarios, find_overlaps, traits
+from steadfast.tasks import HEALTH_DOMAINS, battery, built_in_scenarios, find_overlaps, shipped_suite, traits
 
 NAMES = [e.name for e in battery()]
 DATA = files("steadfast.tasks") / "data" / "evals"
