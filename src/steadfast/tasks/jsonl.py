@@ -103,7 +103,7 @@ def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list
             continue  # the list is short only because its faulty entries were left out
         where = ".".join(_as_written([str(part) for part in detail["loc"]], row or {})) or "record"
         message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             message = "unknown field"
         prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
         lines.append(printable(prefix + message))
