@@ -63,7 +63,7 @@ def test_a_fault_is_told_with_file_entry_and_field(tmp_path, text, fault):
 
 
 def test_a_missing_file_and_an_empty_folder_are_named(tmp_path):
-    with pytest.raises(DataError, match="none.yaml: no such file"):
+    with pytest.raises(DataError, match=r"none\.yaml: no such file"):
         Taxonomy.load(tmp_path / "none.yaml")
     with pytest.raises(DataError, match=r"the folder holds no \.yaml or \.json file"):
         Taxonomy.load(tmp_path)
