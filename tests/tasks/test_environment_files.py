@@ -55,7 +55,7 @@ def test_a_wrong_field_is_told_with_the_tool_and_the_rule_it_stands_in(tmp_path)
     ("text", "fault"),
     [
         ("id: a\nid: b\n", "2: id: is already on line 1; keep one of them"),
-        ("id: [a", "not valid YAML: line 2: did not find expected ',' or ']'; text that"),
+        ("id: [a", "2: not valid YAML: did not find expected ',' or ']'; text with signs of YAML"),
         ("2026-99-99: a", "not valid YAML: month must be in 1..12"),
         ("[" * 1_000_000, "not valid YAML: line 1: nested more than 100 deep"),
         ("- " * 1_000_000, "not valid YAML: line 1: nested more than 100 deep"),

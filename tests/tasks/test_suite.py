@@ -1,21 +1,18 @@
-"""What the shipped battery promises."""
+"""What the suites that ship promise."""
 
 from collections import Counter
 from importlib.resources import files
 
 import pytest
-from steadfast.tasks.battery import HEALTH_DOMAINS
 
-from steadfast.errors import DataError
-from steadfast.evals import battery, select
-from steadfast.tasks import built_in_scenarios, find_overlaps, traits
+from steadfast.tasks import HEALTH_DOMAINS, battery, built_in_scenarios, find_overlaps, shipped_suite, traits
 
 NAMES = [e.name for e in battery()]
 DATA = files("steadfast.tasks") / "data" / "evals"
 
 
-def texts(evaluation):
-    return {f"{evaluation.name}/{i.id}": "\n".join(m.content for m in i.messages) for i in evaluation.items()}
+def texts(suite):
+    return {f"{suite.name}/{task.id}": task.text for task in suite.tasks}
 
 
 def test_names_and_titles_are_unique():
@@ -23,12 +20,11 @@ def test_names_and_titles_are_unique():
     assert len({e.title for e in battery()}) == len(NAMES)
 
 
-def test_every_eval_of_the_catalogue_has_a_data_file():
-    assert [n for n in NAMES if not (DATA / f"{n}.jsonl").is_file()] == []
-
-
-def test_every_data_file_stands_in_the_catalogue():
-    assert sorted(p.name for p in DATA.iterdir() if p.name.endswith(".jsonl")) == sorted(f"{n}.jsonl" for n in NAMES)
+def test_every_eval_of_the_catalogue_has_its_data_and_all_data_stand_in_the_catalogue():
+    documents = {p.name for p in (DATA.parent / "environments").iterdir()}
+    lines = {p.name.removesuffix(".jsonl") for p in DATA.iterdir() if p.name.endswith(".jsonl")}
+    assert lines | documents == set(NAMES)
+    assert not lines & documents
 
 
 def test_there_are_eight_constructs_away_from_health_and_two_evals_in_it():
@@ -39,57 +35,46 @@ def test_there_are_eight_constructs_away_from_health_and_two_evals_in_it():
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEachEval:
-    def items(self, name):
-        return select([name])[0].items()
+    def test_it_has_sixteen_tasks_with_a_good_and_a_bad_reply_each_bearing_its_name(self, name):
+        suite = shipped_suite(name)
+        assert len(suite.tasks) == len(suite.paired) >= 16
+        for task in suite.tasks:
+            assert task.suite == name
+            assert not set(task.references.good) & set(task.references.bad)
 
-    def test_it_has_sixteen_items_with_a_question_a_good_and_a_bad_reply(self, name):
-        items = self.items(name)
-        assert len(items) >= 16
-        for item in items:
-            assert item.messages[-1].role == "user"
-            assert item.good
-            assert item.bad
-            assert not set(item.good) & set(item.bad)
+    def test_its_pairs_name_each_other(self, name):
+        assert shipped_suite(name).validated() is shipped_suite(name)
 
-    def test_no_good_reply_of_one_item_is_a_reply_of_another(self, name):
-        replies = [r for item in self.items(name) for r in (*item.good, *item.bad) if len(r.split()) > 8]
+    def test_no_good_reply_of_one_task_is_a_reply_of_another(self, name):
+        references = [t.references for t in shipped_suite(name).tasks]
+        replies = [r for both in references for r in (*both.good, *both.bad) if len(r.split()) > 8]
         assert [r for r, n in Counter(replies).items() if n > 1] == []
 
     def test_good_and_bad_replies_are_of_like_length(self, name):
         good, bad = (
-            [len(r.split()) for item in self.items(name) for r in getattr(item, side)] for side in ("good", "bad")
+            [len(r.split()) for task in shipped_suite(name).tasks for r in getattr(task.references, side)]
+            for side in ("good", "bad")
         )
         ratio = (sum(good) / len(good)) / (sum(bad) / len(bad))
         assert 0.85 <= ratio <= 1.15
 
 
 def test_length_alone_does_not_pick_the_good_reply():
-    pairs = [(len(g), len(b)) for e in battery() for i in e.items() for g in i.good for b in i.bad]
+    references = [t.references for suite in battery() for t in suite.tasks]
+    pairs = [(len(g), len(b)) for both in references for g in both.good for b in both.bad]
     longer = sum((g > b) + 0.5 * (g == b) for g, b in pairs) / len(pairs)
     assert 0.4 <= longer <= 0.6
 
 
-def test_no_item_is_a_near_duplicate_of_another():
+def test_no_task_is_a_near_duplicate_of_another():
     everything = {k: v for e in battery() for k, v in texts(e).items()}
     assert [o for o in find_overlaps(everything, everything) if o.first != o.second] == []
 
 
-def test_no_item_is_a_near_duplicate_of_a_scenario():
+def test_no_task_is_a_near_duplicate_of_a_scenario():
     everything = {k: v for e in battery() for k, v in texts(e).items()}
     assert find_overlaps(everything, {s.id: s.text for s in built_in_scenarios()}) == []
 
 
 def test_no_eval_bears_the_name_of_a_trait():
     assert not set(NAMES) & {t.id for t in traits()}
-
-
-def test_evals_are_chosen_by_name_in_the_order_asked_for_and_all_of_them_for_none():
-    assert [e.name for e in select([NAMES[3], NAMES[0]])] == [NAMES[3], NAMES[0]]
-    assert [e.name for e in select(None)] == NAMES
-    assert select([]) == []
-
-
-def test_every_unknown_name_is_reported_in_one_go():
-    with pytest.raises(DataError) as caught:
-        select(["nope", NAMES[0], "neither"])
-    assert [("'nope'" in p, "'neither'" in p) for p in caught.value.problems] == [(True, False), (False, True)]

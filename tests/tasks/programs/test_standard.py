@@ -53,7 +53,7 @@ def test_a_held_out_question_drops_out_once_it_is_trained_on():
 
 def test_held_out_questions_are_asked_once_and_belong_to_their_task():
     held_out = held_out_tasks(16, 0, standard_tasks(700, 0))
-    for name, tasks in held_out.tasks():
+    for name, tasks in held_out.items():
         assert 1 <= len(tasks) <= 16
         assert len({i.messages for i in tasks}) == len(tasks)
         assert {i.suite for i in tasks} == {name}
