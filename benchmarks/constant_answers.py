@@ -6,6 +6,7 @@ Prints Markdown tables. Intervals of the battery are over evals, those of one ev
 """
 
 import argparse
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -60,6 +61,11 @@ def print_policies(policies: dict[str, ScoresByEval]) -> None:
         )
 
 
+def mean_words(replies: Iterable[str]) -> float:
+    """The mean number of words of a reply."""
+    return float(np.mean([len(r.split()) for r in replies]))
+
+
 def print_biased(name: str, by_eval: ScoresByEval, limit: float) -> None:
     biased = {e: v for e, v in by_eval.items() if v.mean() > limit}
     if not biased:
@@ -70,9 +76,7 @@ def print_biased(name: str, by_eval: ScoresByEval, limit: float) -> None:
     tasks = {s.name: s.paired for s in battery()}
     for e, v in sorted(biased.items(), key=lambda row: -row[1].mean()):
         interval = item_bootstrap(v)
-        good, bad = (
-            np.mean([len(r.split()) for t in tasks[e] for r in getattr(t.references, side)]) for side in ("good", "bad")
-        )
+        good, bad = (mean_words(r for t in tasks[e] for r in getattr(t.references, side)) for side in ("good", "bad"))
         print(
             f"| {e} | {len(v)} | {v.mean():.3f} | {interval.low:.2f} to {interval.high:.2f} | {good:.1f} | {bad:.1f} |"
         )

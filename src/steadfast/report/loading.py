@@ -223,8 +223,8 @@ def _refuse_faulty(results: pl.DataFrame, file: Path) -> None:
     if not outside.is_empty():
         checkpoint, suite, task, score = outside.select("checkpoint", "suite", "task", "score").row(0)
         raise SteadfastError(
-            f"{file}: task {task!r} in suite {suite!r} on {checkpoint!r} has the score {score:g}, outside 0 to 1; delete "
-            "the file and run the same command again to make it anew"
+            f"{file}: task {task!r} in suite {suite!r} on {checkpoint!r} has the score {score:g}, outside 0 to 1; "
+            "delete the file and run the same command again to make it anew"
         )
     key = ["checkpoint", "condition", "kind", "suite", "grader", "judge", "task"]
     scored = results.filter(pl.col("score").is_not_null())
