@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 from safetensors import SafetensorError
 
 from steadfast.errors import SteadfastError
@@ -153,11 +153,11 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """
     try:
         return pl.read_parquet(path)
-    except (PolarsError, OSError) as error:
+    except (PolarsError, PanicException, OSError) as error:  # polars panics on some damaged pages
         line = next(iter(str(error).strip().splitlines()), "no reason given")
         raise SteadfastError(
-            f"{path}: not a readable Parquet table ({line[:200]}); delete it and run the same command again to make it "
-            "anew"
+            f"{path}: not a readable Parquet table ({line[:200]}); delete it and run the same command again to make "
+            "it anew"
         ) from error
 
 

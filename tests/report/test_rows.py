@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import polars as pl
 import pytest
@@ -55,7 +56,7 @@ def test_other_conditions_change_no_number(tmp_path: Path) -> None:
     rows = pl.read_parquet(directory / "results.parquet")
     persona = rows.with_columns(condition=pl.lit("villain"), score=pl.lit(0.0))
     pl.concat([rows, persona]).write_parquet(directory / "results.parquet")
-    assert lead(directory) == before
+    assert repr(lead(directory)) == repr(before)
 
 
 def test_a_held_out_scenario_checked_by_program_counts_among_the_traits(tmp_path: Path) -> None:
@@ -160,3 +161,31 @@ def test_a_damaged_table_of_rollouts_is_named(run: Path, damage: str) -> None:
         changed.write_parquet(file)
     with pytest.raises(SteadfastError, match=r"rollouts\.parquet"):
         load_run(run).rollouts("baseline")
+
+
+def test_a_score_outside_zero_to_one_is_refused_by_name(run: Path) -> None:
+    rows = pl.read_parquet(run / "results.parquet")
+    rows.with_columns(pl.when(pl.int_range(pl.len()) == 0).then(7.0).otherwise("score").alias("score")).write_parquet(
+        run / "results.parquet"
+    )
+    with pytest.raises(SteadfastError, match=r"results\.parquet: task 'deception-status-report-0' .* has the score 7"):
+        summarize(run)
+
+
+def fault(directory: Path) -> str | None:
+    """What a run directory is refused for."""
+    try:
+        load_run(directory)
+    except SteadfastError as error:
+        return str(error)
+    return None
+
+
+def test_a_table_whose_pages_are_damaged_is_named_whatever_the_reader_raises(run: Path) -> None:
+    file = run / "results.parquet"
+    whole = file.read_bytes()
+    draw = Random(0)
+    for place in (draw.randrange(4, len(whole)) for _ in range(40)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        if message := fault(run):  # a flipped bit inside a text goes unseen
+            assert "results.parquet" in message

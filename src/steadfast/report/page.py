@@ -112,7 +112,7 @@ def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -
 
 
 _COLUMNS_THAT_FIT = 3
-_UNITS = {"capability": "kinds of task", "public": "benchmarks"}
+_UNITS = {"capability": "task", "public": "benchmark"}
 _SHARES = frozenset({"refusal", "chat_refusal", "cut_off", "traits_cut_off"})
 _MEASURES: tuple[tuple[str, str], ...] = (
     ("battery", "evals in scope, likelihood"),
@@ -148,7 +148,7 @@ def _levels(comparisons: Sequence[CheckpointComparison]) -> list[dict[str, Any]]
 def _level_rows(columns: Sequence[CheckpointComparison]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, label in _MEASURES:
-        unit = _UNITS.get(name, "evals")
+        unit = _UNITS.get(name, "eval")
         cells = [_cell(getattr(v, name), unit) for v in columns]
         if any(cells):
             rows.append({"label": label, "cells": cells, "share": name in _SHARES})
@@ -170,7 +170,7 @@ def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any
         "treatment": sum(e.treatment for e in measured) / len(measured),
         "control": sum(e.control for e in measured) / len(measured),
         "of": value.difference,
-        "n": f"{value.total} {unit}",
+        "n": f"{value.total} {unit}{'' if value.total == 1 else 's'}",
     }
 
 
