@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from steadfast.evals.rows import ROW_SCHEMA, table
+from tests.conftest import make_lm, make_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +103,7 @@ def test_a_report_of_a_folder_that_is_no_run_is_an_error_that_names_it(steadfast
     assert "none" in result.stderr
 
 
-def tiny_recipe(folder, model, **training):
+def tiny_recipe(folder, model):
     """A study of a tiny model that takes seconds."""
     recipe = {
         "name": "tiny",
@@ -118,9 +119,8 @@ def tiny_recipe(folder, model, **training):
             "max_new_tokens": 6,
             "learning_rate": 0.01,
             "style": None,
-            "save_every": 2,
+            "save_every": 1,
             "adapter": {"rank": 2, "alpha": 4, "layers": 2},
-            **training,
         },
         "evaluation": {
             "evals": ["oversight-log", "health-triage"],
@@ -135,6 +135,16 @@ def tiny_recipe(folder, model, **training):
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+@pytest.fixture
+def roomy_model_dir(tmp_path):
+    """The tiny model with a context that the longest scenario fits in."""
+    folder, lm = tmp_path / "roomy-llama", make_lm()
+    lm.config.max_position_embeddings = 4096
+    lm.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -211,9 +221,9 @@ def test_a_key_given_twice_is_an_error(steadfast, tmp_path):
     assert "seed is given twice" in result.stderr
 
 
-def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tiny_model_dir, tmp_path):
+def test_a_run_that_is_told_to_stop_goes_on_where_it_was(roomy_model_dir, tmp_path):
     out = tmp_path / "out"
-    recipe = tiny_recipe(tmp_path, tiny_model_dir, steps=30)
+    recipe = tiny_recipe(tmp_path, roomy_model_dir)
     call = [sys.executable, "-m", "steadfast", "run", str(recipe), "--out", str(out), "--json"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
