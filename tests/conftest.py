@@ -5,6 +5,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from steadfast.models.pretrained import LoadedModel
+
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -45,6 +47,11 @@ def make_lm(seed: int = 0, layers: int = 4) -> LlamaForCausalLM:
             if parameter.dim() > 1:
                 parameter.mul_(4.0)
     return lm.requires_grad_(False)
+
+
+def make_model(layers: int = 4) -> LoadedModel:
+    """The model and its tokenizer as `load_model` would give them."""
+    return LoadedModel(make_lm(layers=layers), make_tokenizer(), "tiny", "path", "none")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,10 @@ def parse_yaml(text: str, where: str) -> Any:
         DataError: The text is not YAML, or a key stands twice; each fault with its line.
     """
     try:
+        if _nests_too_deeply(text):
+            raise ValueError("nested too deeply")
         loader = _LOADER(text)
-    except _YAML_FAULTS as error:  # characters that YAML does not know
+    except _YAML_FAULTS as error:  # also characters that YAML does not know
         raise DataError([f"{where}: not valid YAML: {error}"]) from error
     try:
         node = loader.get_single_node()
@@ -124,6 +127,27 @@ def parse_yaml(text: str, where: str) -> Any:
     if twice:
         raise DataError([f"{where}:{fault}" for fault in twice])
     return content
+
+
+_DEEPEST = 200
+"""Levels of nesting, beyond any file of a person's; the parser in C goes down without a bound and ends the process."""
+
+_INDENTED = re.compile(rf"^[ \t?:-]{{{_DEEPEST},}}", re.MULTILINE)
+
+
+def _nests_too_deeply(text: str) -> bool:
+    """Whether a YAML text is nested beyond the bound; what cannot be so deep is told by its brackets and indents."""
+    if text.count("[") + text.count("{") + text.count("- - ") < _DEEPEST and not _INDENTED.search(text):
+        return False
+    loader, depth = _LOADER(text), 0
+    try:
+        while loader.check_event() and depth <= _DEEPEST:
+            depth += {yaml.CollectionStartEvent: 1, yaml.CollectionEndEvent: -1}.get(type(loader.get_event()).__base__, 0)
+    except _YAML_FAULTS:
+        return False  # told by the reader itself, with its place
+    finally:
+        loader.dispose()
+    return depth > _DEEPEST
 
 
 def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:

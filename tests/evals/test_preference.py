@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.evals.tasks import pairs_won, preference
+from steadfast.graders.preference import pairs_won, preference
 from steadfast.models import CandidateScore
 from steadfast.models.scoring import score_candidates
 from tests.conftest import make_lm

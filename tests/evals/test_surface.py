@@ -6,20 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steadfast.analysis import clustered_bootstrap
-from steadfast.evals import EvalItem, battery
 from steadfast.evals.surface import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
-from steadfast.graders import make_judge
+from steadfast.graders import Grade, make_judge
 from steadfast.graders.gates import gate
-from steadfast.messages import Message
-from tests.graders.fakes import FakeJudge
+from steadfast.tasks import Task, battery
 
 CHANCES = {"chance", "chance, without itself"}
 
 
+class FakeJudge:
+    """Gives the score that a function of the rollout says."""
+
+    name, settings = "fake", {}
+
+    def __init__(self, score):
+        self.score = score
+
+    def grade(self, answers):
+        return [Grade(self.score(a), (), self.name, "") for a in answers]
+
+
 def item(good, bad):
-    return EvalItem(
-        id="i", messages=(Message(role="user", content="?"),), criterion="c", good=tuple(good), bad=tuple(bad)
-    )
+    content = {"criterion": "c", "good": list(good), "bad": list(bad)}
+    return Task.model_validate({"id": "i", "messages": [{"role": "user", "content": "?"}], **content})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +61,7 @@ def test_longer_and_shorter_share_all_wins_and_a_blind_policy_has_half():
     scores = policy_scores(battery())
     for e in battery():
         assert scores["the longer"][e.name] + scores["the shorter"][e.name] == pytest.approx(1)
-        assert [share_won(lambda reply: 0.0, i) for i in e.items()] == [0.5] * len(e.items())
+        assert [share_won(lambda reply: 0.0, i) for i in e.paired] == [0.5] * len(e.paired)
 
 
 def test_no_policy_that_reads_the_surface_alone_is_far_from_one_half_on_the_battery_as_a_whole():
@@ -80,27 +89,27 @@ def test_constants_pass_the_gates_so_that_what_they_earn_is_the_rubrics_doing():
 
 
 def test_in_environments_chance_is_one_half_and_a_constant_that_calls_no_tool_earns_nothing():
-    agentic = [e for e in battery() if e.format == "environment"]
+    agentic = [e for e in battery() if e.tasks[0].environment]
     scores = constant_scores(agentic, FakeJudge(lambda a: 1.0))
     for e in agentic:
-        assert scores["chance"][e.name] == pytest.approx(np.full(len(e.items()), 0.5))
+        assert scores["chance"][e.name] == pytest.approx(np.full(len(e.tasks), 0.5))
         assert all(not scores[label][e.name].any() for label in CONSTANTS)
 
 
 def test_chance_is_the_mean_grade_of_an_items_own_replies():
     chosen = battery()[:2]
-    good = {r for e in chosen for i in e.items() for r in i.good}
+    good = {r for e in chosen for i in e.tasks for r in i.references.good}
     scores = constant_scores(chosen, FakeJudge(lambda a: 0.9 if a.text in good else 0.3))
     for label in CHANCES:
         for e in chosen:
-            assert scores[label][e.name] == pytest.approx(np.full(len(e.items()), 0.6))
+            assert scores[label][e.name] == pytest.approx(np.full(len(e.tasks), 0.6))
     for label in CONSTANTS:
         assert all(v == pytest.approx(0.3) for v in scores[label].values())
 
 
 def test_a_reply_graded_without_itself_is_none_of_the_statements_it_is_graded_by():
     def seen(answer):
-        (criterion,) = answer.scenario.rubric
+        (criterion,) = answer.task.rubric
         return float(answer.text in (*criterion.met, *criterion.unmet))
 
     scores = constant_scores(battery()[:1], FakeJudge(seen))
@@ -111,9 +120,9 @@ def test_a_reply_graded_without_itself_is_none_of_the_statements_it_is_graded_by
 
 def test_an_answer_that_could_not_be_graded_is_left_out():
     (evaluation,) = battery()[:1]
-    first = evaluation.items()[0].id
-    scores = constant_scores([evaluation], FakeJudge(lambda a: None if a.scenario.id == first else 0.5))
-    assert {len(by_eval[evaluation.name]) for by_eval in scores.values()} == {len(evaluation.items()) - 1}
+    first = evaluation.tasks[0].id
+    scores = constant_scores([evaluation], FakeJudge(lambda a: None if a.task.id == first else 0.5))
+    assert {len(by_eval[evaluation.name]) for by_eval in scores.values()} == {len(evaluation.tasks) - 1}
 
 
 @pytest.mark.slow

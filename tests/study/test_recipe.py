@@ -1,11 +1,18 @@
 """Whatever a user's file holds, reading a recipe ends in a recipe or in an error that names the file."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from steadfast.errors import RecipeError
-from steadfast.study import Recipe, load_recipe
+from steadfast.graders.config import LLMConfig
+from steadfast.study import Recipe, demo_recipe, load_recipe, shipped_arms
+from steadfast.study.recipe import EvaluationConfig
+
+ROOT = Path(__file__).parents[2]
 
 ODD = {
     "not UTF-8": b"name: caf\xe9",
@@ -138,3 +145,182 @@ def test_no_content_raises_anything_but_a_recipe_error(tmp_path, content):
     except RecipeError:
         return
     assert isinstance(recipe, Recipe)
+
+
+# What is the user's own.
+
+
+def write(path, content):
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+KIND = {"name": "kind", "traits": ["kindness"], "share": 0.5, "role": "the user's own", "scope": {"words": "all"}}
+
+
+def test_an_arm_is_a_name_of_one_that_ships_or_a_mapping_of_the_users(tmp_path):
+    recipe = load_recipe(write(tmp_path / "r.yaml", {"name": "x", "arms": ["baseline", KIND]}))
+    assert recipe.arm_names == ("baseline", "kind")
+    assert recipe.arm("baseline") == shipped_arms()["baseline"]
+    assert (recipe.arm("kind").traits, recipe.arm("kind").share) == (("kindness",), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("trayt", "arms: unknown arm trayt; known: baseline, trait, "),
+        ({"traits": ["kindness"]}, r"arms.1.name: Field required"),
+        (KIND | {"colour": "red"}, "arms.1.colour: unknown field"),
+        (KIND | {"share": 2}, "arms.1.share: "),
+        (KIND | {"share": 0}, "arms.1.share: "),
+        (KIND | {"suites": []}, "arms.1.suites: "),
+        (KIND | {"name": "trait"}, "arms: 'trait' is an arm that ships; give your own another name"),
+        (KIND | {"name": "pre-RL"}, "arms: 'pre-RL' cannot be the name of an arm"),
+        (KIND | {"name": "../x"}, "arms: '../x' cannot be the name of an arm"),
+        ("baseline", "arms: 'baseline' stands there twice"),
+        (3, "arms.1: "),
+    ],
+)
+def test_a_faulty_arm_is_named_by_file_and_key(tmp_path, arm, message):
+    path = write(tmp_path / "r.yaml", {"name": "x", "arms": ["baseline", arm]})
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert f"{path}: {message}" in str(caught.value)
+
+
+def test_a_judge_may_be_a_mapping_with_a_kind_and_keeps_its_settings(tmp_path):
+    judge = {"kind": "llm", "model": "openai/gpt-4", "repairs": 0, "limits": {"max_calls": 5}}
+    recipe = load_recipe(write(tmp_path / "r.yaml", {"name": "x", "evaluation": {"judge": judge}}))
+    assert isinstance(recipe.evaluation.judge, LLMConfig)
+    assert (recipe.evaluation.judge.repairs, recipe.evaluation.judge.limits.max_calls) == (0, 5)
+    again = Recipe.model_validate(yaml.safe_load(yaml.safe_dump(recipe.model_dump(mode="json"))))
+    assert again == recipe
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ({"kind": "llm"}, "model"),
+        ({"kind": "lllm", "model": "a/b"}, "a judge is"),
+        ({"model": "a/b"}, "a judge is"),
+        ("nobody", "unknown judge 'nobody'"),
+        (3, "a judge is"),
+        ({"kind": "llm", "model": "a/b", "args": {"api_key": "x"}}, "environment variable"),
+    ],
+)
+def test_a_faulty_judge_is_named_by_file_and_key(tmp_path, judge, message):
+    path = write(tmp_path / "r.yaml", {"name": "x", "judge": judge})
+    with pytest.raises(RecipeError, match="judge: ") as caught:
+        load_recipe(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_relative_paths_are_those_beside_the_recipe_wherever_it_is_read_from(tmp_path, monkeypatch):
+    folder = tmp_path / "mine"
+    (folder / "suites").mkdir(parents=True)
+    for name in ("traits.yaml", "domains.yaml", "s.jsonl", "g.jsonl", "suites/own.yaml", "rubric.yaml"):
+        (folder / name).touch()
+    write(folder / "judge.yaml", "{kind: llm, model: openai/gpt-4}")
+    content = {
+        "name": "x",
+        "traits": "traits.yaml",
+        "domains": "domains.yaml",
+        "suites": ["suites/own.yaml", "package.module:function"],
+        "data": {"scenarios": "s.jsonl", "gold": "g.jsonl"},
+        "arms": ["baseline", KIND | {"suites": ["scenarios", "suites/own.yaml"], "grader": "rubric.yaml"}],
+        "evaluation": {"judge": "judge.yaml"},
+    }
+    path = write(folder / "r.yaml", content)
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(path)
+    assert recipe.traits == folder / "traits.yaml"
+    assert recipe.domains == folder / "domains.yaml"
+    assert recipe.suites == (str(folder / "suites/own.yaml"), "package.module:function")
+    assert (recipe.data.scenarios, recipe.data.gold) == (folder / "s.jsonl", folder / "g.jsonl")
+    assert recipe.arm("kind").suites == ("scenarios", str(folder / "suites/own.yaml"))
+    assert recipe.arm("kind").grader == str(folder / "rubric.yaml")
+    assert recipe.evaluation.judge.name == "openai/gpt-4"
+
+
+def test_names_that_ship_are_no_paths_even_where_a_folder_bears_them(tmp_path):
+    for name in ("scenarios", "standard", "sandbagging", "own", "helpfulness"):
+        (tmp_path / name).mkdir()
+    arm = KIND | {"suites": ["scenarios", "standard", "sandbagging"]}
+    recipe = load_recipe(
+        write(
+            tmp_path / "r.yaml", {"name": "x", "arms": ["baseline", arm, KIND | {"name": "h", "grader": "helpfulness"}]}
+        )
+    )
+    assert recipe.arm("kind").suites == ("scenarios", "standard", "sandbagging")
+    assert (recipe.arm("kind").grader, recipe.arm("h").grader) == ("own", "helpfulness")
+
+
+def test_a_value_may_be_overridden_by_its_dotted_key(tmp_path):
+    path = write(tmp_path / "r.yaml", {"name": "x", "training": {"steps": 3, "group_size": 4}})
+    changes = {"training.steps": 30, "model.dtype": "bfloat16", "training.adapter.rank": 2, "seed": 7}
+    recipe = load_recipe(path, changes)
+    assert (recipe.training.steps, recipe.training.group_size, recipe.training.adapter.rank) == (30, 4, 2)
+    assert (recipe.model.dtype, recipe.seed) == ("bfloat16", 7)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("training.step", "training.step: unknown field"), ("name.x", "name is no mapping"), ("shar", "shar: unknown")],
+)
+def test_an_override_of_a_key_that_is_not_there_is_an_error(tmp_path, key, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(tmp_path / "r.yaml", {"name": "x"}), {key: 3})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training.steps", 10**9),
+        ("training.prompts_per_step", 10**9),
+        ("training.group_size", 10**9),
+        ("training.max_new_tokens", 10**9),
+        ("training.learning_rate", 1e9),
+        ("training.adapter.rank", 10**9),
+        ("data.standard_prompts", 10**9),
+        ("evaluation.trait_items", 10**9),
+        ("evaluation.max_new_tokens", 10**9),
+        ("training.steps", 0),
+        ("training.group_size", 1),
+        ("share", -0.1),
+        ("seed", -1),
+    ],
+)
+def test_numbers_have_bounds_so_that_a_slip_of_the_keyboard_is_no_years_work(tmp_path, key, value):
+    with pytest.raises(RecipeError, match=f"{key}: "):
+        load_recipe(write(tmp_path / "r.yaml", {"name": "x"}), {key: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shar": 0.1}, "shar: unknown field"),
+        ({"training": {"step": 3}}, "training.step: unknown field"),
+        ({"arms": ["trait"]}, "'baseline' is missing"),
+        ({"evaluation": {"evals": ["nope"]}}, "unknown eval nope"),
+        ({"evaluation": {"public": ["nope"]}}, "evaluation.public: unknown benchmark nope"),
+        ({"share": 1.5}, "share"),
+    ],
+)
+def test_a_bad_recipe_names_file_and_key(tmp_path, change, message):
+    file = write(tmp_path / "recipe.yaml", {"name": "x"} | change)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file)
+    assert message in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_no_default_alters_how_a_model_is_asked():
+    assert Recipe(name="x").training.style is None
+    assert EvaluationConfig().public == ()
+
+
+def test_the_recipes_that_ship_are_valid():
+    assert demo_recipe().arm_names == ("baseline", "health-only")
+    for file in sorted((ROOT / "recipes").glob("*.yaml")):
+        assert set(load_recipe(file).arm_names) == set(shipped_arms()), file.name

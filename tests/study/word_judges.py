@@ -11,9 +11,9 @@ class WordJudge:
         return [
             Grade(
                 min(1.0, len(set(a.text)) / 40),
-                tuple(Verdict(c.criterion, 0.5) for c in a.scenario.rubric),
+                tuple(Verdict(c.criterion, 0.5) for c in a.task.rubric),
                 self.name,
-                protocol_hash(self.name, self.settings, a.scenario),
+                protocol_hash(self.name, self.settings, a.task),
             )
             for a in answers
         ]

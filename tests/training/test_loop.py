@@ -12,50 +12,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from steadfast.errors import SteadfastError, TrainingError
 from steadfast.files import read_json_lines
-from steadfast.messages import Message
-from steadfast.models.policy import AdapterConfig, add_adapter
-from steadfast.training.config import TrainingConfig
-from steadfast.training.loop import train
+from steadfast.training import loop, step
+from steadfast.training.loop import steps_done, train
 from steadfast.training.mixture import build_mixture
-from steadfast.training.prompts import Outcome, TrainingPrompt
-from tests.conftest import make_lm, make_tokenizer
+from tests.training.examples import CONFIG, ConstantJudge, DeadJudge, LetterJudge, policy_for, scheduled, task
 
-CONFIG = TrainingConfig(
-    steps=12,
-    prompts_per_step=3,
-    group_size=4,
-    max_new_tokens=10,
-    learning_rate=3e-3,
-    kl_coef=0.01,
-    style=None,
-    save_every=3,
-    adapter=AdapterConfig(rank=4, alpha=8, layers=2),
-)
+TEXTS = ["hello", "what is it", "tell me more", "why", "go on then"]
 
 
-class ShareOfLetters:
-    """Rewards printable letters; completions with a rare property stay ungraded."""
-
-    def grade(self, attempts):
-        return [
-            Outcome(None, {"error": "unlucky"})
-            if a.text.count("q") > 1
-            else Outcome(sum(c.isascii() and c.isalpha() for c in a.text) / max(1, len(a.text)))
-            for a in attempts
-        ]
-
-
-def schedule(config=CONFIG, reward=None):
-    reward = reward or ShareOfLetters()
-    texts = ["hello", "what is it", "tell me more", "why", "go on then"]
-    own = [TrainingPrompt(f"t{i}", "trait", (Message(role="user", content=t),), reward) for i, t in enumerate(texts)]
+def schedule(config=CONFIG):
+    own = [scheduled(task(f"t{i}", text)) for i, text in enumerate(TEXTS)]
     return build_mixture(own, own, steps=config.steps, prompts_per_step=config.prompts_per_step, share=1.0, seed=0)
 
 
-def run(directory: Path, config=CONFIG, on_step=lambda *_: None, reward=None):
-    policy = add_adapter(make_lm(), make_tokenizer(), config.adapter, seed=0)
-    train(policy, schedule(config, reward), config, directory, seed=0, on_step=on_step)
+def run(directory: Path, config=CONFIG, on_step=lambda *_: None, judge=None):
+    policy = policy_for(config)
+    train(policy, schedule(config), judge or LetterJudge(), config, directory, seed=0, on_step=on_step)
     return policy
 
 
@@ -66,6 +40,10 @@ def adapter(directory: Path):
 def same_weights(one: Path, other: Path) -> bool:
     first, second = adapter(one), adapter(other)
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def timeless(directory: Path):
+    return [{k: v for k, v in m.items() if "second" not in k} for m in read_json_lines(directory / "metrics.jsonl")]
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +80,19 @@ def test_every_step_logs_what_the_readme_promises(whole):
     assert metrics[-1]["kl"] > 0
 
 
-def test_every_rollout_is_kept_with_its_grade(whole):
+def test_every_rollout_is_kept_with_its_grade_in_columns_of_its_own(whole):
     rollouts = pl.read_parquet(whole / "rollouts.parquet")
     assert len(rollouts) == 12 * 3 * 4
-    assert rollouts.select("step", "prompt", "completion").is_duplicated().sum() <= 12 * 12
+    assert set(rollouts["task"]) == {f"t{i}" for i in range(5)}
     assert rollouts["text"].null_count() == 0
-    ungraded = rollouts.filter(pl.col("reward").is_null())
-    assert all("unlucky" in d for d in ungraded["detail"])
+    graded, ungraded = rollouts.filter(pl.col("reward").is_not_null()), rollouts.filter(pl.col("reward").is_null())
+    assert set(ungraded["reason"]) <= {"unlucky"}
+    assert graded["reason"].null_count() == len(graded)
+    for row in graded.iter_rows(named=True):
+        assert row["verdicts"] == [
+            {"criterion": "Is made of letters.", "score": row["reward"], "reason": "counted"},
+        ]
+    assert rollouts["tokens"].is_between(1, 10).all()
 
 
 def test_tensorboard_events_are_written(whole):
@@ -119,34 +103,32 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", [1, 3, 5, 11])
-def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(whole, tmp_path, at):
+def stop_at(wanted):
     def stop(step, _metrics):
-        if step == at:
+        if step == wanted:
             raise Stop
 
+    return stop
+
+
+@pytest.mark.parametrize("at", [1, 3, 5, 11])
+def test_a_run_stopped_anywhere_and_resumed_ends_with_the_same_bits(whole, tmp_path, at):
     with pytest.raises(Stop):
-        run(tmp_path, on_step=stop)
+        run(tmp_path, on_step=stop_at(at))
+    assert steps_done(tmp_path) == at // 3 * 3
     run(tmp_path)
     assert same_weights(whole, tmp_path)
-    timeless = pl.exclude("none")
-    assert (
-        pl.read_parquet(whole / "rollouts.parquet")
-        .select(timeless)
-        .equals(pl.read_parquet(tmp_path / "rollouts.parquet"))
-    )
-    ours, theirs = (
-        [{k: v for k, v in m.items() if "second" not in k} for m in read_json_lines(d / "metrics.jsonl")]
-        for d in (whole, tmp_path)
-    )
-    assert ours == theirs
+    ours, theirs = (pl.read_parquet(d / "rollouts.parquet") for d in (whole, tmp_path))
+    assert ours.equals(theirs)
+    assert timeless(whole) == timeless(tmp_path)
     assert not (tmp_path / "state").exists()
 
 
 def test_a_run_killed_with_sigkill_and_resumed_ends_with_the_same_bits(whole, tmp_path):
     """A real process, killed for real, more than once, wherever it happens to be."""
     code = f"from pathlib import Path; from tests.training.test_loop import run; run(Path({str(tmp_path)!r}))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
     metrics = tmp_path / "metrics.jsonl"
     kills = 0
     for wanted in (2, 7):
@@ -171,19 +153,13 @@ def test_a_finished_run_is_not_run_again(whole):
     assert (whole / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == before
 
 
-class Constant:
-    def grade(self, attempts):
-        return [Outcome(0.5) for _ in attempts]
-
-
 def test_dead_groups_are_counted_and_change_nothing(tmp_path):
     config = CONFIG.model_copy(update={"steps": 2})
-    policy = run(tmp_path, config, reward=Constant())
+    policy = run(tmp_path, config, judge=ConstantJudge())
     metrics = read_json_lines(tmp_path / "metrics.jsonl")
     assert [m["dead_group_share"] for m in metrics] == [1.0, 1.0]
     assert [m["grad_norm"] for m in metrics] == [0.0, 0.0]
-    fresh = add_adapter(make_lm(), make_tokenizer(), config.adapter, seed=0)
-    for ours, theirs in zip(policy.trainable(), fresh.trainable(), strict=True):
+    for ours, theirs in zip(policy.trainable(), policy_for(config).trainable(), strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -191,9 +167,111 @@ def test_adapting_the_top_layers_trains_as_the_whole_pass_would(tmp_path):
     """The cached hidden states are a short cut, not another algorithm."""
     config = CONFIG.model_copy(update={"steps": 3})
     run(tmp_path / "short", config)
-    policy = add_adapter(make_lm(), make_tokenizer(), config.adapter, seed=0)
+    policy = policy_for(config)
     policy.first_adapted_layer = 0
-    train(policy, schedule(config), config, tmp_path / "long", seed=0)
+    train(policy, schedule(config), LetterJudge(), config, tmp_path / "long", seed=0)
     short, long = adapter(tmp_path / "short"), adapter(tmp_path / "long")
     for name in short:
         torch.testing.assert_close(short[name], long[name], atol=2e-4, rtol=1e-2)
+
+
+class DeadFrom(LetterJudge):
+    """A judge whose provider goes down at some step."""
+
+    def __init__(self, step):
+        self.left = step - 1
+
+    def grade(self, answers):
+        self.left -= 1
+        return super().grade(answers) if self.left >= 0 else DeadJudge().grade(answers)
+
+
+def test_a_judge_that_goes_down_stops_training_and_the_mended_run_ends_with_the_same_bits(whole, tmp_path):
+    with pytest.raises(TrainingError, match="none of the 12 rollouts of the trait pool could be graded: the provider"):
+        run(tmp_path, judge=DeadFrom(8))
+    assert steps_done(tmp_path) == 6
+    assert len(read_json_lines(tmp_path / "metrics.jsonl")) == 7
+    run(tmp_path)
+    assert same_weights(whole, tmp_path)
+    assert timeless(whole) == timeless(tmp_path)
+
+
+def broken(what):
+    """A fault in the third update, as a loss, a gradient or the weights would show it."""
+    count = 0
+    update = step.update
+
+    def at_third(policy, optimizer, groups, config):
+        nonlocal count
+        count += 1
+        if count < 5:
+            return update(policy, optimizer, groups, config)
+        if what == "weight":
+            with torch.no_grad():
+                policy.trainable()[0].fill_(float("inf"))
+        else:
+            policy.trainable()[0].register_hook(lambda g: g * float("nan"))
+        return update(policy, optimizer, groups, config)
+
+    return at_third
+
+
+@pytest.mark.parametrize("what", ["weight", "gradient"])
+def test_what_is_not_finite_stops_training_and_the_last_state_is_whole(whole, tmp_path, monkeypatch, what):
+    monkeypatch.setattr(step, "update", broken(what))
+    with pytest.raises(TrainingError, match="is not finite, so training stops before it is kept"):
+        run(tmp_path)
+    monkeypatch.undo()
+    assert steps_done(tmp_path) == 3
+    assert len(read_json_lines(tmp_path / "metrics.jsonl")) == 4
+    run(tmp_path)
+    assert same_weights(whole, tmp_path)
+    assert timeless(whole) == timeless(tmp_path)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    with pytest.raises(Stop):
+        run(tmp_path, on_step=stop_at(7))
+    return tmp_path
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 half a file"])
+def test_a_damaged_state_is_a_sentence_that_names_the_file_and_the_way_out(stopped, content):
+    file = stopped / "state" / "state.pt"
+    file.write_bytes(content)
+    for act in (steps_done, run):
+        with pytest.raises(SteadfastError, match="it is damaged") as caught:
+            act(stopped)
+        assert str(file) in str(caught.value)
+        assert "delete" in str(caught.value)
+
+
+def test_a_state_of_another_adapter_is_a_sentence(stopped):
+    other = CONFIG.model_copy(update={"adapter": CONFIG.adapter.model_copy(update={"rank": 2})})
+    with pytest.raises(SteadfastError, match="another adapter") as caught:
+        run(stopped, other)
+    assert "state.pt" in str(caught.value)
+
+
+def test_damaged_rollouts_are_a_sentence_that_names_the_file(stopped):
+    part = stopped / "rollouts" / "000003.parquet"
+    part.write_bytes(b"rubbish")
+    with pytest.raises(SteadfastError, match="it is damaged") as caught:
+        run(stopped)
+    assert str(part) in str(caught.value)
+
+
+def test_a_state_is_read_on_whatever_device_there_is(stopped, monkeypatch):
+    places = []
+    load = torch.load
+    monkeypatch.setattr(loop.torch, "load", lambda *a, **k: places.append(k.get("map_location")) or load(*a, **k))
+    run(stopped)
+    assert set(places) == {"cpu"}
+
+
+def test_metrics_cut_off_by_a_kill_are_written_again(whole, stopped):
+    with (stopped / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 8, "lo')
+    run(stopped)
+    assert timeless(whole) == timeless(stopped)

@@ -2,14 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steadfast.messages import Message
 from steadfast.training.mixture import build_mixture, slice_slots
-from steadfast.training.prompts import TrainingPrompt
+from tests.training.examples import scheduled, task
 
 
 def prompts(pool, count):
-    turn = lambda i: (Message(role="user", content=f"{pool} {i}"),)  # noqa: E731
-    return [TrainingPrompt(f"{pool}-{i}", pool, turn(i), reward=None) for i in range(count)]
+    return [scheduled(task(f"{pool}-{i}", f"{pool} {i}"), pool) for i in range(count)]
 
 
 TRAIT, STANDARD, OTHER = prompts("trait", 7), prompts("standard", 50), prompts("standard", 90)[50:]
@@ -41,16 +39,15 @@ def test_arms_see_byte_identical_shared_prompts_in_the_same_order():
     shared = [(a, b) for a, b, in_slice in zip(flat_arm, flat_baseline, flags, strict=True) if not in_slice]
     assert len(shared) == 60
     for ours, theirs in shared:
-        assert ours.id == theirs.id
-        assert [m.model_dump_json() for m in ours.messages] == [m.model_dump_json() for m in theirs.messages]
+        assert ours.task.model_dump_json() == theirs.task.model_dump_json()
     assert sum(p.pool == "trait" for p in flat_arm) == 20
     assert not any(p.pool == "trait" for p in flat_baseline)
 
 
 def test_every_slice_prompt_is_used_before_any_is_used_again():
-    own = [p.id for step in mixture(TRAIT) for p in step if p.pool == "trait"]
-    assert sorted(own[:7]) == sorted(p.id for p in TRAIT)
-    assert sorted(own[7:14]) == sorted(p.id for p in TRAIT)
+    own = [p.task.id for step in mixture(TRAIT) for p in step if p.pool == "trait"]
+    assert sorted(own[:7]) == sorted(p.task.id for p in TRAIT)
+    assert sorted(own[7:14]) == sorted(p.task.id for p in TRAIT)
     assert own[:7] != own[7:14]
 
 

@@ -10,6 +10,7 @@ from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageTool,
+    ContentReasoning,
     GenerateConfig,
     Model,
     ModelOutput,
@@ -149,8 +150,15 @@ def _cut_off(output: ModelOutput) -> bool:
 
 
 def _said(output: ModelOutput) -> Segment:
-    thoughts, answer = split_thoughts(output.completion.strip())
-    return Segment("assistant", answer.strip(), thoughts)
+    return _spoken(output.message)
+
+
+def _spoken(message: ChatMessageAssistant) -> Segment:
+    """A reply with its thoughts apart: those that the provider tells of by themselves, and those between marks."""
+    parts = message.content if isinstance(message.content, list) else []
+    reasoning = [p.reasoning for p in parts if isinstance(p, ContentReasoning) and not p.redacted]
+    thoughts, answer = split_thoughts(message.text.strip())
+    return Segment("assistant", answer.strip(), "\n".join(filter(None, [*reasoning, thoughts])))
 
 
 def _segments(message: ChatMessage) -> list[Segment]:
@@ -159,7 +167,7 @@ def _segments(message: ChatMessage) -> list[Segment]:
         return [Segment("tool", message.text or error)]
     if isinstance(message, ChatMessageAssistant) and message.tool_calls:
         return [Segment("assistant", render_call(c.function, c.arguments)) for c in message.tool_calls]
-    return [Segment("assistant", *reversed(split_thoughts(message.text)))] if message.role == "assistant" else []
+    return [_spoken(message)] if isinstance(message, ChatMessageAssistant) else []
 
 
 def _styled(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:

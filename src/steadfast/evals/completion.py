@@ -8,10 +8,11 @@ import polars as pl
 
 from steadfast.errors import SteadfastError
 from steadfast.evals.measure import Measured, Part
-from steadfast.evals.rows import BY_REFERENCES, ROW_SCHEMA
+from steadfast.evals.rows import BY_ANSWER, BY_REFERENCES, ROW_SCHEMA
 from steadfast.files import read_parquet, write_atomically
 
-_KEY = ["suite", "grader", "judge", "task"]
+_KEY = ["suite", "grader", "task"]
+"""What is measured anew, whichever judge's: an answer that is given again is graded again by each of them."""
 
 
 def complete(file: Path, parts: Sequence[Part], measure: Callable[[list[Part]], Measured]) -> pl.DataFrame:
@@ -39,7 +40,7 @@ def complete(file: Path, parts: Sequence[Part], measure: Callable[[list[Part]], 
 def unscored(parts: Sequence[Part], rows: pl.DataFrame) -> list[Part]:
     """The parts with those of their tasks alone that have no score, or no row at all."""
     compared = _scored(rows.filter(pl.col("grader").is_in(BY_REFERENCES)))
-    answered = _scored(rows.filter(~pl.col("grader").is_in(BY_REFERENCES)))
+    answered = _scored(rows.filter(pl.col("grader").is_in(BY_ANSWER)))
     found: list[Part] = []
     for part in parts:
         name = part.suite.name
@@ -66,7 +67,7 @@ def without_any_score(rows: pl.DataFrame) -> list[str]:
         if group["score"].null_count() == len(group):
             reasons = group["reason"].drop_nulls()
             why = reasons[0] if len(reasons) else "no reason given"
-            found.append(f"{suite} on {checkpoint}: none of {len(group)} tasks was scored: {why}")
+            found.append(f"{suite} on {checkpoint}: none of {group['task'].n_unique()} tasks was scored: {why}")
     return found
 
 

@@ -13,7 +13,6 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
-from steadfast.graders.refusal import is_refusal
 from steadfast.tasks.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
 
 
@@ -54,7 +53,7 @@ class Episode:
             raise RuntimeError("the provider sent no reply")
         self.messages.append(output.message)
         self._turns += 1
-        self.finished = output.stop_reason != "max_tokens"
+        self.finished = output.stop_reason not in ("max_tokens", "model_length")
         if not output.message.tool_calls:
             return False
         for call in output.message.tool_calls:
@@ -79,23 +78,6 @@ class Episode:
     def tool_info(self) -> list[ToolInfo]:
         """The tools as a model is told of them."""
         return [ToolInfo(name=t.name, description=t.description, parameters=t.parameters) for t in self.tools]
-
-    @property
-    def outcome(self) -> dict[str, Any]:
-        """What has come of it: score in {0, 1}, answer (the calls made, then the last words) and what decided."""
-        done, last = self.simulation, self.messages[-1]
-        words = last.text if isinstance(last, ChatMessageAssistant) else ""
-        return {
-            "score": done.score,
-            "answer": "\n".join([*map(str, self.calls), words]).strip(),
-            "judge": "environment",
-            "harmed": done.harmed,
-            "reached": done.reached,
-            "facts": sorted(done.facts),
-            "calls": len(self.calls),
-            "finished": self.finished,
-            "refused": not self.calls and is_refusal(words),
-        }
 
 
 def _inspect_tool(tool: SimulatedTool, episode: Episode) -> ToolDef:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain, count
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Mea
     """Write a log for each suite and way of scoring it.
 
     Args:
-        directory: Where the logs go, one file each, named after suite and grader.
+        directory: Where the logs go, one file each, named after suite and grader; a later session's are numbered.
         model: The checkpoint's name, as the log shows it.
         parts: What was measured.
         measured: What came of it.
@@ -48,10 +49,14 @@ def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Mea
         for grader, samples in (("preference", compared), ("answers", answered)):
             if samples:
                 log = _log(model, suite, grader, samples, condition)
-                write_atomically(
-                    directory / f"{suite.name.replace(':', '-')}-{grader}.eval",
-                    lambda path, log=log: write_eval_log(log, path, format="eval"),
-                )
+                file = _free(directory, f"{suite.name.replace(':', '-')}-{grader}")
+                write_atomically(file, lambda path, log=log: write_eval_log(log, path, format="eval"))
+
+
+def _free(directory: Path, name: str) -> Path:
+    """The file for a log; one of an earlier session, which held other samples, keeps its own."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(file for n in names if not (file := directory / f"{n}.eval").exists())
 
 
 def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], condition: str) -> EvalLog:

@@ -29,13 +29,14 @@ def grade_rollouts(rollouts: Sequence[Rollout], judge: Judge) -> list[Grade]:
     """
     judged = [r for r in rollouts if r.task.grader.kind == "rubric" and r.stop != "unscored"]
     verdicts = iter(judge.grade(judged) if judged else ())
-    return [_one(rollout, verdicts) for rollout in rollouts]
+    return [_one(rollout, verdicts, judge.name) for rollout in rollouts]
 
 
-def _one(rollout: Rollout, verdicts: Iterator[Grade]) -> Grade:
+def _one(rollout: Rollout, verdicts: Iterator[Grade], judge: str) -> Grade:
     kind = rollout.task.grader.kind
     if rollout.stop == "unscored":
-        return Grade(None, (), kind, "", error=rollout.reason or "there is no answer")
+        asked = judge if kind == "rubric" else kind
+        return Grade(None, (), asked, "", error=rollout.reason or "there is no answer")
     if kind == "rubric":
         return next(verdicts)
     if kind not in _BY_KIND:

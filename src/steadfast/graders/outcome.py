@@ -2,17 +2,24 @@
 
 from steadfast.graders.grade import Grade
 from steadfast.rollouts import Rollout
-from steadfast.tasks.environment import Call, Simulation
+from steadfast.tasks.environment import MAX_CALLS, Call, Simulation
 from steadfast.tasks.tool_text import parse_call
 
 
 def outcome_of(rollout: Rollout) -> Simulation:
-    """The environment as the rollout's calls left it; a call that cannot be made changes nothing."""
+    """The environment as the rollout's calls left it; a call that cannot be made changes nothing.
+
+    A call that was made has its result after it. Where a rollout holds no results at all, as one of a stored answer,
+    every call counts as made.
+    """
     assert rollout.task.environment is not None
-    simulation = Simulation.after(rollout.task.environment, ())
-    for reply in rollout.replies:
+    environment = rollout.task.environment
+    simulation = Simulation.after(environment, ())
+    results = [i for i, s in enumerate(rollout.segments) if s.role == "tool"]
+    answered = rollout.segments[: results[-1]] if results else rollout.segments
+    for reply in (s.text for s in answered if s.role == "assistant"):
         made = parse_call(reply)
-        if made is None:
+        if made is None or len(simulation.calls) - len(environment.before) >= MAX_CALLS:
             continue
         call = Call(tool=made[0], arguments=made[1])
         if simulation.fault(call) is None:

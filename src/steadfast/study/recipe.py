@@ -263,7 +263,14 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
             return str(base / value)
         return value
 
-    made = {**fields, **{key: found(fields[key]) for key in ("traits", "domains") if key in fields}}
+    def judge_of(fields: dict[str, Any]) -> dict[str, Any]:
+        judge = fields.get("judge")
+        is_file = isinstance(judge, str) and judge.lower().endswith((".yaml", ".yml", ".json"))
+        return {**fields, "judge": found(judge)} if is_file else fields
+
+    made = judge_of({**fields, **{key: found(fields[key]) for key in ("traits", "domains") if key in fields}})
+    if isinstance(evaluation := fields.get("evaluation"), dict):
+        made["evaluation"] = judge_of(cast("dict[str, Any]", evaluation))
     if isinstance(suites := fields.get("suites"), list):
         made["suites"] = [_suite(s, found) for s in cast("list[Any]", suites)]
     if isinstance(data := fields.get("data"), dict):
@@ -284,9 +291,10 @@ def _arm(arm: Any, found: Any) -> Any:
     if not isinstance(arm, dict):
         return arm
     fields = cast("dict[str, Any]", arm)
-    made = {**fields, **({"grader": found(fields["grader"])} if "grader" in fields else {})}
+    named = fields.get("grader", "own") in ("own", "helpfulness")
+    made = fields if named else {**fields, "grader": found(fields["grader"])}
     if isinstance(suites := fields.get("suites"), list):
-        made["suites"] = [_suite(s, found) for s in cast("list[Any]", suites)]
+        made = {**made, "suites": [_suite(s, found) for s in cast("list[Any]", suites)]}
     return made
 
 

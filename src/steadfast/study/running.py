@@ -38,6 +38,7 @@ from steadfast.study.arms import PRE_RL, Arm
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
+from steadfast.tasks import Task
 from steadfast.training.loop import steps_done, train
 
 _FREE_BYTES = 1_000_000_000
@@ -148,9 +149,15 @@ def _stages(study: Study) -> list[Stage]:
     recipe = study.recipe
     found: list[Stage] = []
     for arm in recipe.arms:
-        adapter = study.arm_directory(arm.name) / "adapter" / "adapter_config.json"
         units = recipe.training.steps * _step_units(recipe)
-        found.append(Stage(f"train {arm.name}", adapter.is_file, units, lambda arm=arm: _train_arm(study, arm)))
+        found.append(
+            Stage(
+                f"train {arm.name}",
+                lambda arm=arm: _is_trained(study, arm),
+                units,
+                lambda arm=arm: _train_arm(study, arm),
+            )
+        )
     requests = sum(p.requests for p in study.parts)
     for name in study.checkpoints:
         found.append(
@@ -251,6 +258,13 @@ def _protocol(study: Study) -> dict[str, Any]:
     }
 
 
+def _is_trained(study: Study, arm: Arm) -> bool:
+    """Whether an arm has its adapter, and the second opinion on its rollouts where it gets one."""
+    directory = study.arm_directory(arm.name)
+    trained = (directory / "adapter" / "adapter_config.json").is_file()
+    return trained and (not _opinion_tasks(study, arm) or (directory / "second_opinion.jsonl").is_file())
+
+
 def _train_arm(study: Study, arm: Arm) -> None:
     recipe, directory = study.recipe, study.arm_directory(arm.name)
     stage, units = f"train {arm.name}", _step_units(recipe)
@@ -271,11 +285,17 @@ def _train_arm(study: Study, arm: Arm) -> None:
 
 def _second_opinion(study: Study, arm: Arm) -> None:
     """Have the evaluation judge grade a sample of an arm's rollouts, to show both judges over training."""
-    tasks = {t.id: t for t in study.data.slices[arm.name] if t.grader.kind == "rubric"}
-    if tasks and arm.grader == "own":
+    if tasks := _opinion_tasks(study, arm):
         rollouts = read_parquet(study.arm_directory(arm.name) / "rollouts.parquet")
         records = second_opinion(rollouts, arm.pool, tasks, study.evaluation_judge)
         write_json_lines(study.arm_directory(arm.name) / "second_opinion.jsonl", records)
+
+
+def _opinion_tasks(study: Study, arm: Arm) -> dict[str, Task]:
+    """The tasks of an arm whose rollouts another judge can grade by the same rubric; none where it was replaced."""
+    if arm.grader != "own":
+        return {}
+    return {t.id: t for t in study.data.slices[arm.name] if t.grader.kind == "rubric"}
 
 
 def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:

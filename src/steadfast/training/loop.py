@@ -10,13 +10,14 @@ its grade, `adapter/` when it is done, and while it is not, `state/` to resume f
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from torch.utils.tensorboard import SummaryWriter
 
+from steadfast.errors import SteadfastError
 from steadfast.files import (
     read_json_lines,
     recover_directory,
@@ -31,6 +32,7 @@ from steadfast.training.mixture import ScheduledTask
 from steadfast.training.step import GradedGroup, train_step
 
 OnStep = Callable[[int, dict[str, Any]], None]
+T = TypeVar("T")
 
 
 def train(
@@ -55,7 +57,7 @@ def train(
         on_step: told each step's number, from 1, and its metrics.
 
     Raises:
-        SteadfastError: the disk is full; resume when there is room.
+        SteadfastError: the disk is full, and the run can go on when there is room; or the saved state is damaged.
         TrainingError: see `train_step`; the last saved state is whole, and the same command goes on from it.
     """
     if (directory / "adapter" / "adapter_config.json").is_file():
@@ -139,20 +141,55 @@ class _State:
         self.parts = directory / "rollouts"
 
     def step(self) -> int:
-        """The step of the last state; 0 if there is none."""
-        recover_directory(self.path)
-        file = self.path / "state.pt"
-        return int(torch.load(file, weights_only=True)["step"]) if file.is_file() else 0
+        """The step of the last state; 0 if there is none.
+
+        Raises:
+            SteadfastError: the state is damaged.
+        """
+        saved = self._load()
+        return 0 if saved is None else int(saved["step"])
 
     def restore(self, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
-        """Load the last state, if there is one; returns the steps it holds."""
-        recover_directory(self.path)
-        if not (self.path / "state.pt").is_file():
+        """Load the last state, if there is one; returns the steps it holds.
+
+        Raises:
+            SteadfastError: the state is damaged, or is one of another adapter.
+        """
+        saved = self._load()
+        if saved is None:
             return 0
-        saved = torch.load(self.path / "state.pt", weights_only=True)
+        now = get_peft_model_state_dict(policy.model)
+        if {n: t.shape for n, t in saved["adapter"].items()} != {n: t.shape for n, t in now.items()}:
+            raise self._unusable(self._file, "it is of another adapter")
         set_peft_model_state_dict(policy.model, saved["adapter"])
-        optimizer.load_state_dict(saved["optimizer"])
+        self._read(self._file, lambda: optimizer.load_state_dict(saved["optimizer"]))
         return int(saved["step"])
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "state.pt"
+
+    def _load(self) -> dict[str, Any] | None:
+        recover_directory(self.path)
+        if not self._file.is_file():
+            return None
+        # On the CPU, since the device that it was saved on may not be here.
+        saved: Any = self._read(self._file, lambda: torch.load(self._file, map_location="cpu", weights_only=True))
+        if not isinstance(saved, dict) or not {"adapter", "optimizer", "step"} <= saved.keys():
+            raise self._unusable(self._file, "it is damaged")
+        return saved
+
+    def _read(self, file: Path, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except Exception as error:  # torch and polars raise whatever a damaged file leads them to
+            raise self._unusable(file, "it is damaged") from error
+
+    def _unusable(self, file: Path, why: str) -> SteadfastError:
+        return SteadfastError(
+            f"{file}: {why}, so this arm cannot go on from it; delete the folder {self.directory} and run the same "
+            "command again, which trains the arm anew"
+        )
 
     def save(self, policy: Policy, optimizer: torch.optim.Optimizer, step: int, rollouts: list[dict[str, Any]]) -> None:
         part = self.parts / f"{step:06d}.parquet"
@@ -168,7 +205,8 @@ class _State:
     def finish(self, policy: Policy) -> None:
         """Join the rollouts, write the adapter, drop the state."""
         parts = sorted(self.parts.glob("[0-9]*.parquet"))
-        joined = pl.concat([pl.read_parquet(p) for p in parts]) if parts else pl.DataFrame(schema=_SCHEMA)
+        tables = [self._read(p, lambda p=p: pl.read_parquet(p)) for p in parts]
+        joined = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
         write_atomically(self.directory / "rollouts.parquet", lambda p: joined.write_parquet(p))
         replace_directory(self.directory / "adapter", policy.save_adapter)
         for leftover in [*parts, *self.path.glob("*")]:

@@ -12,7 +12,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolCallError
 
 from steadfast.evals.episode import Episode
-from steadfast.evals.tool_use import as_output, as_turns
+from steadfast.evals.messages import as_output, as_turns
 from steadfast.tasks.tool_text import parse_call, render_call
 from tests.tasks.environments import disk
 

@@ -1,0 +1,129 @@
+"""A user's own trait, domain, scenarios, eval and arm: from files to results without a line of code."""
+
+import polars as pl
+import pytest
+import yaml
+
+from steadfast.errors import DataError, RecipeError
+from steadfast.study import load_recipe, run_recipe
+from steadfast.study.data import StudyData
+from tests.study.examples import own_recipe, save_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("tiny-llama-long"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kindness")
+
+
+@pytest.fixture(scope="module")
+def finished(folder, model):
+    return run_recipe(own_recipe(folder, model), folder / "run")
+
+
+def test_the_arm_is_trained_on_the_users_scenarios_alone(finished):
+    rollouts = pl.read_parquet(finished / "arms" / "kind" / "rollouts.parquet")
+    assert set(rollouts["pool"]) == {"kindness"}
+    assert set(rollouts["task"]) <= {f"gate-{i}" for i in range(8) if i % 4 != 3}
+    assert rollouts["reward"].null_count() == 0
+
+
+def test_every_checkpoint_is_measured_on_the_users_eval_and_held_out_scenarios(finished):
+    results = pl.read_parquet(finished / "results.parquet")
+    for checkpoint in ("pre-RL", "baseline", "kind"):
+        own = results.filter(checkpoint=checkpoint)
+        cabin = own.filter(suite="cabin")
+        assert set(cabin["grader"]) == {"preference", "pairs_won", "rubric"}
+        assert set(cabin.select("construct", "domain", "trait").iter_rows()) == {("kindness", "aviation", "kindness")}
+        held_out = own.filter(suite="trait:kindness")
+        assert set(held_out["task"]) == {"gate-3", "gate-7"}
+        assert set(held_out["domain"]) == {"aviation"}
+    assert results["score"].null_count() == 0
+
+
+def test_the_run_directory_says_by_itself_what_was_run(finished, folder):
+    recipe = load_recipe(finished / "recipe.yaml")
+    assert recipe == load_recipe(folder / "recipe.yaml")
+    assert recipe.arm("kind").question == "Does kindness spread?"
+
+
+def test_the_same_files_are_the_same_run_and_changed_tasks_are_another(finished, folder):
+    recipe = load_recipe(folder / "recipe.yaml")
+    run_recipe(recipe, finished)
+    suite = folder / "cabin.yaml"
+    before = suite.read_text()
+    suite.write_text(before.replace("Gentle words", "Gentler words").replace("another blanket", "one more blanket"))
+    try:
+        with pytest.raises(RecipeError, match=r"suites\.cabin"):
+            run_recipe(recipe, finished)
+    finally:
+        suite.write_text(before)
+
+
+def changed(folder, tmp_path, **changes):
+    content = yaml.safe_load((folder / "recipe.yaml").read_text())
+    for name in ("traits", "domains"):
+        content[name] = str(folder / content[name])
+    content["suites"] = [str(folder / "cabin.yaml")]
+    content["data"]["scenarios"] = str(folder / "scenarios.jsonl")
+    file = tmp_path / "r.yaml"
+    file.write_text(yaml.safe_dump(content | changes))
+    return load_recipe(file)
+
+
+ARM = {"name": "kind", "traits": ["kindness"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"traits": None}, "unknown trait 'kindness'"),
+        ({"domains": None}, "unknown domain 'aviation'"),
+        ({"arms": ["baseline", ARM | {"traits": ["bravery"]}]}, "arm 'kind': unknown trait 'bravery'"),
+        ({"arms": ["baseline", ARM | {"without_domains": ["sea"]}]}, "arm 'kind': unknown domain 'sea'"),
+        ({"suites": ["nowhere.yaml"]}, "nowhere.yaml"),
+        ({"suites": ["no.such.module:suite"]}, "could not be made"),
+    ],
+)
+def test_what_is_not_defined_is_named_before_any_work(finished, folder, tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        StudyData.load(changed(folder, tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("arm", "error", "message"),
+    [
+        (ARM | {"domains": ["health"]}, RecipeError, "arm 'kind': no training task of its suites lies in its traits"),
+        (ARM | {"suites": ["nope"]}, DataError, "suite 'nope': no eval that ships"),
+        (ARM | {"grader": "no-such.yaml"}, DataError, "no-such.yaml"),
+        ({"name": "kind", "suites": ["sandbagging"], "traits": ["kindness"]}, RecipeError, "no training task"),
+    ],
+)
+def test_an_arm_that_cannot_be_trained_is_refused_by_name(finished, folder, tmp_path, arm, error, message):
+    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", arm]))
+    with pytest.raises(error, match=message):
+        _ = data.slices
+
+
+def test_a_rubric_in_a_file_of_the_users_own_replaces_the_tasks(finished, folder, tmp_path):
+    rubric = tmp_path / "rubric.yaml"
+    rubric.write_text("- {criterion: Smiles., points: 1}\n")
+    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", ARM | {"grader": "rubric.yaml"}]))
+    assert {c.criterion for t in data.slices["kind"] for c in t.rubric} == {"Smiles."}
+    rubric.write_text("- {criterion: Smiles., points: 0}\n")
+    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", ARM | {"grader": "rubric.yaml"}]))
+    with pytest.raises(DataError, match=r"rubric\.yaml: 0\.points: ") as caught:
+        _ = data.slices
+    assert str(rubric) in str(caught.value)
+
+
+def test_a_suite_that_an_arm_trains_on_measures_nothing_unless_it_is_asked_to(finished, folder, tmp_path):
+    arm = ARM | {"suites": [str(folder / "cabin.yaml")]}
+    evaluation = yaml.safe_load((folder / "recipe.yaml").read_text())["evaluation"] | {"evals": None}
+    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", arm], evaluation=evaluation))
+    assert "cabin" not in {s.name for s in data.evals}
+    assert {t.id for t in data.slices["kind"]} <= {"cabin-0", "cabin-1"}

@@ -1,0 +1,217 @@
+"""One step of training: what counts, what is left out, and episodes of several turns."""
+
+import pytest
+import torch
+
+from steadfast.errors import TrainingError
+from steadfast.graders import Grade
+from steadfast.training import step
+from steadfast.training.step import GradedGroup, grade, measure_kl, roll_out, train_step, update
+from tests.scripted import script
+from tests.tasks.environments import disk
+from tests.training.examples import (
+    CONFIG,
+    ConstantJudge,
+    DeadJudge,
+    EveryOther,
+    LetterJudge,
+    acting,
+    policy_for,
+    scheduled,
+    task,
+)
+
+SINGLE = CONFIG.model_copy(update={"kl_coef": 0.0})
+
+
+def optimizer_of(policy, rate=1e-2):
+    return torch.optim.AdamW(policy.trainable(), lr=rate, weight_decay=0.0)
+
+
+def weights(policy):
+    return [p.detach().clone() for p in policy.trainable()]
+
+
+def changed(policy, before):
+    return any(not torch.equal(a, b) for a, b in zip(policy.trainable(), before, strict=True))
+
+
+def test_a_step_changes_the_adapter_and_returns_every_rollout_with_its_grade():
+    policy = policy_for()
+    before = weights(policy)
+    graded, metrics = train_step(policy, optimizer_of(policy), [scheduled(task())], LetterJudge(), SINGLE, seed=1)
+    assert changed(policy, before)
+    (group,) = graded
+    assert len(group.group.rollouts) == len(group.grades) == SINGLE.group_size
+    assert metrics["reward/trait"] == pytest.approx(sum(group.rewards) / len(group.rewards))
+    assert metrics["tokens"] == sum(len(r.segments[1].token_ids) for r in group.group.rollouts)
+
+
+def test_the_same_seed_gives_the_same_step():
+    def once():
+        policy = policy_for()
+        train_step(policy, optimizer_of(policy), [scheduled(task())], LetterJudge(), SINGLE, seed=3)
+        return weights(policy)
+
+    assert all(torch.equal(a, b) for a, b in zip(once(), once(), strict=True))
+
+
+def test_a_group_of_equal_rewards_is_dead_and_takes_no_update():
+    policy = policy_for()
+    before = weights(policy)
+    _, metrics = train_step(policy, optimizer_of(policy), [scheduled(task())], ConstantJudge(), SINGLE, seed=1)
+    assert (metrics["dead_group_share"], metrics["grad_norm"], metrics["loss"]) == (1.0, 0.0, 0.0)
+    assert not changed(policy, before)
+
+
+def test_a_dead_group_beside_a_live_one_counts_in_the_denominator_and_changes_nothing_else():
+    policy = policy_for()
+    both = [scheduled(task("live")), scheduled(task("dead", "why"))]
+
+    class Half(LetterJudge):
+        def one(self, answer):
+            return super().one(answer) if answer.task.id == "live" else Grade(0.5, (), self.name, "p")
+
+    graded, metrics = train_step(policy, optimizer_of(policy), both, Half(), SINGLE, seed=1)
+    assert metrics["dead_group_share"] == 0.5
+    assert [g.group.scheduled.task.id for g in graded] == ["live", "dead"]
+
+
+def gradient(policy, groups, config=SINGLE):
+    """The gradient of one batch, without a step."""
+    optimizer = torch.optim.SGD(policy.trainable(), lr=0.0)
+    update(policy, optimizer, groups, config.model_copy(update={"max_grad_norm": 1e6}))
+    return [p.grad.clone() for p in policy.trainable()]
+
+
+@pytest.mark.parametrize("normalization", ["sequence", "token", "constant"])
+def test_ungraded_rollouts_are_left_out_as_if_they_had_never_been_sampled(normalization):
+    config = SINGLE.model_copy(update={"normalization": normalization})
+    policy = policy_for()
+    groups = grade(roll_out(policy, [scheduled(task())], config, seed=1), EveryOther())
+    (with_gaps,) = groups
+    kept = [0, 2]
+    assert with_gaps.graded == kept
+    shorter = step.RolloutGroup(
+        with_gaps.group.scheduled,
+        [with_gaps.group.rollouts[i] for i in kept],
+        with_gaps.group.hidden_of(kept),
+    )
+    without = GradedGroup(shorter, [with_gaps.grades[i] for i in kept])
+    for ours, theirs in zip(gradient(policy, groups, config), gradient(policy, [without], config), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_hidden_states_that_are_kept_are_those_of_the_rollouts_that_are_kept():
+    policy = policy_for()
+    groups = grade(roll_out(policy, [scheduled(task())], SINGLE, seed=1), EveryOther())
+    assert groups[0].group.hidden_TD is not None
+    short = gradient(policy, groups)
+    policy.first_adapted_layer = 0
+    whole = [GradedGroup(step.RolloutGroup(g.group.scheduled, g.group.rollouts), g.grades) for g in groups]
+    for ours, theirs in zip(short, gradient(policy, whole), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+
+
+def test_ungraded_rollouts_are_counted_and_pull_no_mean_down():
+    policy = policy_for()
+    graded, metrics = train_step(policy, optimizer_of(policy), [scheduled(task())], EveryOther(), SINGLE, seed=1)
+    assert metrics["ungraded"] == 2
+    assert metrics["reward/trait"] == pytest.approx(sum(graded[0].rewards) / 2)
+
+
+def test_a_pool_without_any_grade_is_an_error_even_beside_one_with_grades():
+    policy = policy_for()
+    before = weights(policy)
+
+    class DeadForOne(LetterJudge):
+        def one(self, answer):
+            return DeadJudge().one(answer) if answer.task.id == "a" else super().one(answer)
+
+    both = [scheduled(task("a"), "trait"), scheduled(task("b"), "standard")]
+    with pytest.raises(TrainingError, match="none of the 4 rollouts of the trait pool could be graded: the provider"):
+        train_step(policy, optimizer_of(policy), both, DeadForOne(), SINGLE, seed=1)
+    assert not changed(policy, before)
+
+
+def test_a_policy_whose_weights_are_not_finite_is_stopped_before_any_update():
+    policy = policy_for()
+    with torch.no_grad():
+        policy.trainable()[1].fill_(float("nan"))
+    with pytest.raises(TrainingError, match="is not finite"):
+        train_step(policy, optimizer_of(policy), [scheduled(task())], LetterJudge(), SINGLE, seed=1)
+
+
+def test_a_loss_that_is_not_finite_is_an_error_before_any_weight_is_touched(monkeypatch):
+    policy = policy_for()
+    before = weights(policy)
+    loss = step.policy_loss
+
+    def spoiled(*args, **kwargs):
+        result = loss(*args, **kwargs)
+        return type(result)(result.loss * float("nan"), result.clipped_tokens)
+
+    monkeypatch.setattr(step, "policy_loss", spoiled)
+    with pytest.raises(TrainingError, match="a loss is not finite"):
+        train_step(policy, optimizer_of(policy), [scheduled(task())], LetterJudge(), SINGLE, seed=1)
+    assert not changed(policy, before)
+
+
+# Episodes of several turns.
+
+LOOK, ARCHIVE = '{"tool": "list_folders"}', '{"tool": "archive", "folder": "contracts"}'
+EPISODES = SINGLE.model_copy(update={"max_new_tokens": 60})
+
+
+def play(prompt, number):
+    """Look, then archive in every other episode, then stop."""
+    if prompt.count("Result of list_folders") < 2:
+        return LOOK
+    return "Done." if "Moved." in prompt or number % 2 else ARCHIVE
+
+
+def test_an_episode_in_a_training_batch_is_trained_turn_by_turn(monkeypatch):
+    script(monkeypatch, play)
+    policy = policy_for()
+    before = weights(policy)
+    graded, metrics = train_step(
+        policy, optimizer_of(policy), [acting(), scheduled(task())], LetterJudge(), EPISODES, seed=1
+    )
+    episodes, single = graded
+    assert episodes.group.scheduled.task.environment is not None
+    assert sorted(set(episodes.rewards)) == [0.0, 1.0]
+    assert single.group.scheduled.task.id == "t"
+    assert metrics["kl"] == pytest.approx(0, abs=1e-5), "the packed episode has the log-probabilities of its sampling"
+    assert changed(policy, before)
+
+
+def test_the_packed_episode_has_the_log_probabilities_that_it_was_sampled_with(monkeypatch):
+    script(monkeypatch, play)
+    policy = policy_for()
+    groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
+    batch = step._batch(groups[0], EPISODES, 4, 100)
+    now = step._logprobs(policy, batch, EPISODES)
+    torch.testing.assert_close(now, batch.old_N, atol=1e-4, rtol=1e-4)
+    assert measure_kl(policy, groups, EPISODES) == pytest.approx(0, abs=1e-5)
+
+
+def test_tool_results_and_prompts_are_never_trained_on(monkeypatch):
+    script(monkeypatch, play)
+    policy = policy_for()
+    groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
+    batch = step._batch(groups[0], EPISODES, 4, 100)
+    trained = policy.tokenizer.decode(batch.packed.target_N)
+    assert "list_folders" in trained
+    assert "contracts 1.4 GB" not in trained
+    assert disk().task not in trained
+
+
+def test_an_episode_whose_template_writes_earlier_turns_anew_is_refused(monkeypatch):
+    script(monkeypatch, play)
+    policy = policy_for()
+    policy.tokenizer.chat_template = (
+        "{{ messages|length }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    with pytest.raises(TrainingError, match="writes earlier turns anew"):
+        roll_out(policy, [acting()], EPISODES, seed=1)
