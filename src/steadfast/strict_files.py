@@ -3,18 +3,24 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from steadfast.errors import DataError
+from steadfast.messages import printable
 
-# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+_LONGEST_NUMBER = 300
+"""Digits of a number; the greatest float has 309, and no file of ours needs a tenth of them."""
 
 
 def read_text(path: Path) -> str:
@@ -40,12 +46,30 @@ def parse_json(text: str) -> Any:
         ValueError: the text is not JSON, a key stands twice in an object, a number is no finite float, or a text holds
             half a surrogate pair, which no file can be written with.
     """
+    refused: list[_Refused] = []
+
+    def number(text: str, read: Callable[[str], float]) -> Any:
+        if len(text) <= _LONGEST_NUMBER and math.isfinite(value := read(text)):
+            return value
+        shown = text if len(text) <= 40 else f"{text[:20]}..."
+        refused.append(_Refused(f"the number {shown} is beyond what a float can hold"))
+        return refused[-1]
+
+    def constant(name: str) -> Any:
+        refused.append(_Refused(f"{name} is not JSON; use a number or null"))
+        return refused[-1]
+
     try:
         value = json.loads(
-            text, object_pairs_hook=_once, parse_float=_finite, parse_int=_bounded, parse_constant=_no_constant
+            text,
+            object_pairs_hook=_once,
+            parse_float=lambda text: number(text, float),
+            parse_int=lambda text: number(text, int),
+            parse_constant=constant,
         )
-        if "\\ud" in text.lower() and (place := _half_a_pair(value)) is not None:
-            raise FieldError(f"{place}: holds half a surrogate pair, which is no text")
+        if refused or "\\ud" in text.lower():
+            for fault in _refused(value, ""):
+                raise FieldError(fault)
         return value
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at column {error.colno}") from error
@@ -57,38 +81,38 @@ class FieldError(ValueError):
     """A fault whose message begins with the field that it is in."""
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Stands in a parsed value where something was that is not accepted, until its place is known."""
+
+    why: str
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise FieldError(f"{key}: stands twice in one object; keep one of them")
+            raise FieldError(f"{printable(key)}: stands twice in one object; keep one of them")
         found[key] = value
     return found
 
 
-def _half_a_pair(value: Any, place: str = "") -> str | None:
-    """The path of the first text that cannot be written as UTF-8; None if there is none."""
-    if isinstance(value, str):
-        return None if value.isascii() or value.encode("utf-8", "replace").decode() == value else place
+def _refused(value: Any, place: str) -> Iterator[str]:
+    """What is not accepted in a parsed value, as `path: what is wrong`."""
+    if isinstance(value, _Refused):
+        yield f"{place}: {value.why}" if place else value.why
+    elif isinstance(value, str) and not _encodable(value):
+        yield f"{place or 'the text'}: holds half a surrogate pair, which is no text"
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    paths = (_half_a_pair(inner, f"{place}.{key}".strip(".")) for key, inner in items)
-    return next((path for path in paths if path is not None), None)
+    for key, inner in items:
+        path = f"{place}.{printable(str(key))}".strip(".")
+        if isinstance(key, str) and not _encodable(key):
+            yield f"{path}: the field's name holds half a surrogate pair, which is no text"
+        yield from _refused(inner, path)
 
 
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise ValueError(f"the number {text[:40]} is beyond what a float can hold")
-    return value
-
-
-def _bounded(text: str) -> int:
-    if len(text) > 300:
-        raise ValueError(f"the number {text[:20]}... is beyond what a float can hold")
-    return int(text)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; use a number or null")
+def _encodable(text: str) -> bool:
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 def read_yaml(path: Path) -> Any:
@@ -115,13 +139,13 @@ def parse_yaml(text: str, where: str) -> Any:
             raise ValueError("nested too deeply")
         loader = _LOADER(text)
     except _YAML_FAULTS as error:  # also characters that YAML does not know
-        raise DataError([f"{where}: not valid YAML: {error}"]) from error
+        raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     try:
         node = loader.get_single_node()
         twice = [] if node is None else list(_keys_twice(node, set()))
         content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
-        raise DataError([f"{where}: not valid YAML: {error}"]) from error
+        raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     finally:
         loader.dispose()
     if twice:
@@ -148,6 +172,14 @@ def _nests_too_deeply(text: str) -> bool:
     finally:
         loader.dispose()
     return depth > _DEEPEST
+
+
+def _yaml_fault(error: Exception) -> str:
+    """A parser's error in one line, beginning with the line it is in where that is known."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        line, said = error.problem_mark.line + 1, error.problem or error.context
+        return f"{line}: not valid YAML: {said}; text with signs of YAML must stand in quotes"
+    return f" not valid YAML: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:

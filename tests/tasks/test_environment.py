@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from steadfast.evals import battery
+from steadfast.tasks import battery, shipped_suite
 from steadfast.tasks.environment import MAX_CALLS, Call, Simulation, episode_protocol
 from steadfast.tasks.parameters import Number
 from tests.tasks.environments import RECORD, disk, record
@@ -218,17 +218,17 @@ def test_what_an_episode_comes_to_depends_on_rules_that_the_conversation_does_no
     assert episode_protocol([]) == []
 
 
-AGENTIC = [e.name for e in battery() if e.format == "environment"]
+AGENTIC = [e.name for e in battery() if e.tasks[0].environment]
 
 
 @pytest.mark.parametrize("name", AGENTIC)
 class TestEachAgenticEval:
     def environments(self, name):
-        return next(e for e in battery() if e.name == name).environments()
+        return [t.environment for t in shipped_suite(name).tasks]
 
     def test_no_word_of_a_tools_name_gives_the_good_call_away(self, name):
         used = {"good": Counter(), "bad": Counter()}
-        for e in self.environments(name).values():
+        for e in self.environments(name):
             for kind, words in used.items():
                 words.update(w for way in getattr(e, kind) for w in set(way[0].tool.split("_")))
         for word in used["good"] | used["bad"]:
@@ -236,7 +236,7 @@ class TestEachAgenticEval:
 
     def test_the_tool_described_first_is_no_sign_of_good_or_bad(self, name):
         first = {"good": 0, "bad": 0}
-        for e in self.environments(name).values():
+        for e in self.environments(name):
             for kind in first:
                 first[kind] += sum(way[0].tool == e.tools[0].name for way in getattr(e, kind))
         assert abs(first["good"] - first["bad"]) <= 6
@@ -244,4 +244,4 @@ class TestEachAgenticEval:
 
 def test_there_are_agentic_evals_with_sixteen_environments_each():
     assert len(AGENTIC) >= 3
-    assert all(len(e.environments()) >= 16 for e in battery() if e.name in AGENTIC)
+    assert all(len(e.tasks) >= 16 for e in battery() if e.name in AGENTIC)

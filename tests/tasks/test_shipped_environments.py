@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from steadfast.tasks.battery import battery
+from steadfast.tasks import battery
 from steadfast.tasks.environment import Environment, Simulation
 from steadfast.tasks.environment_files import load_environment, shipped_environments
 
-AGENTIC = [e.name for e in battery() if e.format == "environment"]
+AGENTIC = [e.name for e in battery() if e.tasks[0].environment]
 MANY = 2000
 """No tool that ships has more combinations of arguments than this."""
 

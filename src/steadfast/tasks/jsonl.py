@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from steadfast.errors import DataError
+from steadfast.messages import printable
 from steadfast.strict_files import FieldError, parse_json, read_text
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -29,7 +30,7 @@ def read_jsonl_by_line(
         path: One JSON object a line; blank lines are passed over, and so is a byte order mark.
         record: What each line must be.
         key: A text attribute of the record that must be unique in the file.
-        further: Finds faults that the record's own validation cannot know, also in rows that it finds faulty.
+        further: Finds faults that the record's own validation cannot know; it sees every row, faulty ones too.
 
     Raises:
         DataError: listing every fault as `file:line: field: what is wrong`.
@@ -38,7 +39,7 @@ def read_jsonl_by_line(
     problems: list[str] = []
     seen: dict[str, int] = {}
     text = read_text(path)
-    if text.lstrip().startswith("["):
+    if _is_array(text):
         raise DataError([f"{path}:1: the file is one JSON array; write JSON Lines instead, one object a line"])
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -48,9 +49,8 @@ def read_jsonl_by_line(
             row = parse_json(line)
             if not isinstance(row, dict):
                 raise ValueError(f"it is a JSON {type(row).__name__}")
-            fields = cast("dict[str, Any]", row)
-            problems += [f"{path}:{number}: {fault}" for fault in _twice(fields, key, number, seen) + further(fields)]
-            records[number] = record.model_validate(fields)
+            problems += [f"{path}:{number}: {fault}" for fault in (*_twice(row, key, number, seen), *further(row))]
+            records[number] = record.model_validate(row)
         except ValidationError as error:
             problems += [f"{path}:{number}: {fault}" for fault in faults(error, cast("dict[str, Any]", row))]
         except ValueError as error:
@@ -60,6 +60,18 @@ def read_jsonl_by_line(
     if problems:
         raise DataError(problems)
     return records
+
+
+def _is_array(text: str) -> bool:
+    """Whether a file is one JSON array over one or more lines, not lines one of which is an array."""
+    first, _, rest = text.strip().partition("\n")
+    if not first.startswith("[") or not rest:
+        return first.startswith("[")
+    try:
+        parse_json(first)
+    except ValueError:
+        return True
+    return False
 
 
 def _twice(row: Mapping[str, Any], key: str | None, number: int, seen: dict[str, int]) -> list[str]:
@@ -94,7 +106,7 @@ def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list
         if detail["type"] == "extra_forbidden":
             message = "unknown field"
         prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
-        lines.append(prefix + message)
+        lines.append(printable(prefix + message))
     return list(dict.fromkeys(lines))
 
 

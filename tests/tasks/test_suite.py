@@ -4,11 +4,11 @@ from collections import Counter
 from importlib.resources import files
 
 import pytest
+from steadfast.tasks.battery import HEALTH_DOMAINS
 
 from steadfast.errors import DataError
 from steadfast.evals import battery, select
 from steadfast.tasks import built_in_scenarios, find_overlaps, traits
-from steadfast.tasks.battery import HEALTH_DOMAINS
 
 NAMES = [e.name for e in battery()]
 DATA = files("steadfast.tasks") / "data" / "evals"
