@@ -54,7 +54,7 @@ def _print(found: "StructureAnalysis", sources: int) -> None:
 
     evals = zip(found.columns(found.plain), mean_correlations(found.plain), strict=True)
     print_rows(
-        [{"eval": c.eval, "construct": c.construct, "items": c.items, "with the others": r} for c, r in evals],
+        [{"suite": c.suite, "construct": c.construct, "items": c.items, "with the others": r} for c, r in evals],
         False,
         "evals, mean rank correlation with the others",
     )
