@@ -7,7 +7,7 @@ import pytest
 
 from tests.openai_server import OpenAIServer
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 READ = ("bom", "chinese", "good", "healthbench", "no_statements", "nul")
 REFUSED = {
     "blank": ["blank.jsonl:1: messages.0.content: ", "blank.jsonl:2: messages.0.content: "],

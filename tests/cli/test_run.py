@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from steadfast.evals.rows import ROW_SCHEMA, table
+from tests.conftest import make_lm, make_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +103,7 @@ def test_a_report_of_a_folder_that_is_no_run_is_an_error_that_names_it(steadfast
     assert "none" in result.stderr
 
 
-def tiny_recipe(folder, model, **training):
+def tiny_recipe(folder, model):
     """A study of a tiny model that takes seconds."""
     recipe = {
         "name": "tiny",
@@ -110,7 +111,7 @@ def tiny_recipe(folder, model, **training):
         "share": 0.5,
         "judge": "tests.cli.judges:LengthJudge",
         "model": {"name": str(model)},
-        "data": {"standard_prompts": 60},
+        "data": {"standard_prompts": 30},
         "training": {
             "steps": 4,
             "prompts_per_step": 2,
@@ -118,16 +119,15 @@ def tiny_recipe(folder, model, **training):
             "max_new_tokens": 6,
             "learning_rate": 0.01,
             "style": None,
-            "save_every": 2,
+            "save_every": 1,
             "adapter": {"rank": 2, "alpha": 4, "layers": 2},
-            **training,
         },
         "evaluation": {
-            "evals": ["oversight-log", "health-triage"],
+            "evals": ["oversight-log"],
             "generation_items": 1,
             "chat_eval": None,
-            "trait_items": 3,
-            "capability_items": 1,
+            "trait_items": 1,
+            "capability_items": 0,
             "max_new_tokens": 6,
             "judge": "tests.cli.judges:HalvedLengthJudge",
         },
@@ -135,6 +135,16 @@ def tiny_recipe(folder, model, **training):
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+@pytest.fixture
+def roomy_model_dir(tmp_path):
+    """The tiny model with a context that the longest scenario fits in."""
+    folder, lm = tmp_path / "roomy-llama", make_lm()
+    lm.config.max_position_embeddings = 4096
+    lm.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -188,7 +198,7 @@ def test_values_on_the_command_line_replace_those_of_the_recipe(steadfast, tmp_p
         ("training.steps", "'training.steps' is not KEY=VALUE"),
         ("=3", "'=3' is not KEY=VALUE"),
         ("training..steps=3", "is not KEY=VALUE"),
-        ("arms=[baseline", "arms=[baseline: not valid YAML"),
+        ("arms=[baseline", "not valid YAML"),
         ("name.first=x", "name is no mapping"),
         ("training.steps=1e400", "training.steps: "),
     ],
@@ -211,9 +221,9 @@ def test_a_key_given_twice_is_an_error(steadfast, tmp_path):
     assert "seed is given twice" in result.stderr
 
 
-def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tiny_model_dir, tmp_path):
+def test_a_run_that_is_told_to_stop_goes_on_where_it_was(roomy_model_dir, tmp_path):
     out = tmp_path / "out"
-    recipe = tiny_recipe(tmp_path, tiny_model_dir, steps=30)
+    recipe = tiny_recipe(tmp_path, roomy_model_dir)
     call = [sys.executable, "-m", "steadfast", "run", str(recipe), "--out", str(out), "--json"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)

@@ -59,7 +59,12 @@ def check(
             problem(fault)
         for sentence in notes:
             note(sentence)
-        echo(f"{file}: {len(problems)} problems" if problems else f"{file}: {len(tasks)} scenarios, no problems")
+        found = (
+            f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+            if problems
+            else f"{len(tasks)} scenarios, no problems"
+        )
+        echo(f"{file}: {found}")
     if problems:
         raise typer.Exit(2)
 

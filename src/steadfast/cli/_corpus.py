@@ -112,7 +112,7 @@ def stats(
     taxonomy = Taxonomy.load(traits, domains)
     counted = load_tasks(file, taxonomy) if file else built_in_scenarios()
     gold = {} if file else built_in_gold()
-    result = corpus_stats(counted, gold, conversation_embeddings, pairs=pairs, taxonomy=taxonomy)
+    result = corpus_stats(counted, gold, conversation_embeddings, taxonomy, pairs=pairs)
     if as_json:
         print_json(asdict(result))
     else:

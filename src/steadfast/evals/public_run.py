@@ -57,6 +57,8 @@ def run_public(
         )
     except Exception as error:  # whatever a benchmark's own set-up raises
         raise PublicEvalError(f"{evaluation.name}: {type(error).__name__}: {first_line(error)}") from error
+    if log.status == "cancelled":  # Inspect keeps an interruption to itself
+        raise KeyboardInterrupt
     return table(_rows(place, evaluation, log))
 
 
