@@ -2,10 +2,6 @@
 
 import json
 import math
-<<<<<<< HEAD
-=======
-import re
->>>>>>> c1
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,15 +118,7 @@ def _encodable(text: str) -> bool:
 
 
 def read_yaml(path: Path) -> Any:
-<<<<<<< HEAD
     """The content of a YAML file; see `parse_yaml`."""
-=======
-    """The content of a YAML file.
-
-    Raises:
-        DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
-    """
->>>>>>> c1
     return parse_yaml(read_text(path), str(path))
 
 
@@ -145,16 +133,9 @@ def parse_yaml(text: str, where: str) -> Any:
         DataError: The text is not YAML, or a key stands twice; each fault with its line.
     """
     try:
-<<<<<<< HEAD
         _refuse_deep_nesting(text)
         loader = _LOADER(text)
     except _YAML_FAULTS as error:  # among them characters that YAML does not know
-=======
-        if _nests_too_deeply(text):
-            raise ValueError("nested too deeply")
-        loader = _LOADER(text)
-    except _YAML_FAULTS as error:  # also characters that YAML does not know
->>>>>>> c1
         raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     try:
         node = loader.get_single_node()
@@ -169,7 +150,6 @@ def parse_yaml(text: str, where: str) -> Any:
     return content
 
 
-<<<<<<< HEAD
 def _refuse_deep_nesting(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
@@ -178,29 +158,6 @@ def _refuse_deep_nesting(text: str) -> None:
             raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_DEEPEST} deep")
 
 
-=======
-_DEEPEST = 200
-"""Levels of nesting, beyond any file of a person's; the parser in C goes down without a bound and ends the process."""
-
-_INDENTED = re.compile(rf"^[ \t?:-]{{{_DEEPEST},}}", re.MULTILINE)
-
-
-def _nests_too_deeply(text: str) -> bool:
-    """Whether a YAML text is nested beyond the bound; what cannot be so deep is told by its brackets and indents."""
-    if text.count("[") + text.count("{") + text.count("- - ") < _DEEPEST and not _INDENTED.search(text):
-        return False
-    loader, depth = _LOADER(text), 0
-    try:
-        while loader.check_event() and depth <= _DEEPEST:
-            depth += {yaml.CollectionStartEvent: 1, yaml.CollectionEndEvent: -1}.get(type(loader.get_event()).__base__, 0)
-    except _YAML_FAULTS:
-        return False  # told by the reader itself, with its place
-    finally:
-        loader.dispose()
-    return depth > _DEEPEST
-
-
->>>>>>> c1
 def _yaml_fault(error: Exception) -> str:
     """A parser's error in one line, beginning with the line it is in where that is known."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:

@@ -29,11 +29,7 @@ def read_jsonl_by_line(
         path: One JSON object a line; blank lines are passed over, and so is a byte order mark.
         record: What each line must be.
         key: A text attribute of the record that must be unique in the file.
-<<<<<<< HEAD
         further: Finds faults that the record's own validation cannot know, also in rows that it finds faulty.
-=======
-        further: Finds faults that the record's own validation cannot know; it sees every row, faulty ones too.
->>>>>>> c1
 
     Raises:
         DataError: listing every fault as `file:line: field: what is wrong`.
@@ -52,14 +48,9 @@ def read_jsonl_by_line(
             row = parse_json(line)
             if not isinstance(row, dict):
                 raise ValueError(f"it is a JSON {type(row).__name__}")
-<<<<<<< HEAD
             fields = cast("dict[str, Any]", row)
             problems += [f"{path}:{number}: {fault}" for fault in _twice(fields, key, number, seen) + further(fields)]
             records[number] = record.model_validate(fields)
-=======
-            problems += [f"{path}:{number}: {fault}" for fault in (*_twice(row, key, number, seen), *further(row))]
-            records[number] = record.model_validate(row)
->>>>>>> c1
         except ValidationError as error:
             problems += [f"{path}:{number}: {fault}" for fault in faults(error, cast("dict[str, Any]", row))]
         except ValueError as error:

@@ -33,7 +33,6 @@ def load_tasks(path: Path, taxonomy: Taxonomy | None = None) -> list[Task]:
         content = read_yaml(path)
         rows: Any = cast("dict[str, Any]", content).get("tasks") if isinstance(content, dict) else content
         return with_splits(tasks_of_rows(rows, str(path), known))
-<<<<<<< HEAD
     lines = read_jsonl_by_line(path, Task, key="id", further=lambda row: _unknown_names(row, known))
     return with_splits(lines.values())
 
@@ -41,11 +40,6 @@ def load_tasks(path: Path, taxonomy: Taxonomy | None = None) -> list[Task]:
 def _unknown_names(row: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
     trait, domain = (value if isinstance(value := row.get(kind), str) else None for kind in ("trait", "domain"))
     return taxonomy.faults(trait, domain)
-=======
-    return with_splits(
-        read_jsonl_by_line(path, Task, key="id", further=lambda row: _unknown_names(row, known)).values()
-    )
->>>>>>> c1
 
 
 def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
@@ -64,17 +58,12 @@ def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
     found: list[Task] = []
     problems: list[str] = []
     for number, row in enumerate(cast("Sequence[Any]", rows), start=1):
+        written = cast("dict[str, Any]", row) if isinstance(row, dict) else None
+        names = {"trait": row.trait, "domain": row.domain} if isinstance(row, Task) else written or {}
+        problems += [f"{where}: task {number}: {fault}" for fault in _unknown_names(names, taxonomy)]
         try:
-<<<<<<< HEAD
-=======
-            names: Any = {"trait": row.trait, "domain": row.domain} if isinstance(row, Task) else row
-            if isinstance(names, Mapping):
-                unknown = _unknown_names(cast("Mapping[str, Any]", names), taxonomy)
-                problems += [f"{where}: task {number}: {fault}" for fault in unknown]
->>>>>>> c1
             found.append(row if isinstance(row, Task) else Task.model_validate(row))
         except ValidationError as error:
-            written = cast("dict[str, Any]", row) if isinstance(row, dict) else None
             problems += [f"{where}: task {number}: {fault}" for fault in faults(error, written)]
     problems += [f"{where}: id: {i!r} stands there more than once" for i in _repeated(t.id for t in found)]
     if problems:
@@ -99,13 +88,8 @@ def load_gold(path: Path, tasks: Sequence[Task], source: str) -> dict[str, GoldP
 
 
 def _unknown(row: Mapping[str, Any], ids: set[str], source: str) -> list[str]:
-<<<<<<< HEAD
     scenario = row.get("scenario")
     return [f"scenario: {scenario!r} is not in {source}"] if isinstance(scenario, str) and scenario not in ids else []
-=======
-    name = row.get("scenario")
-    return [f"scenario: {name!r} is not in {source}"] if isinstance(name, str) and name not in ids else []
->>>>>>> c1
 
 
 def with_gold(tasks: Iterable[Task], gold: dict[str, GoldPair]) -> list[Task]:
