@@ -59,6 +59,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def identity(self) -> Any:
+        """What tells it from other models, as plain data."""
+        ...
+
+    @property
     def prefers_by(self) -> str:
         """The grader that its preferences come from: "preference" or "letters"."""
         ...
