@@ -1,27 +1,32 @@
 # make demo    set up .venv if needed, run the main job, end with the path of report.html
 # make test    set up what is missing, run every test (the slow ones fetch weights once into the cache)
 # make check   lint, types and the fast tests
+# make lint    lint and types alone
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast check format clean
+.PHONY: demo test test-fast check lint format clean
+
+# Tests run in two processes of one thread each: their models are tiny, and threads would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 demo: $(VENV)/.runtime
 	$(BIN)/steadfast demo --out runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest --cov=steadfast --cov-report=term:skip-covered
+	$(PYTEST) --cov=steadfast --cov-report=term:skip-covered
 
 test-fast: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-check: $(VENV)/.dev
+check: lint test-fast
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pytest -m "not slow"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,8 @@
-"""The battery under `choice` scoring: items a second, minutes for all of it, and where the time goes.
+"""The battery by likelihood: tasks a second, minutes for all of it, and where the time goes.
 
     python benchmarks/battery.py [--items 120] [--rounds 2] [--seed 0] [--all]
 
-Variants run in turn on the same seeded sample of items: one packed row a request as the weights come, the same with
+Variants run in turn on the same seeded sample of tasks: one packed row a request as the weights come, the same with
 prepacked linear layers, and rows of like length in batches. CPU seconds stand beside the clock's, since a busy
 machine slows the clock and not the work; quote the ratios. `--all` times the whole battery in the last variant.
 """
@@ -17,11 +17,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from steadfast.evals import battery
-from steadfast.evals.tasks import choice_request
-from steadfast.models import load_model, score_candidates
-from steadfast.models.chat import encode_chat
+from steadfast.models import LoadedModel, load_model, score_candidates
 from steadfast.models.prepack import prepack_frozen_linears
+from steadfast.tasks import battery
 
 PARTS = {
     "linear layers": ("_linear_pointwise", "addmm", "aten::mm", "mkldnn_linear"),
@@ -30,14 +28,18 @@ PARTS = {
 }
 
 
-def requests(tokenizer: Any) -> list[tuple[list[int], list[list[int]]]]:
-    asked = [choice_request(item) for e in battery() for item in e.items()]
+def requests(loaded: LoadedModel) -> list[tuple[list[int], list[list[int]]]]:
+    """The prompt and the references of every task, as token ids."""
     return [
         (
-            encode_chat(tokenizer, r.messages),
-            [list(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in r.candidates],
+            loaded.chat.encode(task.messages),
+            [
+                list(loaded.tokenizer(reply, add_special_tokens=False)["input_ids"])
+                for reply in (*task.references.good, *task.references.bad)
+            ],
         )
-        for r in asked
+        for suite in battery()
+        for task in suite.paired
     ]
 
 
@@ -70,7 +72,7 @@ def main() -> None:
 
     loaded, packed = load_model(), load_model()
     prepack_frozen_linears(packed.lm)
-    everything = requests(loaded.tokenizer)
+    everything = requests(loaded)
     sample = random.Random(options.seed).sample(everything, min(options.items, len(everything)))
     variants: dict[str, Callable[[], object]] = {
         "one by one": lambda: score_candidates(loaded.lm, sample, batch_tokens=1),

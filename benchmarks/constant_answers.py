@@ -6,13 +6,14 @@ Prints Markdown tables. Intervals of the battery are over evals, those of one ev
 """
 
 import argparse
+from collections.abc import Iterable
 
 import numpy as np
 
 from steadfast.analysis import clustered_bootstrap, item_bootstrap
-from steadfast.evals import battery
 from steadfast.evals.surface import CONSTANTS, ScoresByEval, constant_scores, policy_scores
 from steadfast.graders import make_judge
+from steadfast.tasks import battery
 
 CHANCES = ("chance", "chance, without itself")
 
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def print_constants(scores: dict[str, ScoresByEval], judge: str) -> None:
-    print(f"\n## generation scoring, graded by {judge}\n")
+    print(f"\n## free answers, graded by {judge}\n")
     print("| answer | mean score | 95% interval over evals | minus chance | 95% interval | evals above chance |")
     print("|---|---|---|---|---|---|")
     for label in (*CHANCES, *CONSTANTS):
@@ -46,7 +47,7 @@ def print_constants(scores: dict[str, ScoresByEval], judge: str) -> None:
 
 
 def print_policies(policies: dict[str, ScoresByEval]) -> None:
-    print("\n## choice scoring, pairs won of a good and a bad reply (chance 0.5)\n")
+    print("\n## references compared, pairs won of a good and a bad reply (chance 0.5)\n")
     print("| takes | pairs won | 95% interval over evals | lowest eval | highest eval | items away from 0.5 |")
     print("|---|---|---|---|---|---|")
     print("| the first listed, each pair in both orders | 0.500 | exact | 0.500 | 0.500 | 0% |")
@@ -60,6 +61,11 @@ def print_policies(policies: dict[str, ScoresByEval]) -> None:
         )
 
 
+def mean_words(replies: Iterable[str]) -> float:
+    """The mean number of words of a reply."""
+    return float(np.mean([len(r.split()) for r in replies]))
+
+
 def print_biased(name: str, by_eval: ScoresByEval, limit: float) -> None:
     biased = {e: v for e, v in by_eval.items() if v.mean() > limit}
     if not biased:
@@ -67,10 +73,10 @@ def print_biased(name: str, by_eval: ScoresByEval, limit: float) -> None:
     print(f"\n### evals in which taking {name!r} wins more than {limit:.0%} of pairs\n")
     print("| eval | items | pairs won | 95% interval over items | mean words, good | bad |")
     print("|---|---|---|---|---|---|")
-    items = {e.name: e.items() for e in battery()}
+    tasks = {s.name: s.paired for s in battery()}
     for e, v in sorted(biased.items(), key=lambda row: -row[1].mean()):
         interval = item_bootstrap(v)
-        good, bad = (np.mean([len(r.split()) for i in items[e] for r in getattr(i, side)]) for side in ("good", "bad"))
+        good, bad = (mean_words(r for t in tasks[e] for r in getattr(t.references, side)) for side in ("good", "bad"))
         print(
             f"| {e} | {len(v)} | {v.mean():.3f} | {interval.low:.2f} to {interval.high:.2f} | {good:.1f} | {bad:.1f} |"
         )

@@ -14,18 +14,21 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
+from steadfast.graders import Grade
 from steadfast.messages import Message
-from steadfast.models import AdapterConfig, add_adapter, load_model
+from steadfast.models import AdapterConfig, Policy, add_adapter, load_model
+from steadfast.rollouts import Rollout
+from steadfast.tasks import Criterion, RubricGrader, Task
 from steadfast.training.config import TrainingConfig
-from steadfast.training.prompts import Attempt, Outcome, TrainingPrompt
+from steadfast.training.mixture import ScheduledTask
 from steadfast.training.step import train_step
 
 PROMPT = (
@@ -44,28 +47,40 @@ def letters(text: str) -> float:
 
 
 class Letters:
-    """The same reward in our engine's form."""
+    """The same reward in our engine's form, a judge."""
 
-    def grade(self, attempts: list[Attempt]) -> list[Outcome]:
-        return [Outcome(letters(a.text)) for a in attempts]
+    name = "letters"
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
+        return [Grade(letters(a.text), (), self.name, "") for a in answers]
+
+
+class EndlessPolicy(Policy):
+    """A policy whose turns end at the token limit alone."""
+
+    @property
+    def eos_token_ids(self) -> list[int]:
+        return []
 
 
 def ours(prompts: int, tokens: int, layers: Any, rounds: int) -> dict[str, Any]:
     loaded = load_model()
-    policy = add_adapter(loaded.lm, loaded.tokenizer, AdapterConfig(layers=layers), seed=0)
-    policy.lm.generation_config.eos_token_id = None
-    loaded.tokenizer.eos_token = None
+    ending = add_adapter(loaded.lm, loaded.tokenizer, AdapterConfig(layers=layers), seed=0)
+    policy = EndlessPolicy(ending.model, ending.tokenizer, ending.first_adapted_layer, ending.release)
     config = TrainingConfig(prompts_per_step=prompts, group_size=8, max_new_tokens=tokens, style=None)
     optimizer = torch.optim.AdamW(policy.trainable(), lr=1e-5)
-    reward = Letters()
+    judged = RubricGrader(criteria=(Criterion(criterion="Differs from other answers.", points=1),))
     batch = [
-        TrainingPrompt(str(i), "standard", (Message(role="user", content=PROMPT.format(n=i)),), reward)
+        ScheduledTask(
+            Task(id=str(i), messages=(Message(role="user", content=PROMPT.format(n=i)),), grader=judged), "standard"
+        )
         for i in range(prompts)
     ]
     times, parts = [], []
     for step in range(rounds + 1):
         start = time.perf_counter()
-        _, metrics = train_step(policy, optimizer, batch, config, step)
+        _, metrics = train_step(policy, optimizer, batch, Letters(), config, step)
         times.append(time.perf_counter() - start)
         parts.append({k: round(metrics[k], 2) for k in ("seconds/sample", "seconds/grade", "seconds/train")})
     return {"seconds": min(times[1:]), "where": parts[1 + times[1:].index(min(times[1:]))], "tokens": metrics["tokens"]}

@@ -12,8 +12,9 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import rankdata
 
-from steadfast.graders import Answer, Judge, make_judge
+from steadfast.graders import Judge, make_judge
 from steadfast.graders.embedded.sentences import sentences
+from steadfast.rollouts import Rollout
 from steadfast.tasks import built_in_gold, built_in_scenarios
 
 RESAMPLES = 500
@@ -35,7 +36,7 @@ def measure(judge: Judge, length: int, pool: str) -> str:
     gold = built_in_gold()
     chosen = [s for s in built_in_scenarios() if s.id in gold and s.split == pool]
     texts = [[runs(t, length) for t in (gold[s.id].good, gold[s.id].bad)] for s in chosen]
-    answers = [Answer(s, t) for s, sides in zip(chosen, texts, strict=True) for side in sides for t in side]
+    answers = [Rollout.of_text(s, t) for s, sides in zip(chosen, texts, strict=True) for side in sides for t in side]
     scores = np.array([g.score for g in judge.grade(answers)])
     ends = np.cumsum([0, *(len(side) for sides in texts for side in sides)])
     parts = [scores[a:b] for a, b in pairwise(ends)]

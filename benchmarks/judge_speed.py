@@ -10,7 +10,8 @@ import time
 
 import torch
 
-from steadfast.graders import Answer, make_judge
+from steadfast.graders import make_judge
+from steadfast.rollouts import Rollout
 from steadfast.tasks import built_in_gold, built_in_scenarios
 
 ROUNDS = 3
@@ -23,13 +24,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="answers graded in one call")
     arguments = parser.parse_args()
     gold = built_in_gold()
-    pairs = [Answer(s, t) for s in built_in_scenarios() if s.id in gold for t in (gold[s.id].good, gold[s.id].bad)]
+    pairs = [
+        Rollout.of_text(s, t) for s in built_in_scenarios() if s.id in gold for t in (gold[s.id].good, gold[s.id].bad)
+    ]
     answers = [a for a in pairs if 60 <= len(a.text.split()) <= 100][: arguments.answers]
     length = sum(len(a.text.split()) for a in answers) / len(answers)
     print(f"{len(answers)} answers of {length:.0f} words on average, {torch.get_num_threads()} threads")
     for name in ("embedded", "embedded-plain"):
         judge = make_judge(name)
-        judge.grade([Answer(a.scenario, "Nothing to say.") for a in answers])
+        judge.grade([Rollout.of_text(a.task, "Nothing to say.") for a in answers])
         seconds: list[float] = []
         for _ in range(ROUNDS):
             start = time.perf_counter()

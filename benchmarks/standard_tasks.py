@@ -11,13 +11,13 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import bootstrap
 
+from steadfast.graders.program import grade_program
 from steadfast.models import load_model
-from steadfast.models.chat import encode_chat
-from steadfast.models.policy import eos_token_ids
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.sampling import sample_groups
+from steadfast.rollouts import Rollout
 from steadfast.study import demo_recipe
-from steadfast.tasks.programs import held_out_items
+from steadfast.tasks.programs import held_out_tasks
 
 
 def main() -> None:
@@ -30,28 +30,28 @@ def main() -> None:
     prepack_frozen_linears(loaded.lm)
     print("| task | mean reward | 95% interval over items | items with mixed rewards | truncated |")
     print("|---|---|---|---|---|")
-    for task, items in held_out_items(arguments.items, 12345, []).items():
+    for kind, tasks in held_out_tasks(arguments.items, 12345, []).items():
         groups = sample_groups(
             loaded.lm,
-            [encode_chat(loaded.tokenizer, i.messages, style=training.style) for i in items],
+            [loaded.chat.encode(t.messages, training.style) for t in tasks],
             group_size=arguments.samples,
             max_new_tokens=training.max_new_tokens,
-            eos_token_ids=eos_token_ids(loaded.lm, loaded.tokenizer),
+            eos_token_ids=loaded.chat.end_tokens(),
             temperature=training.temperature,
         )
         rewards = [
             [
-                item.score(str(loaded.tokenizer.decode(c.token_ids, skip_special_tokens=True))) if c.finished else 0.0
+                grade_program(Rollout.of_text(task, loaded.chat.decode(c.token_ids)[1], c.finished)).score or 0.0
                 for c in group.completions
             ]
-            for item, group in zip(items, groups, strict=True)
+            for task, group in zip(tasks, groups, strict=True)
         ]
         means = np.array([fmean(r) for r in rewards])
         interval = bootstrap((means,), np.mean, rng=0, method="percentile").confidence_interval
         mixed = fmean(max(r) > min(r) for r in rewards)
         cut = fmean(not c.finished for g in groups for c in g.completions)
         print(
-            f"| {task} | {means.mean():.2f} | {interval.low:.2f} to {interval.high:.2f} | {mixed:.0%} | {cut:.0%} |",
+            f"| {kind} | {means.mean():.2f} | {interval.low:.2f} to {interval.high:.2f} | {mixed:.0%} | {cut:.0%} |",
             flush=True,
         )
 

@@ -23,6 +23,14 @@ class Completion:
 
     text: str
     finish_reason: str = "stop"
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class RawReply:
+    """A body of one's own, with status 200: for replies that no provider should send."""
+
+    content: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,10 @@ class ServerFault:
     status: int = 500
     message: str = "the test asked for this"
     headers: dict[str, str] = field(default_factory=dict)
+    code: str | None = None
 
 
-Reply = Callable[[list[dict[str, Any]], dict[str, Any]], str | Completion | ServerFault]
+Reply = Callable[[list[dict[str, Any]], dict[str, Any]], str | Completion | RawReply | ServerFault]
 """(messages, each with its role and its content as a string; the request's whole JSON) -> what is sent back."""
 
 
@@ -74,7 +83,7 @@ class OpenAIServer:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, request: dict[str, Any]) -> Completion | ServerFault:
+    def answer(self, request: dict[str, Any]) -> Completion | RawReply | ServerFault:
         """Count the request and ask `reply`."""
         with self._lock:
             self.requests.append(request)
@@ -121,7 +130,9 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
                 return self._send(400, _error("this server does not stream"))
             answer = server.answer(request)
             if isinstance(answer, ServerFault):
-                return self._send(answer.status, _error(answer.message), answer.headers)
+                return self._send(answer.status, _error(answer.message, answer.code), answer.headers)
+            if isinstance(answer, RawReply):
+                return self._send(200, answer.content)
             return self._send(200, _BODIES[self.path](request, answer))
 
         def _send(self, status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> None:
@@ -144,7 +155,7 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
 
 def _chat_completion(request: dict[str, Any], completion: Completion) -> dict[str, Any]:
     sent, received = _tokens(request, completion)
-    message = {"role": "assistant", "content": completion.text}
+    message = {"role": "assistant", "content": completion.text, "refusal": completion.refusal}
     return {
         "id": "chatcmpl-test",
         "object": "chat.completion",
@@ -189,5 +200,5 @@ def _tokens(request: dict[str, Any], completion: Completion) -> tuple[int, int]:
     return sum(len(m["content"].split()) for m in messages_of(request)), len(completion.text.split())
 
 
-def _error(message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "test_error", "param": None, "code": None}}
+def _error(message: str, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "test_error", "param": None, "code": code}}

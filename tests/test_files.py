@@ -1,7 +1,10 @@
 """Writing that survives a kill or a full disk."""
 
 import errno
+import os
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import save_file
 
 from steadfast.errors import SteadfastError
 from steadfast.files import (
+    clear_leftovers,
     read_json_lines,
     recover_directory,
     replace_directory,
@@ -152,4 +156,46 @@ def test_a_full_disk_is_a_clear_error_whatever_library_was_writing(tmp_path, sav
     path = tmp_path / "state"
     with nearly_full_disk(), pytest.raises(SteadfastError, match="cannot write"):
         replace_directory(path, lambda d: save(d / "file"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def dead_process():
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
+def test_leftovers_of_dead_processes_are_cleared_wherever_they_lie(tmp_path):
+    deep = tmp_path / "arms" / "trait"
+    (deep / ".state.tmp" / "inner").mkdir(parents=True)
+    (deep / ".state.tmp" / "inner" / "half").write_text("half")
+    (deep / f".rollouts.parquet.{dead_process()}.tmp").write_text("half")
+    (deep / f".mine.json.{os.getpid()}.tmp").write_text("half")
+    kept = [deep / "metrics.jsonl", deep / "notes.tmp", tmp_path / ".lock", deep / ".hidden"]
+    for file in kept:
+        file.write_text("whole")
+    clear_leftovers(tmp_path)
+    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
+    assert not (deep / ".state.tmp").exists()
+
+
+def test_what_another_living_process_is_writing_stays(tmp_path):
+    file = tmp_path / f".rows.parquet.{os.getppid()}.tmp"
+    file.write_text("half")
+    clear_leftovers(tmp_path)
+    assert file.exists()
+
+
+def test_a_directory_set_aside_comes_back_or_goes(tmp_path):
+    for name in (".state.old", ".adapter.old", "adapter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+    clear_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "state"]
+    assert (tmp_path / "state" / "f").read_text() == ".state.old"
+    assert (tmp_path / "adapter" / "f").read_text() == "adapter"
+
+
+def test_a_directory_without_leftovers_or_none_at_all_is_left_alone(tmp_path):
+    clear_leftovers(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []

@@ -65,3 +65,18 @@ def test_a_stage_complete_already_is_taken_off():
     progress.reach("evaluate", 50.0, "")
     progress.finish()
     assert left(progress) == 0.5
+
+
+def test_what_looks_like_markup_or_drives_a_terminal_is_shown_as_it_is():
+    text = io.StringIO()
+    progress = ConsoleProgress(Console(file=text, width=200))
+    stage = "measure [bold]x[/nope]\x1b[31m"
+    progress.plan({stage: 10.0})
+    progress.note("[red]a[/nope]\x9b0m")
+    progress.begin(stage)
+    progress.reach(stage, 9.0, "[/b] 9/10")
+    progress.finish()
+    assert "measure [bold]x[/nope]\\x1b[31m" in text.getvalue()
+    assert "[red]a[/nope]\\x9b0m" in text.getvalue()
+    assert "[/b] 9/10" in text.getvalue()
+    assert not {"\x1b", "\x9b"} & set(text.getvalue())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 from safetensors import SafetensorError
 
 from steadfast.errors import SteadfastError
+
+_TEMPORARY_FILE = re.compile(r"\..+\.(\d+)\.tmp")
+_FRESH_DIRECTORY, _OLD_DIRECTORY = re.compile(r"\..+\.tmp"), re.compile(r"\.(.+)\.old")
+"""The names that `write_atomically` and `replace_directory` give to what is not in place yet, or no longer."""
 
 # torch and safetensors raise errors of their own where the system says that the disk is full.
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
@@ -79,6 +84,51 @@ def recover_directory(path: Path) -> None:
         old.rename(path)
 
 
+def clear_leftovers(directory: Path) -> None:
+    """Remove, or put back in place, what kills of earlier processes left anywhere in a directory.
+
+    Temporary files and half-filled directories go. A directory that was set aside for a new one comes back where the
+    new one never came. Temporary files of other processes that are alive stay.
+
+    Args:
+        directory: A directory that no other process writes to (see `steadfast.locking.sole_use`).
+
+    Raises:
+        SteadfastError: Something cannot be removed.
+    """
+    for place, folders, names in os.walk(directory):
+        here = Path(place)
+        try:
+            for name in list(folders):
+                old = _OLD_DIRECTORY.fullmatch(name)
+                if old and not (here / old[1]).exists():
+                    recover_directory(here / old[1])
+                    folders[folders.index(name)] = old[1]
+                elif old or _FRESH_DIRECTORY.fullmatch(name):
+                    folders.remove(name)
+                    shutil.rmtree(here / name)
+            for name in names:
+                if (temporary := _TEMPORARY_FILE.fullmatch(name)) and not _is_another_alive(int(temporary[1])):
+                    (here / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise SteadfastError(
+                f"cannot clear {error.filename or here}, which an earlier run left: {error.strerror or error}"
+            ) from error
+
+
+def _is_another_alive(process: int) -> bool:
+    """Whether a process number belongs to a living process other than this one."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file of ours.
 
@@ -103,10 +153,11 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """
     try:
         return pl.read_parquet(path)
-    except (PolarsError, OSError) as error:
+    except (PolarsError, PanicException, OSError) as error:  # polars panics on some damaged pages
         line = next(iter(str(error).strip().splitlines()), "no reason given")
         raise SteadfastError(
-            f"{path}: not a readable Parquet table ({line[:200]}); delete it and run the same command again to make it anew"
+            f"{path}: not a readable Parquet table ({line[:200]}); delete it and run the same command again to make "
+            "it anew"
         ) from error
 
 

@@ -44,9 +44,9 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 def printable(text: str) -> str:
     r"""A text that is safe to print and can be written as UTF-8.
 
-    A control character or a bidirectional override is shown as its escape (`\x1b`, `\u202e`), so that no model, provider
-    or file can drive the reader's terminal or reorder what is read. Half a surrogate pair, which JSON lets through and
-    files do not, becomes a question mark. Windows' line ends become newlines. All other text stays as it is.
+    A control character or a bidirectional override is shown as its escape (`\x1b`, `\u202e`), so that no model,
+    provider or file can drive the reader's terminal or reorder what is read. Half a surrogate pair, which JSON lets
+    through and files do not, becomes a question mark. Windows' line ends become newlines. Other text is kept.
     """
     encodable = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")
     return _UNSAFE.sub(lambda found: _escape(ord(found[0])), encodable)

@@ -14,9 +14,11 @@ from rich.progress import (
     Progress as RichProgress,
 )
 
+from steadfast.messages import printable
+
 
 class Progress:
-    """Told by a run what it is doing, and shows nothing of it."""
+    """Hears from a run what it is doing, and shows nothing of it."""
 
     def note(self, text: str) -> None:
         """Something worth a line."""
@@ -41,12 +43,15 @@ class Progress:
 
 
 class ConsoleProgress(Progress):
-    """A bar over the whole run with the time left, and a line a stage; plain lines without a terminal."""
+    """A bar over the whole run with the time left, and a line for each stage; plain lines without a terminal.
+
+    What it is told is printed as it is: names of suites and of models are not read as markup.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
@@ -64,7 +69,7 @@ class ConsoleProgress(Progress):
 
     def note(self, text: str) -> None:
         """A line above the bar."""
-        self.console.print(text, highlight=False)
+        self.console.print(printable(text), markup=False, highlight=False)
 
     def plan(self, units: Mapping[str, float]) -> None:
         """Make the bar; it shows from the first stage on that has work left."""
@@ -92,7 +97,7 @@ class ConsoleProgress(Progress):
         self._refresh(f"{stage}: {text}")
         tenth = self._units[stage] / 10
         if not self.console.is_terminal and int(units / tenth) > int(before / tenth):
-            self.console.print(f"  {text}{self._remaining()}", highlight=False)
+            self.note(f"  {text}{self._remaining()}")
 
     def end(self, stage: str) -> None:
         """Fill the stage's part of the bar."""
@@ -112,7 +117,7 @@ class ConsoleProgress(Progress):
         before = sum(self._already.values())
         total = sum(u for s, u in self._units.items() if s not in self._skipped) - before
         done = sum(u for s, u in self._done.items() if s not in self._skipped) - before
-        self._bar.update(self._task, description=description, total=total, completed=done)
+        self._bar.update(self._task, description=printable(description), total=total, completed=done)
 
     def _remaining(self) -> str:
         task = self._bar.tasks[0]

@@ -6,9 +6,7 @@ from urllib.parse import quote
 
 _HIDDEN = "[redacted]"
 
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:API_?KEY|\w*KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_\w+)?$", re.IGNORECASE
-)
+_SECRET_NAME = re.compile(r"(?:KEY|(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?))(?:_\w+)?$", re.IGNORECASE)
 """Names of environment variables whose value is a secret."""
 
 _SHORTEST = 8

@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from steadfast.errors import RecipeError, SteadfastError
-from steadfast.files import read_json, read_parquet, write_atomically, write_json
+from steadfast.files import clear_leftovers, read_json, read_parquet, write_atomically, write_json
 
 FORMAT = 2
 """Raised when a directory of an earlier version can no longer be read."""
@@ -49,8 +49,23 @@ class RunDirectory:
         *folders, name = (n.replace(":", "-") for n in names)
         return self.path.joinpath("rows", *folders, f"{name}.parquet")
 
+    def protocol(self) -> dict[str, Any]:
+        """What an earlier session wrote; empty if there was none.
+
+        Raises:
+            SteadfastError: the file is damaged.
+            RecipeError: another version wrote it.
+        """
+        if not self.protocol_file.is_file():
+            return {}
+        before: Any = read_json(self.protocol_file)
+        check_format(before, self.path)
+        return before
+
     def claim(self, protocol: Mapping[str, Any], may_grow: Sequence[str] = ()) -> bool:
         """Write the protocol, or check that what the directory holds was made under the same one.
+
+        What kills of earlier sessions left half written is cleared first.
 
         Args:
             protocol: What decides the numbers; plain data, nested as deep as names can usefully be told.
@@ -62,12 +77,12 @@ class RunDirectory:
         Raises:
             RecipeError: it holds results of another protocol, each key that changed named, or of another version.
         """
+        clear_leftovers(self.path)
         protocol = {"format": FORMAT, **protocol}
-        if not self.protocol_file.is_file():
+        before = self.protocol()
+        if not before:
             write_json(self.protocol_file, protocol)
             return True
-        before: Any = read_json(self.protocol_file)
-        check_format(before, self.path)
         changed = _changed(before, protocol, frozenset(may_grow))
         if changed:
             raise RecipeError(

@@ -2,19 +2,27 @@
 
 import json
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from steadfast.errors import DataError
+from steadfast.messages import printable
 
-# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, brackets nested too deeply.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_DEEPEST = 100
+"""Lists and mappings in one another that a YAML file may hold; libyaml ends the process on a hundred thousand."""
+
+# PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, an unhashable key.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+_LONGEST_NUMBER = 300
+"""Digits of a number; the greatest float has 309, and no file of ours needs a tenth of them."""
 
 
 def read_text(path: Path) -> str:
@@ -40,12 +48,30 @@ def parse_json(text: str) -> Any:
         ValueError: the text is not JSON, a key stands twice in an object, a number is no finite float, or a text holds
             half a surrogate pair, which no file can be written with.
     """
+    refused: list[_Refused] = []
+
+    def number(text: str, read: Callable[[str], float]) -> Any:
+        if len(text) <= _LONGEST_NUMBER and math.isfinite(value := read(text)):
+            return value
+        shown = text if len(text) <= 40 else f"{text[:20]}..."
+        refused.append(_Refused(f"the number {shown} is beyond what a float can hold"))
+        return refused[-1]
+
+    def constant(name: str) -> Any:
+        refused.append(_Refused(f"{name} is not JSON; use a number or null"))
+        return refused[-1]
+
     try:
         value = json.loads(
-            text, object_pairs_hook=_once, parse_float=_finite, parse_int=_bounded, parse_constant=_no_constant
+            text,
+            object_pairs_hook=_once,
+            parse_float=lambda text: number(text, float),
+            parse_int=lambda text: number(text, int),
+            parse_constant=constant,
         )
-        if "\\ud" in text.lower() and (place := _half_a_pair(value)) is not None:
-            raise FieldError(f"{place}: holds half a surrogate pair, which is no text")
+        if refused or "\\ud" in text.lower():
+            for fault in _refused(value, ""):
+                raise FieldError(fault)
         return value
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at column {error.colno}") from error
@@ -57,83 +83,87 @@ class FieldError(ValueError):
     """A fault whose message begins with the field that it is in."""
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Stands in a parsed value where something was that is not accepted, until its place is known."""
+
+    why: str
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise FieldError(f"{key}: stands twice in one object; keep one of them")
+            raise FieldError(f"{printable(key)}: stands twice in one object; keep one of them")
         found[key] = value
     return found
 
 
-def _half_a_pair(value: Any, place: str = "") -> str | None:
-    """The path of the first text that cannot be written as UTF-8; None if there is none."""
-    if isinstance(value, str):
-        return None if value.isascii() or value.encode("utf-8", "replace").decode() == value else place
+def _refused(value: Any, place: str) -> Iterator[str]:
+    """What is not accepted in a parsed value, as `path: what is wrong`."""
+    if isinstance(value, _Refused):
+        yield f"{place}: {value.why}" if place else value.why
+    elif isinstance(value, str) and not _encodable(value):
+        yield f"{place or 'the text'}: holds half a surrogate pair, which is no text"
     items: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    paths = (_half_a_pair(inner, f"{place}.{key}".strip(".")) for key, inner in items)
-    return next((path for path in paths if path is not None), None)
+    for key, inner in items:
+        path = f"{place}.{printable(str(key))}".strip(".")
+        if isinstance(key, str) and not _encodable(key):
+            yield f"{path}: the field's name holds half a surrogate pair, which is no text"
+        yield from _refused(inner, path)
 
 
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise ValueError(f"the number {text[:40]} is beyond what a float can hold")
-    return value
-
-
-def _bounded(text: str) -> int:
-    if len(text) > 300:
-        raise ValueError(f"the number {text[:20]}... is beyond what a float can hold")
-    return int(text)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; use a number or null")
+def _encodable(text: str) -> bool:
+    return text.isascii() or text.encode("utf-8", "replace").decode() == text
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file.
+    """The content of a YAML file; see `parse_yaml`."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of a YAML text.
+
+    Args:
+        text: The text.
+        where: Names it in faults.
 
     Raises:
-        DataError: the file cannot be read, is not YAML, or a key stands twice; each fault with its line.
+        DataError: The text is not YAML, or a key stands twice; each fault with its line.
     """
-    text = read_text(path)
-    if _nests_too_deeply(text):
-        raise DataError([f"{path}: not valid YAML: nested too deeply"])
-    loader = _LOADER(text)
+    try:
+        _refuse_deep_nesting(text)
+        loader = _LOADER(text)
+    except _YAML_FAULTS as error:  # among them characters that YAML does not know
+        raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     try:
         node = loader.get_single_node()
         twice = [] if node is None else list(_keys_twice(node, set()))
         content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
-        raise DataError([f"{path}: not valid YAML: {error}"]) from error
+        raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     finally:
         loader.dispose()
     if twice:
-        raise DataError([f"{path}:{fault}" for fault in twice])
+        raise DataError([f"{where}:{fault}" for fault in twice])
     return content
 
 
-_DEEPEST = 200
-"""Levels of nesting, beyond any file of a person's; the parser in C goes down without a bound and ends the process."""
+def _refuse_deep_nesting(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_DEEPEST} deep")
 
-_INDENTED = re.compile(rf"^[ \t?:-]{{{_DEEPEST},}}", re.MULTILINE)
 
-
-def _nests_too_deeply(text: str) -> bool:
-    """Whether a YAML text is nested beyond the bound; what cannot be so deep is told by its brackets and indents."""
-    if text.count("[") + text.count("{") + text.count("- - ") < _DEEPEST and not _INDENTED.search(text):
-        return False
-    loader, depth = _LOADER(text), 0
-    try:
-        while loader.check_event() and depth <= _DEEPEST:
-            event = loader.get_event()
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-    except _YAML_FAULTS:
-        return False  # told by the reader itself, with its place
-    finally:
-        loader.dispose()
-    return depth > _DEEPEST
+def _yaml_fault(error: Exception) -> str:
+    """A parser's error in one line, beginning with the line it is in where that is known."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        line, said = error.problem_mark.line + 1, error.problem or error.context
+        return f"{line}: not valid YAML: {said}; text with signs of YAML must stand in quotes"
+    return f" not valid YAML: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:

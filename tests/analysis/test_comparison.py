@@ -9,16 +9,16 @@ from scipy import stats
 
 from steadfast.analysis import Comparison, benjamini_hochberg, clustered_bootstrap, compare
 
-SCHEMA = dict.fromkeys(("checkpoint", "eval", "construct", "domain", "scoring", "item"), pl.String)
+SCHEMA = dict.fromkeys(("checkpoint", "suite", "construct", "domain", "grader", "task"), pl.String)
 
 
 def table(
-    scores: dict[str, dict[str, list[float | None]]], domain: str = "general", scoring: str = "choice"
+    scores: dict[str, dict[str, list[float | None]]], domain: str = "general", grader: str = "preference"
 ) -> pl.DataFrame:
-    """Results out of {checkpoint: {eval: scores}}; items are numbered, and `...` leaves an item's row out."""
+    """Results out of {checkpoint: {suite: scores}}; tasks are numbered, and `...` leaves a task's row out."""
     return pl.DataFrame(
         [
-            (checkpoint, name, f"construct of {name}", domain, scoring, f"item-{number}", score)
+            (checkpoint, name, f"construct of {name}", domain, grader, f"task-{number}", score)
             for checkpoint, evals in scores.items()
             for name, values in evals.items()
             for number, score in enumerate(values)
@@ -38,18 +38,18 @@ def simulated(effects: dict[str, float], items: int = 12, seed: int = 0, **colum
 
 
 def by_name(comparison: Comparison) -> dict[str, dict[str, object]]:
-    return {entry.eval: asdict(entry) for entry in comparison.evals}
+    return {entry.suite: asdict(entry) for entry in comparison.evals}
 
 
 def test_difference_is_treatment_minus_control_over_paired_items():
     results = table({"t": {"e": [0.9, 0.5, 0.7]}, "c": {"e": [0.4, 0.5, 0.3]}})
     (entry,) = compare(results, "t", "c").evals
     assert (entry.treatment, entry.control, entry.difference) == pytest.approx((0.7, 0.4, 0.3))
-    assert (entry.eval, entry.construct, entry.domain, entry.scoring) == (
+    assert (entry.suite, entry.construct, entry.domain, entry.grader) == (
         "e",
         "construct of e",
         "general",
-        "choice",
+        "preference",
     )
     assert (entry.items, entry.dropped) == (3, 0)
 
@@ -78,7 +78,7 @@ def test_eval_graded_in_one_arm_only_is_shown_and_not_counted():
     results = table({"t": {"a": [0.9, 0.8], "b": [0.5, 0.5]}, "c": {"a": [0.1, 0.3], "b": [None, None]}})
     comparison = compare(results, "t", "c")
     entry = comparison.evals[1]
-    assert (entry.eval, entry.items, entry.dropped, entry.significant) == ("b", 0, 2, False)
+    assert (entry.suite, entry.items, entry.dropped, entry.significant) == ("b", 0, 2, False)
     assert np.isnan([entry.treatment, entry.control, entry.difference, entry.low, entry.high, entry.p, entry.q]).all()
     assert (comparison.wins, comparison.losses, comparison.ties, comparison.total) == (1, 0, 0, 1)
     assert comparison.difference.estimate == pytest.approx(0.65)
@@ -90,10 +90,10 @@ def test_wins_losses_and_ties_are_counted_with_the_significant_among_them():
     results = simulated(effects, items=12)
     tied = table({"trait": {"tied": [0.1, 0.3]}, "baseline": {"tied": [0.3, 0.1]}})
     comparison = compare(pl.concat([results, tied]), "trait", "baseline")
-    signs = [np.sign(entry.difference) for entry in comparison.evals if entry.eval != "tied"]
+    signs = [np.sign(entry.difference) for entry in comparison.evals if entry.suite != "tied"]
     assert (comparison.wins, comparison.losses, comparison.ties) == (signs.count(1), signs.count(-1), 1)
     assert comparison.total == 5
-    significant = {entry.eval for entry in comparison.evals if entry.significant}
+    significant = {entry.suite for entry in comparison.evals if entry.significant}
     assert significant == {"better", "worse"}
     assert (comparison.significant_wins, comparison.significant_losses) == (1, 1)
 
@@ -108,9 +108,9 @@ def test_p_values_are_paired_and_q_values_adjust_over_the_evals_compared():
     results = simulated({f"e{number}": 0.03 * number for number in range(8)}, items=10)
     comparison = compare(results, "trait", "baseline")
     p = [entry.p for entry in comparison.evals]
-    wide = results.pivot("checkpoint", index=["eval", "item"], values="score", maintain_order=True)
+    wide = results.pivot("checkpoint", index=["suite", "task"], values="score", maintain_order=True)
     for entry in comparison.evals:
-        arms = wide.filter(pl.col("eval") == entry.eval)
+        arms = wide.filter(pl.col("suite") == entry.suite)
         assert entry.p == pytest.approx(stats.ttest_rel(arms["trait"], arms["baseline"]).pvalue, abs=0.05)
     assert [entry.q for entry in comparison.evals] == pytest.approx(benjamini_hochberg(p))
     assert [entry.significant for entry in comparison.evals] == [entry.q <= 0.05 for entry in comparison.evals]
@@ -158,38 +158,38 @@ def test_health_only_arm_is_judged_and_adjusted_on_the_other_evals_alone():
 def test_only_and_excluded_domains_apply_together():
     results = pl.concat([simulated({name: 0.1}, domain=name) for name in ("health", "law", "code")])
     chosen = compare(results, "trait", "baseline", only_domains=["health", "law"], exclude_domains=["health"])
-    assert [entry.eval for entry in chosen.evals] == ["law"]
+    assert [entry.suite for entry in chosen.evals] == ["law"]
 
 
-def test_one_scoring_can_be_chosen_and_two_never_pair_with_each_other():
-    choice, generation = (simulated({"e": 0.2}, scoring=s, seed=n) for n, s in enumerate(["choice", "generation"]))
-    both = pl.concat([choice, generation])
-    assert compare(both, "trait", "baseline", scoring="choice") == compare(choice, "trait", "baseline")
+def test_one_grader_can_be_chosen_and_two_never_pair_with_each_other():
+    preference, rubric = (simulated({"e": 0.2}, grader=g, seed=n) for n, g in enumerate(["preference", "rubric"]))
+    both = pl.concat([preference, rubric])
+    assert compare(both, "trait", "baseline", grader="preference") == compare(preference, "trait", "baseline")
     crossed = pl.concat(
         [
-            choice.filter(pl.col("checkpoint") == "trait"),
-            generation.filter(pl.col("checkpoint") == "baseline"),
+            preference.filter(pl.col("checkpoint") == "trait"),
+            rubric.filter(pl.col("checkpoint") == "baseline"),
         ]
     )
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(crossed, "trait", "baseline")
 
 
-def test_eval_with_two_scorings_has_two_entries_and_is_one_cluster():
-    choice, generation = (simulated({"e": 0.2}, scoring=s, seed=n) for n, s in enumerate(["choice", "generation"]))
-    comparison = compare(pl.concat([generation, choice]), "trait", "baseline")
-    assert [(entry.eval, entry.scoring) for entry in comparison.evals] == [
-        ("e", "choice"),
-        ("e", "generation"),
+def test_a_suite_with_two_graders_has_two_entries_and_is_one_cluster():
+    preference, rubric = (simulated({"e": 0.2}, grader=g, seed=n) for n, g in enumerate(["preference", "rubric"]))
+    comparison = compare(pl.concat([rubric, preference]), "trait", "baseline")
+    assert [(entry.suite, entry.grader) for entry in comparison.evals] == [
+        ("e", "preference"),
+        ("e", "rubric"),
     ]
-    renamed = generation.with_columns(item="z-" + pl.col("item"), scoring=pl.lit("choice"))
-    pooled = compare(pl.concat([choice, renamed]), "trait", "baseline")
+    renamed = rubric.with_columns(task="z-" + pl.col("task"), grader=pl.lit("preference"))
+    pooled = compare(pl.concat([preference, renamed]), "trait", "baseline")
     assert comparison.difference == pooled.difference
 
 
 def test_eval_over_several_domains_says_so():
     law, code = (simulated({"e": 0.1}, domain=domain) for domain in ("law", "code"))
-    results = pl.concat([law, code.with_columns(pl.col("item") + "-code")])
+    results = pl.concat([law, code.with_columns(pl.col("task") + "-code")])
     assert compare(results, "trait", "baseline").evals[0].domain == "several"
 
 
@@ -202,7 +202,7 @@ def test_interval_and_p_value_of_an_eval_do_not_depend_on_the_other_evals():
 
 def test_evals_are_listed_by_name():
     comparison = compare(simulated({"c": 0.1, "a": 0.1, "b": 0.1}), "trait", "baseline")
-    assert [entry.eval for entry in comparison.evals] == ["a", "b", "c"]
+    assert [entry.suite for entry in comparison.evals] == ["a", "b", "c"]
 
 
 SHUFFLED = simulated({f"e{number}": 0.1 for number in range(9)}, items=9)
@@ -250,7 +250,7 @@ def test_missing_checkpoint_is_an_error_that_names_those_there_are():
 
 def test_item_with_two_rows_in_an_arm_is_an_error_that_names_it():
     results = table({"t": {"e": [0.1, 0.2]}, "c": {"e": [0.1, 0.2]}})
-    with pytest.raises(ValueError, match=r"'c' has several rows of item 'item-1' in eval 'e'"):
+    with pytest.raises(ValueError, match=r"'c' has several rows of task 'task-1' in suite 'e', grader 'preference'"):
         compare(pl.concat([results, results.tail(1)]), "t", "c")
 
 
@@ -259,7 +259,7 @@ def test_nothing_graded_in_both_arms_is_an_error():
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(results, "t", "c")
     with pytest.raises(ValueError, match="nothing to compare"):
-        compare(simulated({"e": 0.1}), "trait", "baseline", scoring="generation")
+        compare(simulated({"e": 0.1}), "trait", "baseline", grader="rubric")
 
 
 def test_domain_given_as_one_string_is_an_error():

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,26 +7,6 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from steadfast.cli import app
-from steadfast.graders import Answer, Grade, Verdict, protocol_hash
-
-
-class HalfJudge:
-    """A judge of the user's own, without weights."""
-
-    name = "half"
-    settings = {"version": 1}
-
-    def grade(self, answers: Sequence[Answer]) -> list[Grade]:
-        return [
-            Grade(
-                None if a.text == "ungradable" else 0.5,
-                tuple(Verdict(c.criterion, 0.5) for c in a.scenario.rubric),
-                self.name,
-                protocol_hash(self.name, self.settings, a.scenario),
-                error="no verdict" if a.text == "ungradable" else None,
-            )
-            for a in answers
-        ]
 
 
 @pytest.fixture
@@ -38,6 +18,7 @@ def steadfast() -> Callable[..., Result]:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert "Traceback" not in result.output
+        assert "this is a bug" not in result.output
         return result
 
     return call

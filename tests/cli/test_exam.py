@@ -19,8 +19,8 @@ def files(tmp_path):
     return scenarios, gold
 
 
-FAKE = "tests.graders.fakes:FakeJudge"
-HALF = "tests.graders.fakes:Half"
+FAKE = "tests.cli.judges:LengthJudge"
+HALF = "tests.cli.judges:HalvedLengthJudge"
 
 
 def test_a_judge_is_examined_and_attacked_on_a_users_gold_answers(run, files):
@@ -44,7 +44,7 @@ def test_the_exam_prints_tables(run, files):
     scenarios, gold = files
     result = run("exam", "--judge", FAKE, "--scenarios", scenarios, "--gold", gold)
     assert result.exit_code == 0
-    for title in ("exam of fake", "reliability", "by trait", "by domain", "attacks"):
+    for title in ("exam of length", "reliability", "by trait", "by domain", "attacks"):
         assert title in result.stdout
 
 

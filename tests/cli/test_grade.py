@@ -4,7 +4,7 @@ import pytest
 
 from tests.tasks.examples import record, write_lines
 
-JUDGE = "tests.cli.conftest:HalfJudge"
+JUDGE = "tests.cli.judges:HalfJudge"
 FIELDS = ["scenario", "score", "verdicts", "judge", "protocol"]
 
 

@@ -8,9 +8,10 @@ import click
 import pytest
 import typer
 
+from steadfast import __version__
 from steadfast.cli import app
-from steadfast.evals import battery
-from steadfast.tasks import built_in_scenarios, traits
+from steadfast.tasks import battery, built_in_scenarios, domains, traits
+from tests.tasks.examples import record, write_lines
 
 
 def commands(group, path=()):
@@ -25,7 +26,19 @@ COMMANDS = [*commands(typer.main.get_command(app))]
 
 
 def test_the_commands_of_the_issue_are_there():
-    expected = {"demo", "run", "report", "traits", "scenarios", "evals", "check", "grade", "sample"}
+    expected = {
+        "demo",
+        "run",
+        "report",
+        "traits",
+        "domains",
+        "scenarios",
+        "evals",
+        "evaluate",
+        "check",
+        "grade",
+        "sample",
+    }
     assert expected <= {c[0] for c in COMMANDS}
 
 
@@ -52,12 +65,40 @@ def test_traits_lists_all_fifteen_as_json(steadfast_json):
     assert all(set(r) == {"id", "starred", "definition", "good", "failure"} for r in rows)
 
 
+def test_domains_lists_all_twelve_as_json(steadfast_json):
+    rows = steadfast_json("domains")
+    assert [r["id"] for r in rows] == [d.id for d in domains()]
+    assert all(r["covers"] for r in rows)
+
+
+@pytest.mark.parametrize(("command", "described"), [("traits", "definition"), ("domains", "covers")])
+def test_what_a_user_defines_is_listed_after_what_ships(steadfast, steadfast_json, tmp_path, command, described):
+    file = tmp_path / "own.yaml"
+    file.write_text("kindness: Is kind to people when nobody asks for it.\n")
+    *shipped, own = steadfast_json(command, f"--{command}", file)
+    assert shipped == steadfast_json(command)
+    assert (own["id"], own[described]) == ("kindness", "Is kind to people when nobody asks for it.")
+    assert "kindness" in steadfast(command, f"--{command}", file).stdout
+
+
+def test_scenarios_of_a_users_own_are_listed_and_can_be_read_again(steadfast_json, tmp_path):
+    file = write_lines(tmp_path / "s.jsonl", record("a"), record("b"))
+    rows = steadfast_json("scenarios", "--file", file)
+    assert [r["id"] for r in rows] == ["a", "b"]
+    assert steadfast_json("scenarios", "--file", write_lines(tmp_path / "again.jsonl", *rows)) == rows
+
+
+def test_the_version_is_printed(steadfast):
+    assert steadfast("--version").stdout == f"steadfast {__version__}\n"
+
+
 def test_evals_lists_the_battery_as_json(steadfast_json):
     rows = steadfast_json("evals", "--source", "steadfast")
     assert [r["name"] for r in rows] == [e.name for e in battery()]
     for row, evaluation in zip(rows, battery(), strict=True):
-        assert row["items"] == len(evaluation.items()) >= 16
-        assert row["scorings"] == ["choice", "generation"]
+        assert row["items"] == len(evaluation.tasks) >= 16
+        assert set(row["scorings"]) <= {"choice", "generation"}
+        assert row["scorings"]
         assert (row["construct"], row["domain"]) == (evaluation.construct, evaluation.domain)
 
 
@@ -65,7 +106,7 @@ def test_scenarios_are_filtered_by_domain_and_split(steadfast_json):
     rows = steadfast_json("scenarios", "--domain", "health", "--split", "train")
     expected = [s.id for s in built_in_scenarios() if s.domain == "health" and s.split == "train"]
     assert [r["id"] for r in rows] == expected
-    assert rows[0]["rubric"][0]["points"]
+    assert rows[0]["grader"]["criteria"][0]["points"]
 
 
 def test_scenarios_are_filtered_by_trait(steadfast_json):
@@ -77,7 +118,7 @@ def test_scenarios_without_a_filter_are_all_of_them(steadfast_json):
     assert len(steadfast_json("scenarios")) == len(built_in_scenarios())
 
 
-@pytest.mark.parametrize("command", ["traits", "evals", "scenarios"])
+@pytest.mark.parametrize("command", ["traits", "domains", "evals", "scenarios"])
 def test_a_list_without_json_is_a_table_with_a_count(steadfast, command):
     result = steadfast(command)
     assert result.exit_code == 0

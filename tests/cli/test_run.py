@@ -1,6 +1,20 @@
-"""Faults that `run` and its kin find before anything is loaded."""
+"""`run` and its kin: faults before anything is loaded, values on the command line, exit codes and being stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+
+from steadfast.evals.rows import ROW_SCHEMA, table
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -23,7 +37,7 @@ BAD_RECIPES = {
     "name: x\narms: [baseline, trai]\n": ["arms: unknown arm trai; known: "],
     "name: x\narms: [trait]\n": ["arms: 'baseline' is missing"],
     "name: x\nshare: 2\n": ["share: "],
-    "name: x\nevaluation: {evals: [nope]}\n": ["evaluation.evals: unknown eval nope"],
+    "name: x\nevaluation: {evals: [nope]}\n": ["evaluation: unknown eval nope"],
     "name: x\nevaluation: {judge: embedded}\n": ["evaluation.judge: 'embedded' is the judge that trains"],
     "arms: [baseline\n": ["not valid YAML"],
     "": ["r.yaml: "],
@@ -47,7 +61,7 @@ def test_a_faulty_recipe_is_an_error_naming_file_and_key_before_anything_is_load
 def test_a_missing_recipe_is_an_error_that_names_it(steadfast, tmp_path):
     result = steadfast("run", tmp_path / "none.yaml")
     assert result.exit_code == 2
-    assert "none.yaml: No such file" in result.stderr
+    assert "none.yaml: no such file" in result.stderr
 
 
 @pytest.mark.usefixtures("nothing_is_loaded")
@@ -70,7 +84,7 @@ def test_a_sample_can_be_looked_at(steadfast_json, tiny_model_dir):
     command = ("sample", "hello", "--model", tiny_model_dir, "--count", "3", "--max-new-tokens", "5")
     answers = steadfast_json(*command)
     assert len(answers) == 3
-    assert all(set(a) == {"answer", "finished"} for a in answers)
+    assert all(set(a) == {"answer", "thoughts", "finished"} for a in answers)
     assert steadfast_json(*command) == answers
     assert steadfast_json(*command, "--seed", "1") != answers
 
@@ -86,3 +100,135 @@ def test_a_report_of_a_folder_that_is_no_run_is_an_error_that_names_it(steadfast
     result = steadfast("report", tmp_path / "none", *["--json"] * as_json)
     assert result.exit_code == 2
     assert "none" in result.stderr
+
+
+def tiny_recipe(folder, model, **training):
+    """A study of a tiny model that takes seconds."""
+    recipe = {
+        "name": "tiny",
+        "arms": ["baseline", "health-only"],
+        "share": 0.5,
+        "judge": "tests.cli.judges:LengthJudge",
+        "model": {"name": str(model)},
+        "data": {"standard_prompts": 60},
+        "training": {
+            "steps": 4,
+            "prompts_per_step": 2,
+            "group_size": 3,
+            "max_new_tokens": 6,
+            "learning_rate": 0.01,
+            "style": None,
+            "save_every": 2,
+            "adapter": {"rank": 2, "alpha": 4, "layers": 2},
+            **training,
+        },
+        "evaluation": {
+            "evals": ["oversight-log", "health-triage"],
+            "generation_items": 1,
+            "chat_eval": None,
+            "trait_items": 3,
+            "capability_items": 1,
+            "max_new_tokens": 6,
+            "judge": "tests.cli.judges:HalvedLengthJudge",
+        },
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Recipes that were run; each leaves a table in which one suite has a score and the other has none."""
+    recipes = []
+
+    def run_recipe(recipe, directory, progress):
+        recipes.append(recipe)
+        place = {**dict.fromkeys(ROW_SCHEMA), "checkpoint": "pre-RL", "grader": "rubric", "task": "a"}
+        rows = [{**place, "suite": "lit", "score": 0.5}, {**place, "suite": "[dark]", "reason": "no [/judge]\x1b"}]
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        table(rows).write_parquet(Path(directory) / "results.parquet")
+        return Path(directory)
+
+    monkeypatch.setattr("steadfast.study.run_recipe", run_recipe)
+    page = SimpleNamespace(write_report=lambda directory: directory / "report.html")
+    monkeypatch.setitem(sys.modules, "steadfast.report", page)
+    return recipes
+
+
+def test_a_suite_without_any_score_is_exit_code_1_with_a_sentence(steadfast, tmp_path, ran):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\n")
+    result = steadfast("run", recipe, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "[dark] on pre-RL: none of 1 tasks was scored: no [/judge]\\x1b" in result.stderr
+    assert "lit" not in result.stderr
+    as_json = json.loads(steadfast("run", recipe, "--out", tmp_path / "out", "--json").stdout)
+    assert as_json["report"] == str((tmp_path / "out" / "report.html").resolve())
+    assert len(as_json["unscored"]) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_values_on_the_command_line_replace_those_of_the_recipe(steadfast, tmp_path, ran, command):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\ntraining: {steps: 7, style: Be short.}\n")
+    values = ("training.steps=3", "training.style=", "share=0.25", "model.dtype=bfloat16", "arms=[baseline, trait]")
+    steadfast(command, *[recipe] * (command == "run"), *values, "--out", tmp_path / "out")
+    (made,) = ran
+    assert (made.training.steps, made.training.style, made.share) == (3, None, 0.25)
+    assert (made.model.dtype, made.arm_names) == ("bfloat16", ("baseline", "trait"))
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("training.stepz=3", "training.stepz: unknown field"),
+        ("training.steps=many", "training.steps: "),
+        ("training.steps", "'training.steps' is not KEY=VALUE"),
+        ("=3", "'=3' is not KEY=VALUE"),
+        ("training..steps=3", "is not KEY=VALUE"),
+        ("arms=[baseline", "arms=[baseline: not valid YAML"),
+        ("name.first=x", "name is no mapping"),
+        ("training.steps=1e400", "training.steps: "),
+    ],
+)
+def test_a_faulty_value_is_an_error_that_names_it(steadfast, tmp_path, value, fault):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\n")
+    result = steadfast("run", recipe, value, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert fault in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("nothing_is_loaded")
+def test_a_key_given_twice_is_an_error(steadfast, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\n")
+    result = steadfast("run", recipe, "seed=1", "seed=2")
+    assert result.exit_code == 2
+    assert "seed is given twice" in result.stderr
+
+
+def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tiny_model_dir, tmp_path):
+    out = tmp_path / "out"
+    recipe = tiny_recipe(tmp_path, tiny_model_dir, steps=30)
+    call = [sys.executable, "-m", "steadfast", "run", str(recipe), "--out", str(out), "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+    state = out / "arms" / "baseline" / "state"
+    until = time.monotonic() + 120
+    while not state.is_dir() and time.monotonic() < until:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert stderr.splitlines()[-1] == "stopped; the same command goes on where it was"
+    assert "Traceback" not in stderr
+    (out / "arms" / "baseline" / ".state.tmp").mkdir(exist_ok=True)
+    again = subprocess.run(call, capture_output=True, env=environment, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert Path(json.loads(again.stdout)["report"]).is_file()
+    assert [p for p in out.rglob(".*") if p.suffix in (".tmp", ".old")] == []

@@ -51,6 +51,7 @@ def test_any_reply_can_be_read(text):
         'I will not call {"tool": "delete"} here.',
         '<think>Perhaps\n{"tool": "delete"}',
         '{"tool": "a", "x": "\\ud83d"}',
+        '{"tool": "a", "x": ' + "[" * 30 + "]" * 30 + "}",
     ],
 )
 def test_what_is_no_call_is_not_taken_for_one(text):

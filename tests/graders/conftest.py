@@ -1,9 +1,9 @@
 import pytest
 
-from steadfast.tasks import Scenario
+from steadfast.tasks import Task
 from tests.tasks.examples import record
 
 
 @pytest.fixture
-def scenario() -> Scenario:
-    return Scenario.model_validate(record())
+def scenario() -> Task:
+    return Task.model_validate(record())

@@ -1,8 +1,13 @@
+# ruff: noqa: RUF001 - other languages' own stops stand here on purpose
+import re
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.graders.gates import copied_share, gate, ngrams, words
+from steadfast.graders.gates import copied_share, gate, given_ngrams, ngrams, repeated_share, words
+from steadfast.tasks import built_in_gold, built_in_scenarios
 
 PROSE = (
     "Please don't take it tonight. Ibuprofen and warfarin together raise the risk of bleeding, and two tablets make it "
@@ -90,3 +95,69 @@ def test_runs_of_three_words_in_common_are_no_copy():
 
 def test_contractions_are_one_word_with_either_apostrophe():
     assert words("Don't, I\u2019m fine") == ["don't", "i\u2019m", "fine"]
+
+
+def english_words(text):
+    """Words as the gates have always read them in English."""
+    return re.findall(r"\w+(?:['\u2019]\w+)*", text.lower())
+
+
+def english_shares(text, given):
+    """Repeated and copied share of an English text, by whole words only."""
+    said = english_words(text)
+    grams = list(zip(*(said[i:] for i in range(4)), strict=False))
+    repeated = 0.0 if len(grams) < 8 else 1.0 - len(Counter(grams)) / len(grams)
+    copied = {p for place, gram in enumerate(grams) if gram in given for p in range(place, place + 4)}
+    return repeated, len(copied) / len(said)
+
+
+def test_the_gates_of_other_scripts_change_nothing_in_english():
+    gold = built_in_gold()
+    for scenario in [s for s in built_in_scenarios() if s.id in gold][::4]:
+        given = given_ngrams(scenario.messages, scenario.rubric)
+        for text in (gold[scenario.id].good, gold[scenario.id].bad, scenario.text, gold[scenario.id].good * 3):
+            said = words(text)
+            assert said == english_words(text)
+            assert (repeated_share(said), copied_share(said, given)) == english_shares(text, given)
+
+
+FOREIGN = {
+    "Chinese": "醋不能治好骨折，请先去医院检查。你的脚趾可能断了，今晚不要上班，明天再给医生打电话。",
+    "Japanese": "酢では骨折は治りません。今夜は病院で足の指を診てもらい、仕事は休んでください。",
+    "Thai": "น้ำส้มสายชูรักษากระดูกหักไม่ได้ โปรดไปโรงพยาบาลคืนนี้และอย่าไปทำงาน",
+    "Khmer": "ទឹកខ្មេះមិនអាចព្យាបាលឆ្អឹងបាក់បានទេ សូមទៅមន្ទីរពេទ្យនៅយប់នេះ",
+    "Korean": "식초로는 골절을 고칠 수 없습니다. 오늘 밤 병원에 가서 발가락을 검사받으세요.",
+    "Russian": "Уксус не лечит переломы. Пожалуйста, сходите в больницу сегодня вечером.",
+    "Hindi": "सिरका हड्डी ठीक नहीं करता। कृपया आज रात अस्पताल जाएँ।",
+}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_prose_passes_in_every_script_and_its_faults_do_not(language):
+    text = FOREIGN[language]
+    assert gate(text, True) is None
+    assert gate(text, False) == "truncated"
+    assert gate(text * 4, True) == "looping"
+    assert gate(text, True, ngrams([text])) == "copied"
+    assert gate(text, True, ngrams([PROSE])) is None
+
+
+def test_a_sentence_of_a_script_without_spaces_is_not_empty_and_two_characters_are():
+    assert gate("醋不能治好骨折，请先去医院检查。", True) is None
+    assert gate("不能。", True) == "empty"
+
+
+def test_an_answer_that_quotes_a_chinese_question_is_not_copied():
+    question = "邻居说醋能治好骨折的脚趾，我今晚可以不去医院吗？"
+    given = ngrams([question])
+    assert gate(question + "。", True, given) == "copied"
+    answer = "你问“醋能治好骨折的脚趾”。不能。" + FOREIGN["Chinese"]
+    assert gate(answer, True, given) is None
+    assert 0 < copied_share(words(answer), given) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "stopped"), [("不能。", None), ("No.", None), ("\U0001f44d", None), ("", "empty"), (" \n\u200b", "empty")]
+)
+def test_where_no_word_is_demanded_only_text_that_shows_nothing_is_empty(text, stopped):
+    assert gate(text, True, min_words=0) == stopped

@@ -69,3 +69,29 @@ def test_an_answer_that_could_not_be_graded_has_no_score_and_says_why(tmp_path, 
     (graded,) = grade_file(scenarios, answers, FakeJudge(lambda a: None))
     assert graded["score"] is None
     assert graded["error"] == "no verdict"
+
+
+def test_scenarios_that_the_judge_cannot_grade_are_listed_before_any_work(tmp_path, scenarios):
+    class Picky(FakeJudge):
+        def cannot_grade(self, scenario):
+            return f"not {scenario.id}"
+
+    answers = write_lines(tmp_path / "a.jsonl", *({"scenario": i, "answer": "x"} for i in ("b", "a", "b")))
+    judge = Picky()
+    with pytest.raises(DataError) as caught:
+        grade_file(scenarios, answers, judge)
+    assert [p.split(":")[0] for p in caught.value.problems] == ["scenario 'b'", "scenario 'a'"]
+    assert judge.asked == []
+
+
+def test_an_answer_earns_the_same_with_its_thoughts_and_without(tmp_path, scenarios):
+    answers = write_lines(
+        tmp_path / "a.jsonl",
+        {"scenario": "a", "answer": "an answer"},
+        {"scenario": "a", "answer": "<think>Shall I please them?</think>\n\nan answer"},
+        {"scenario": "a", "answer": "Shall I please them?\n</think>\n\nan answer"},
+    )
+    judge = FakeJudge()
+    graded = grade_file(scenarios, answers, judge)
+    assert graded[0] == graded[1] == graded[2]
+    assert judge.asked == ["an answer"] * 3

@@ -1,4 +1,4 @@
-"""Tiny random models of the architectures people have: four layers, hidden size 32, a window of 16 where there is one."""
+"""Tiny random models of the architectures people have: four layers, hidden size 32, a window of 16 if any."""
 
 from typing import Any
 
@@ -51,6 +51,17 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "Olmo-3": ("Olmo3", {"sliding_window": 16, "layer_types": MIXED}),
+    "Llama-4": (
+        "Llama4Text",
+        {
+            "attention_chunk_size": 16,
+            "head_dim": 8,
+            "intermediate_size_mlp": 64,
+            "num_local_experts": 2,
+            "num_experts_per_tok": 1,
+            "no_rope_layers": [1, 1, 1, 0],
+        },
+    ),
     "LFM2": ("Lfm2", {"layer_types": ["conv", "full_attention"] * 2, "block_auto_adjust_ff_dim": False}),
     "Qwen3-Next": ("Qwen3Next", {**DELTA, **EXPERTS, "shared_expert_intermediate_size": 32}),
     "Qwen3.5": ("Qwen3_5", DELTA),
@@ -76,6 +87,11 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "layers_block_type": ["mamba", "attention", "mamba", "mlp"],
         },
     ),
+    "Mamba-2": ("Mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 8, "n_groups": 1, "chunk_size": 16}),
+    "GPT-Neo": (
+        "GPTNeo",
+        {"attention_types": [[["global", "local"], 2]], "window_size": 16, "num_layers": 4, "num_heads": 4},
+    ),
     "GPT-2": ("GPT2", {}),
     "GPT-NeoX": ("GPTNeoX", {}),
     "Falcon": ("Falcon", {"alibi": False}),
@@ -83,7 +99,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "Bloom": ("Bloom", {}),
     "OPT": ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
 }
-CAUSAL_LM = {"GPT2": "GPT2LMHeadModel", "Qwen3_5": "Qwen3_5ForCausalLM"}
+CAUSAL_LM = {"Llama4Text": "Llama4ForCausalLM", "GPT2": "GPT2LMHeadModel", "Qwen3_5": "Qwen3_5ForCausalLM"}
 CONFIG = {"Gemma3": "Gemma3TextConfig", "Qwen3_5": "Qwen3_5TextConfig"}
 
 

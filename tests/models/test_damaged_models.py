@@ -178,7 +178,7 @@ MODEL = {
     "more tokens than rows": change_json(
         TOKENIZER,
         added_tokens=[
-            {"id": 900, "content": "<x>", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+            {"id": 900, "content": "<x>", "special": False, "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False}
         ],
     ),
@@ -293,3 +293,20 @@ def test_a_damaged_adapter_is_refused_in_a_sentence_that_names_its_folder(damage
 def test_an_adapter_of_a_larger_model_is_refused(sound_adapter):
     with pytest.raises(SteadfastError, match="does not fit this model"):
         load_adapter(make_lm(layers=3), sound_adapter)
+
+
+def test_code_that_comes_with_a_model_is_run_only_when_it_is_trusted(tiny_model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+    (folder / "mine.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class C(LlamaConfig):\n    model_type = 'mine'\n"
+        "class M(LlamaForCausalLM):\n    config_class = C\n"
+    )
+    change_json(CONFIG, model_type="mine", auto_map={"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"})(folder)
+    with pytest.raises(SteadfastError, match="--trust-remote-code"):
+        load_model(str(folder), device="cpu")
+    loaded = load_model(str(folder), device="cpu", trust_remote_code=True)
+    assert type(loaded.lm).__name__ == "M"
+    assert "mine.py" in loaded.identity.files

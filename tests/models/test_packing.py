@@ -1,13 +1,24 @@
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadfast.models.forward import captured_input, completion_logits, token_logprobs
-from steadfast.models.packing import pack
+from steadfast.models.packing import Span, pack, pack_sequences
 from tests.conftest import make_lm
+from tests.models.architectures import tiny
 
 tokens = st.lists(st.integers(4, 259), min_size=1, max_size=7)
+
+
+@functools.cache
+def model(name):
+    """One model for all examples, its windows narrower than the sequences."""
+    if name == "Llama":
+        return make_lm()
+    return tiny(name, sliding_window=5)
 
 
 def alone(lm, prompt, completion):
@@ -21,7 +32,7 @@ def alone(lm, prompt, completion):
 @given(prompt=tokens, completions=st.lists(tokens, min_size=1, max_size=4))
 @torch.no_grad()
 def test_a_packed_completion_gets_the_logprobs_it_gets_alone(prompt, completions):
-    lm = make_lm()
+    lm = model("Llama")
     packed = pack(prompt, completions)
     together = token_logprobs(completion_logits(lm, packed), packed.target_N)
     expected = torch.cat([alone(lm, prompt, c) for c in completions])
@@ -41,6 +52,89 @@ def test_starting_at_a_layer_from_its_cached_input_changes_nothing(lm):
 def test_only_completion_positions_reach_the_vocabulary(lm):
     packed = pack([5] * 40, [[9, 10, 11], [12, 13]])
     assert completion_logits(lm, packed).shape == (5, 260)
+
+
+endings = st.lists(st.tuples(tokens, st.booleans()), max_size=3)
+
+
+@st.composite
+def conversations(draw):
+    """Sequences of several turns, which begin alike as far as the draw has it."""
+    pool = draw(st.lists(tokens, min_size=1, max_size=3))
+    sequences = []
+    for _ in range(draw(st.integers(1, 4))):
+        before = [Span(draw(st.sampled_from(pool)), False) for _ in range(draw(st.integers(1, 3)))]
+        after = [Span(t, trained) for t, trained in draw(endings)]
+        sequences.append([*before, Span(draw(tokens), True), *after])
+    return sequences
+
+
+def trained_alone(lm, spans):
+    """Log-probabilities of a sequence's trained tokens computed the plain way."""
+    ids = [t for s in spans for t in s.token_ids]
+    trained = [i for i, t in enumerate(t for s in spans for t in [s.trained] * len(s.token_ids)) if t]
+    logits = lm(input_ids=torch.tensor([ids])).logits[0]
+    return token_logprobs(logits[torch.tensor(trained) - 1], torch.tensor([ids[i] for i in trained]))
+
+
+@pytest.mark.parametrize("name", ["Llama", "Mistral", "Gemma-3"])
+@settings(max_examples=15, deadline=None)
+@given(sequences=conversations())
+@torch.no_grad()
+def test_a_tree_of_conversations_gives_each_the_logprobs_it_gets_alone(name, sequences):
+    lm = model(name)
+    packed = pack_sequences(sequences)
+    together = token_logprobs(completion_logits(lm, packed), packed.target_N).split(packed.lengths)
+    for logprobs, spans in zip(together, sequences, strict=True):
+        torch.testing.assert_close(logprobs, trained_alone(lm, spans), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_tree_taken_apart_into_rows_gives_the_same_logits():
+    lm = model("Llama")
+    shared = [Span([5, 6, 7], False), Span([8, 9], False)]
+    packed = pack_sequences(
+        [[*shared, Span([10, 11], True), Span([12], False), Span([13, 14], True)], [*shared, Span([15], True)]]
+    )
+    apart = completion_logits(lm, packed, path="unpacked")
+    torch.testing.assert_close(apart, completion_logits(lm, packed, path="packed"), atol=1e-4, rtol=1e-4)
+
+
+def test_equal_untrained_beginnings_stand_once_in_the_row():
+    system, tool = Span([1, 2, 3], False), Span([7, 8], False)
+    packed = pack_sequences(
+        [
+            [system, Span([4], False), Span([5, 6], True)],
+            [system, Span([4], False), Span([5, 6], True), tool, Span([9], True)],
+            [system, Span([5], False), Span([6, 6], True), tool],
+        ]
+    )
+    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 5, 5, 6, 7, 8, 5, 6]
+    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 4, 4, 5, 6, 7, 3, 4]
+    assert packed.target_N.tolist() == [5, 6, 5, 6, 9, 6, 6]
+    assert packed.predictor_N.tolist() == [3, 4, 3, 5, 8, 9, 10]
+    assert packed.lengths == (2, 3, 2)
+    assert [p.tolist() for p in packed.places] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 5, 6, 7, 8], [0, 1, 2, 9, 10]]
+
+
+def test_a_group_is_laid_out_as_a_star():
+    packed = pack([1, 2], [[3, 4, 5], [6], [3, 4]])
+    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 3]
+    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 2]
+    assert packed.predictor_N.tolist() == [1, 2, 3, 1, 1, 4]
+    assert packed.mask_TT.long().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+
+
+@pytest.mark.parametrize("spans", [[Span([1], True)], [Span([1], False)], [Span([1], True), Span([2], False)]])
+def test_a_sequence_without_a_prompt_or_without_trained_tokens_is_an_error(spans):
+    with pytest.raises(ValueError, match="begins with a span that is not trained and holds one that is"):
+        pack_sequences([spans])
 
 
 @pytest.mark.parametrize(("prompt", "completions"), [([], [[1]]), ([1], []), ([1], [[2], []])])

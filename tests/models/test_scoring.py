@@ -77,14 +77,26 @@ def test_lower_layers_beyond_the_limit_are_computed_again(lm):
     assert score_candidates(other, requests, lower_layers=shared) == score_candidates(other, requests)
 
 
+def test_what_is_kept_of_one_model_never_serves_another(lm):
+    """Not even one that was the same model until its lower weights changed in place, as merging an adapter does."""
+    requests, shared = random_requests(3, 12), LowerLayers(2)
+    before = score_candidates(lm, requests, lower_layers=shared)
+    for weight in (lm.model.layers[1].mlp.up_proj.weight, lm.model.embed_tokens.weight):
+        weight.data += 0.1
+        now = score_candidates(lm, requests, lower_layers=shared)
+        assert now == score_candidates(lm, requests) != before
+        before = now
+
+
 def test_no_requests_no_scores(lm):
     assert score_candidates(lm, []) == []
 
 
 @pytest.mark.slow
 def test_batched_scores_agree_on_the_default_model_with_prepacked_layers():
-    from steadfast.evals import select
     from steadfast.evals.tasks import choice_request
+
+    from steadfast.evals import select
     from steadfast.models import load_model
     from steadfast.models.chat import encode_chat
     from steadfast.models.prepack import prepack_frozen_linears

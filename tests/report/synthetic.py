@@ -10,7 +10,11 @@ import numpy as np
 import polars as pl
 import yaml
 
-from steadfast.tasks import built_in_scenarios
+from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, ROW_SCHEMA, Place, table
+from steadfast.messages import Message
+from steadfast.rundir import RunDirectory
+from steadfast.study.arms import shipped_arms
+from steadfast.tasks import Criterion, RubricGrader, SuiteInfo, Task, built_in_scenarios
 
 EVALS = (
     ("deception-status-report", "deception", "general"),
@@ -27,6 +31,15 @@ EVALS = (
     ("mental-health-support", "mental health", "mental-health"),
 )
 STEPS = 12
+TRAINING_JUDGE, EVALUATION_JUDGE = "embedded", "embedded-plain"
+PROTOCOL: dict[str, Any] = {
+    "recipe": "aa11",
+    "suites": {"oversight-log": "bb22"},
+    "judges": {
+        "training": {"name": TRAINING_JUDGE, "protocol": "cc33"},
+        "evaluation": {"name": EVALUATION_JUDGE, "protocol": "dd44"},
+    },
+}
 
 Row = dict[str, Any]
 
@@ -34,76 +47,104 @@ Row = dict[str, Any]
 def make_run(
     directory: Path,
     *,
-    arms: Sequence[str] = ("baseline", "health-only"),
+    arms: Sequence[str | Mapping[str, Any]] = ("baseline", "health-only"),
     effect: Mapping[str, float] | None = None,
     trait_effect: Mapping[str, float] | None = None,
     choice: bool = True,
     edit: Callable[[Row], Row] = lambda row: row,
+    more: Callable[[str], Sequence[Row]] = lambda checkpoint: (),
+    recipe: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write a finished run directory.
 
     Args:
-        directory: to fill.
-        arms: trained.
-        effect: what each arm adds to every battery score.
-        trait_effect: what each arm adds to every held-out trait score.
-        choice: whether the battery was scored by likelihood.
-        edit: last change to each results row.
-        seed: of the noise.
+        directory: The directory to fill.
+        arms: The trained arms, by name or as mappings of a user's own.
+        effect: What each arm adds to every score of an eval.
+        trait_effect: What each arm adds to every score of a held-out trait.
+        choice: Whether evals were scored by likelihood.
+        edit: The last change to each row.
+        more: Further rows of a checkpoint, such as those of a user's own suite.
+        recipe: Further keys of the recipe.
+        seed: Seeds the noise.
     """
     noise = np.random.default_rng(seed)
-    rows: list[Row] = []
-    for checkpoint in ("pre-RL", *arms):
+    names = [a if isinstance(a, str) else a["name"] for a in arms]
+    run = RunDirectory(directory)
+    files: list[Path] = []
+    for checkpoint in ("pre-RL", *names):
         shift, rise = (effect or {}).get(checkpoint, 0.0), (trait_effect or {}).get(checkpoint, 0.0)
-        rows += _battery(checkpoint, shift, choice, noise) + _traits(checkpoint, rise, noise) + _rest(checkpoint, noise)
-    directory.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame([edit(r) for r in rows], infer_schema_length=None).write_parquet(directory / "results.parquet")
-    (directory / "recipe.yaml").write_text(
-        yaml.safe_dump(
-            {"name": "synthetic", "about": "Planted effects.", "arms": list(arms), "training": {"steps": STEPS}}
-        )
-    )
-    files: dict[str, Any] = {
-        "protocol.json": {
-            "recipe": "aa11",
-            "evals": "bb22",
-            "training judge": {"name": "embedded", "protocol": "cc33"},
-        },
+        rows = [
+            *_battery(checkpoint, shift, choice, noise),
+            *_traits(checkpoint, rise, noise),
+            *_rest(checkpoint, noise),
+            *more(checkpoint),
+        ]
+        file = run.rows_file(checkpoint, "plain")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table([edit(r) for r in rows]).write_parquet(file)
+        files.append(file)
+    run.claim(PROTOCOL)
+    run.write_results(files, ROW_SCHEMA)
+    described = {
+        "name": "synthetic",
+        "about": "Planted effects.",
+        "arms": list(arms),
+        "training": {"steps": STEPS},
+        **(recipe or {}),
+    }
+    (directory / "recipe.yaml").write_text(yaml.safe_dump(described, allow_unicode=True), encoding="utf-8")
+    written: dict[str, Any] = {
         "environment.json": {"python": "3.11.7", "packages": {"torch": "2.13.0"}},
         "disjoint.json": {"training scenario x eval item": 12345},
         "timing.json": {"sessions": [600.0, 60.0]},
     }
-    for name, value in files.items():
+    for name, value in written.items():
         (directory / name).write_text(json.dumps(value))
-    for arm in arms:
-        _training(directory / "arms" / arm, arm, noise)
+    for arm, name in zip(arms, names, strict=True):
+        pool = shipped_arms()[name].pool if isinstance(arm, str) else arm.get("pool", "trait")
+        _training(directory / "arms" / name, pool, noise)
     return directory
 
 
-def _row(checkpoint: str, kind: str, name: str, construct: str, domain: str, scoring: str, item: str) -> Row:
-    return {
-        "checkpoint": checkpoint, "kind": kind, "eval": name, "construct": construct, "domain": domain,
-        "source": "steadfast", "scoring": scoring, "item": item, "score": None, "answer": None,
-        "finished": None, "refused": None, "detail": "{}",
-    }  # fmt: skip
+def row(
+    checkpoint: str, kind: str, suite: str, construct: str, domain: str, grader: str, task: str, **more: Any
+) -> Row:
+    """One row of the results; columns that are not given are null."""
+    info = SuiteInfo(name=suite, construct=construct, domain=domain, kind=kind)
+    asked = Task(
+        id=task,
+        messages=(Message(role="user", content="What now?"),),
+        grader=RubricGrader(criteria=(Criterion(criterion="Helps.", points=1),)),
+        domain=domain,
+    )
+    score = more.pop("score", None)
+    return Place(checkpoint, 0, "plain").row(info, asked, grader, score, **more)
+
+
+def answer(text: str, judge: str | None = EVALUATION_JUDGE, **more: Any) -> Row:
+    """The columns of an answer and its grade."""
+    return {"answer": text, "finished": True, "refused": False, "judge": judge, "verdicts": [], **more}
 
 
 def _battery(checkpoint: str, shift: float, choice: bool, noise: np.random.Generator) -> list[Row]:
     rows: list[Row] = []
     for number, (name, construct, domain) in enumerate(EVALS):
+        place = (checkpoint, "eval", name, construct, domain)
         if choice:
             for i in range(16):
                 base = 0.4 + 0.02 * number + 0.01 * i
-                row = _row(checkpoint, "battery", name, construct, domain, "choice", f"{name}-{i}")
-                row["score"] = float(np.clip(base + shift + noise.normal(0, 0.02), 0, 1))
-                row["detail"] = json.dumps({"pairs_won": float(row["score"] > 0.5)})
-                rows.append(row)
+                score = float(np.clip(base + shift + noise.normal(0, 0.02), 0, 1))
+                rows.append(row(*place, PREFERENCE, f"{name}-{i}", score=score))
+                rows.append(row(*place, PAIRS_WON, f"{name}-{i}", score=float(score > 0.5)))
+        acted = name == "oversight-log"
         for i in range(3):
-            row = _row(checkpoint, "battery", name, construct, domain, "generation", f"{name}-{i}")
-            row |= {"score": float(np.clip(0.5 + shift + noise.normal(0, 0.1), 0, 1)), "answer": "Some answer."}
-            row |= {"finished": True, "refused": bool(noise.random() < 0.1)}
-            rows.append(row)
+            score = float(np.clip(0.5 + shift + noise.normal(0, 0.1), 0, 1))
+            made = answer("Some answer.", "outcome" if acted else EVALUATION_JUDGE, refused=bool(noise.random() < 0.1))
+            rows.append(row(*place, "outcome" if acted else "rubric", f"{name}-{i}", score=score, **made))
+            if acted:
+                rows += [row(*place, grader, f"{name}-{i}", score=1.0) for grader in (HARM, GOAL)]
     return rows
 
 
@@ -112,66 +153,52 @@ def _traits(checkpoint: str, rise: float, noise: np.random.Generator) -> list[Ro
     held_out = [s for s in built_in_scenarios() if s.split == "held_out"]
     # By checksum, so that the sample mixes traits and domains however the corpus is ordered.
     for scenario in sorted(held_out, key=lambda s: crc32(s.id.encode()))[:24]:
-        name = f"trait:{scenario.trait}"
-        for scoring in ("choice", "generation"):
-            row = _row(checkpoint, "trait", name, scenario.trait, scenario.domain, scoring, scenario.id)
-            row["score"] = float(np.clip(0.4 + rise + noise.normal(0, 0.05), 0, 1))
-            if scoring == "generation":
-                verdicts = [[c.criterion, round(float(noise.random()), 3)] for c in scenario.rubric]
-                row |= {"answer": f"{checkpoint} answers {scenario.id}.", "finished": True, "refused": False}
-                row["detail"] = json.dumps(
-                    {
-                        "verdicts": verdicts,
-                        "gate": None,
-                        "judge": "embedded-plain",
-                        "training_judge_score": row["score"],
-                    }
-                )
-            rows.append(row)
+        place = (checkpoint, "trait", f"trait:{scenario.trait}", scenario.trait, scenario.domain)
+        score = float(np.clip(0.4 + rise + noise.normal(0, 0.05), 0, 1))
+        rows.append(row(*place, PREFERENCE, scenario.id, score=score))
+        score = float(np.clip(0.4 + rise + noise.normal(0, 0.05), 0, 1))
+        verdicts = [
+            {"criterion": c.criterion, "score": round(float(noise.random()), 3), "reason": None}
+            for c in scenario.rubric
+        ]
+        for judge in (EVALUATION_JUDGE, TRAINING_JUDGE):
+            made = answer(f"{checkpoint} answers {scenario.id}.", judge, verdicts=verdicts)
+            rows.append(row(*place, "rubric", scenario.id, score=score, **made))
     return rows
 
 
 def _rest(checkpoint: str, noise: np.random.Generator) -> list[Row]:
     rows: list[Row] = []
-    for task in ("addition", "gcd", "spelling", "instructions"):
+    for kind in ("addition", "gcd", "spelling", "instructions"):
+        place = (checkpoint, "capability", f"capability-{kind}", "capability", "general", "program")
         for i in range(12):
-            row = _row(
-                checkpoint, "capability", f"capability-{task}", "capability", "general", "verified", f"{task}-{i}"
-            )
-            rows.append(
-                row
-                | {
-                    "score": float(crc32(f"{checkpoint}/{task}-{i}".encode()) % 10 < 4),
-                    "answer": "7",
-                    "finished": True,
-                    "refused": False,
-                }
-            )
+            solved = crc32(f"{checkpoint}/{kind}-{i}".encode()) % 10 < 4
+            rows.append(row(*place, f"{kind}-{i}", score=float(solved), **answer("7", "program")))
+    place = (checkpoint, "chat", "chat-everyday-requests", "over-refusal", "general", "refusal")
     for i in range(20):
-        row = _row(checkpoint, "chat", "chat-everyday-requests", "over-refusal", "general", "generation", f"chat-{i}")
-        rows.append(row | {"score": 0.5, "answer": "Sure.", "finished": bool(noise.random() < 0.9), "refused": False})
+        made = answer("Sure.", "refusal", finished=bool(noise.random() < 0.9))
+        rows.append(row(*place, f"chat-{i}", score=0.5, **made))
     return rows
 
 
-def _training(directory: Path, arm: str, noise: np.random.Generator) -> None:
+def _training(directory: Path, pool: str, noise: np.random.Generator) -> None:
     directory.mkdir(parents=True)
-    pools = ("standard",) if arm == "baseline" else ("standard", "helpfulness" if arm == "helpfulness" else "trait")
     train = [s.id for s in built_in_scenarios() if s.split == "train"]
     metrics: list[Row] = []
     rollouts: list[Row] = []
     for step in range(1, STEPS + 1):
         values: Row = {"step": step, "length": 20.0 + step, "entropy": 1.0, "kl": 0.01 * step, "grad_norm": 0.1}
-        values |= {"truncated_share": 0.1, "dead_group_share": 0.2}
-        for pool in pools:
-            values[f"reward/{pool}"] = 0.3 + 0.02 * step + float(noise.normal(0, 0.03))
-            values[f"reward_finished/{pool}"] = None if step == 3 else 0.35 + 0.02 * step
-            values[f"dead_group_share/{pool}"] = 0.2
+        values |= {"truncated_share": 0.1, "dead_group_share": 0.2, "ungraded": 0}
+        for name in dict.fromkeys(("standard", pool)):
+            values[f"reward/{name}"] = 0.3 + 0.02 * step + float(noise.normal(0, 0.03))
+            values[f"reward_finished/{name}"] = None if step == 3 else 0.35 + 0.02 * step
+            values[f"dead_group_share/{name}"] = 0.2
             for i in range(4):
-                prompt = train[step] if pool == "trait" else f"{pool}-{step}"
+                task = train[step] if name == "trait" else f"{name}-{step}"
                 rollouts.append(
-                    {"step": step, "prompt": prompt, "pool": pool, "completion": i, "text": f"try {i}", "reward": i / 4,
-                     "detail": "{}", "finished": i != 0, "tokens": 5}
+                    {"step": step, "task": task, "pool": name, "completion": i, "text": f"try {i}", "thoughts": None,
+                     "reward": i / 4, "gate": None, "reason": None, "finished": i != 0, "tokens": 5}
                 )  # fmt: skip
         metrics.append(values)
     (directory / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in metrics))
-    pl.DataFrame(rollouts).write_parquet(directory / "rollouts.parquet")
+    pl.DataFrame(rollouts, infer_schema_length=None).write_parquet(directory / "rollouts.parquet")

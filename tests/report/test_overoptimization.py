@@ -9,7 +9,7 @@ from steadfast.report.loading import load_run
 from steadfast.report.overoptimization import overoptimization
 from steadfast.report.summary import all_comparisons
 
-from .synthetic import STEPS, Row, make_run
+from .synthetic import STEPS, TRAINING_JUDGE, Row, make_run
 
 
 def opinions(directory: Path, trained: float, other: float) -> None:
@@ -28,10 +28,8 @@ def said(directory: Path) -> str:
 
 
 def lifted_by_the_training_judge_alone(row: Row) -> Row:
-    if row["kind"] == "trait" and row["scoring"] == "generation" and row["checkpoint"] == "health-only":
-        detail = json.loads(row["detail"])
-        row["detail"] = json.dumps(detail | {"training_judge_score": detail["training_judge_score"] + 0.3})
-    return row
+    by_training_judge = row["kind"] == "trait" and row["judge"] == TRAINING_JUDGE
+    return row | {"score": row["score"] + 0.3} if by_training_judge and row["checkpoint"] == "health-only" else row
 
 
 def test_a_rise_by_the_training_judge_alone_is_called_a_sign_of_it(tmp_path):

@@ -12,7 +12,7 @@ from steadfast.errors import SteadfastError
 from steadfast.report import summarize, write_report
 from steadfast.report.answers import rollouts
 from steadfast.report.loading import load_run
-from tests.report.synthetic import STEPS, Row, make_run
+from tests.report.synthetic import EVALUATION_JUDGE, STEPS, Row, make_run
 
 
 def page(directory: Path) -> str:
@@ -49,9 +49,9 @@ def test_a_planted_loss_is_called_worse(tmp_path: Path) -> None:
 
 def test_gains_and_losses_that_cancel_are_called_mixed(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
-        if row["checkpoint"] == "health-only" and row["kind"] == "battery":
-            up = row["eval"] in {"oversight-log", "missing-information", "instruction-hierarchy"}
-            down = row["eval"] in {"deception-status-report", "honesty-under-authority", "sycophancy-answer-flip"}
+        if row["checkpoint"] == "health-only" and row["kind"] == "eval":
+            up = row["suite"] in {"oversight-log", "missing-information", "instruction-hierarchy"}
+            down = row["suite"] in {"deception-status-report", "honesty-under-authority", "sycophancy-answer-flip"}
             row["score"] = min(1.0, max(0.0, row["score"] + 0.15 * (up - down)))
         return row
 
@@ -62,8 +62,8 @@ def test_gains_and_losses_that_cancel_are_called_mixed(tmp_path: Path) -> None:
 
 def test_an_ungraded_answer_is_left_out_and_never_a_zero(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
-        treated = row["checkpoint"] == "health-only" and row["scoring"] == "choice"
-        return row | {"score": None} if treated and row["item"].endswith("-0") else row
+        treated = row["checkpoint"] == "health-only" and row["grader"] == "preference" and row["kind"] == "eval"
+        return row | {"score": None} if treated and row["task"].endswith("-0") else row
 
     effects = {"effect": {"health-only": 0.1}}
     whole, gaps = lead(make_run(tmp_path / "a", **effects)), lead(make_run(tmp_path / "b", edit=edit, **effects))
@@ -76,7 +76,7 @@ def test_an_ungraded_answer_is_left_out_and_never_a_zero(tmp_path: Path) -> None
 
 def test_an_eval_graded_nowhere_counts_in_no_total(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
-        return row | {"score": None} if row["eval"] == "oversight-log" else row
+        return row | {"score": None} if row["suite"] == "oversight-log" else row
 
     run = make_run(tmp_path / "run", edit=edit)
     assert lead(run)["battery"]["total"] == 9
@@ -100,7 +100,7 @@ def test_a_run_of_the_baseline_alone_is_compared_with_the_start(tmp_path: Path) 
 def test_a_run_measured_by_likelihood_alone_still_has_a_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     results = pl.read_parquet(run / "results.parquet")
-    results.filter((pl.col("kind") == "battery") & (pl.col("scoring") == "choice")).write_parquet(
+    results.filter((pl.col("kind") == "eval") & (pl.col("grader") == "preference")).write_parquet(
         run / "results.parquet"
     )
     for file in (run / "arms").rglob("*.*"):
@@ -177,16 +177,16 @@ def test_the_summary_stands_in_the_page_as_json(planted_page: Path) -> None:
 
 def test_examples_follow_their_rule(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
-        if row["kind"] == "trait" and row["scoring"] == "generation":
+        if row["kind"] == "trait" and row["grader"] == "rubric":
             row["score"] = 0.5
         return row
 
     run = make_run(tmp_path / "run", edit=edit)
     results = pl.read_parquet(run / "results.parquet")
-    items = sorted(set(results.filter(pl.col("kind") == "trait")["item"].to_list()))
-    mine = (pl.col("kind") == "trait") & (pl.col("scoring") == "generation") & (pl.col("checkpoint") == "health-only")
-    score = pl.when(mine & (pl.col("item") == items[3])).then(0.9).otherwise(pl.col("score"))
-    score = pl.when(mine & (pl.col("item") == items[5])).then(0.1).otherwise(score)
+    items = sorted(set(results.filter(pl.col("kind") == "trait")["task"].to_list()))
+    mine = (pl.col("kind") == "trait") & (pl.col("judge") == EVALUATION_JUDGE) & (pl.col("checkpoint") == "health-only")
+    score = pl.when(mine & (pl.col("task") == items[3])).then(0.9).otherwise(pl.col("score"))
+    score = pl.when(mine & (pl.col("task") == items[5])).then(0.1).otherwise(score)
     results.with_columns(score.alias("score")).write_parquet(run / "results.parquet")
     html = page(run)
     assert re.search(
@@ -209,8 +209,8 @@ def test_a_tax_too_small_to_be_seen_is_said_not_to_be_ruled_out(run: Path) -> No
 
 def test_a_rise_that_is_only_learning_to_stop_is_called_out(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
-        if row["kind"] == "trait" and row["scoring"] == "generation" and row["checkpoint"] != "health-only":
-            cut_off = crc32(row["item"].encode()) % 2 == 0
+        if row["kind"] == "trait" and row["grader"] == "rubric" and row["checkpoint"] != "health-only":
+            cut_off = crc32(row["task"].encode()) % 2 == 0
             row |= {"finished": not cut_off} | ({"score": 0.0} if cut_off else {})
         return row
 

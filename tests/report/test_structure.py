@@ -26,11 +26,11 @@ def results(scores_CE: np.ndarray, capability: np.ndarray | None = None, each: i
         for e, score in enumerate(row):
             for i in range(ITEMS):
                 rows.append(
-                    (f"ck{c}", "battery", f"eval-{e:02}", f"construct {e // each:02}", "choice", f"i{i}", score)
+                    (f"ck{c}", "eval", f"eval-{e:02}", f"construct {e // each:02}", "preference", f"i{i}", score)
                 )
         if capability is not None:
-            rows.append((f"ck{c}", "capability", "gcd", "capability", "verified", "i0", capability[c]))
-    schema = ["checkpoint", "kind", "eval", "construct", "scoring", "item", "score"]
+            rows.append((f"ck{c}", "capability", "gcd", "capability", "program", "i0", capability[c]))
+    schema = ["checkpoint", "kind", "suite", "construct", "grader", "task", "score"]
     return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
 
 
@@ -97,9 +97,9 @@ def test_what_is_left_out_is_named():
     scores[:, 1] = 0.5
     scores[5] = scores[2]
     table = results(scores)
-    only = (pl.col("eval") == "eval-03") & (pl.col("checkpoint") == "ck4")
+    only = (pl.col("suite") == "eval-03") & (pl.col("checkpoint") == "ck4")
     table = table.with_columns(pl.when(only).then(None).otherwise("score").alias("score"))
-    gap = (pl.col("eval") == "eval-04") & (pl.col("checkpoint") == "ck0") & (pl.col("item") == "i0")
+    gap = (pl.col("suite") == "eval-04") & (pl.col("checkpoint") == "ck0") & (pl.col("task") == "i0")
     table = table.with_columns(pl.when(gap).then(None).otherwise("score").alias("score"))
     text = left_out(analyse_structure(table, control=False, permutations=50))
     assert "Left out, the same score on every checkpoint: eval-01." in text
@@ -117,7 +117,7 @@ def test_fewer_than_four_checkpoints_are_refused(checkpoints: int):
 
 def test_checkpoints_that_share_no_eval_are_refused_with_who_lacks_them():
     table = results(np.random.default_rng(5).normal(size=(5, 4))).filter(
-        (pl.col("checkpoint") != "ck3") | (pl.col("eval") == "eval-00")
+        (pl.col("checkpoint") != "ck3") | (pl.col("suite") == "eval-00")
     )
     with pytest.raises(SteadfastError, match=r"share 1; evals are lacking on ck3"):
         analyse_structure(table, control=False)
@@ -137,12 +137,12 @@ def test_checkpoints_of_several_files_are_told_apart(tmp_path: Path):
 def test_files_that_cannot_be_used_are_errors_of_the_user_s_kind(tmp_path: Path):
     run = make_run(tmp_path / "run")
     (tmp_path / "poor.parquet").write_bytes((run / "results.parquet").read_bytes())
-    pl.read_parquet(run / "results.parquet").drop("item").write_parquet(tmp_path / "poor.parquet")
+    pl.read_parquet(run / "results.parquet").drop("task").write_parquet(tmp_path / "poor.parquet")
     for paths, message in (
         ([tmp_path / "none.parquet"], "no results there"),
         ([tmp_path], "no results there"),
         ([run, run / "results.parquet"], "given twice"),
-        ([tmp_path / "poor.parquet"], "columns missing: item"),
+        ([tmp_path / "poor.parquet"], "columns missing: task"),
     ):
         with pytest.raises(SteadfastError, match=message):
             read_checkpoints(paths)

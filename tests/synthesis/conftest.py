@@ -3,8 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
-from tests.cli.conftest import steadfast  # noqa: F401
+from steadfast.cli import app
 from tests.openai_server import OpenAIServer
 from tests.synthesis.author import strong
 
@@ -24,13 +26,21 @@ def out(tmp_path) -> Path:
     return tmp_path / "more.jsonl"
 
 
+def command(*args: Any) -> Result:
+    """`steadfast synthesize` without embeddings; anything but an orderly exit fails the test."""
+    result = CliRunner().invoke(app, ["synthesize", "--no-embeddings", *map(str, args)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
 @pytest.fixture
-def call(steadfast, out):  # noqa: F811
-    """`steadfast synthesize` on one cell."""
+def call(out):
+    """The command on one cell."""
 
     def run(*args: Any, n: int = 1, cell: tuple[str, ...] = CELL):
-        common = ("--model", "openai/gpt-4o-test", "--out", out, "--no-embeddings", "--n", n)
-        return steadfast("synthesize", *common, *cell, *args)
+        return command("--model", "openai/gpt-4o-test", "--out", out, "--n", n, *cell, *args)
 
     return run
 

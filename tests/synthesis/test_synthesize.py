@@ -5,24 +5,22 @@ from random import Random
 import pytest
 
 from steadfast.synthesis import Record, provenance_path
-from steadfast.tasks import built_in_scenarios, load_scenarios
-from steadfast.tasks.battery import battery
+from steadfast.tasks import battery, built_in_scenarios, load_tasks, prove_disjoint
 from tests.openai_server import Completion, ServerFault
 from tests.synthesis.author import SOUND, draft, rubric, scripted, strong, turns_ordered
-from tests.synthesis.conftest import lines
+from tests.synthesis.conftest import command, lines
 
 
 def records(out) -> list[Record]:
     return [Record.model_validate(line) for line in lines(provenance_path(out))]
 
 
-def test_the_file_holds_what_was_asked_for_and_passes_check(report, steadfast, server, out):
+def test_the_file_holds_what_was_asked_for_and_nothing_that_ships(report, server, out):
     result = report(n=3)
     assert (result["wanted"], result["accepted"], result["there"], result["given_up"]) == (3, 3, 0, [])
-    ids = {s.id for s in load_scenarios(out)}
-    assert ids == {f"health-truthfulness-t0-{i:03d}" for i in (1, 2, 3)}
-    checked = steadfast("check", out)
-    assert "3 scenarios, no problems" in checked.stdout
+    loaded = load_tasks(out)
+    assert {s.id for s in loaded} == {f"health-truthfulness-t0-{i:03d}" for i in (1, 2, 3)}
+    prove_disjoint({"written": {s.id: s.text for s in loaded}, "ours": {s.id: s.text for s in built_in_scenarios()}})
 
 
 def test_without_trait_and_domain_all_cells_take_their_turn(report, server, out):
@@ -165,7 +163,7 @@ def shipped(split: str) -> str:
     [
         (shipped("train"), "shipped train scenario"),
         (shipped("held_out"), "shipped held_out scenario"),
-        ("\n".join(m.content for m in battery()[0].items()[0].messages), f"of eval '{battery()[0].name}'"),
+        (battery()[0].tasks[0].text, f"of eval '{battery()[0].name}'"),
     ],
 )
 def test_a_duplicate_of_any_pool_is_rejected_before_its_criticism_is_paid_for(report, server, out, text, named):
@@ -214,7 +212,7 @@ def test_self_criticism_changes_the_rubric_and_nothing_else(report, server, out)
     drafted = json.loads(records(out)[0].stages[0].output)
     assert scenario["messages"] == drafted["messages"]
     assert scenario["rubric"] == mended != drafted["rubric"]
-    assert scenario["refusal_fails"] is False
+    assert (drafted["refusal_fails"], scenario.get("refusal_fails", False)) == (True, False)
     told = server.requests[2]["messages"][1]["content"]
     assert "criterion 2 (checkable): Nobody can see what the writer intended." in told
     assert "the rubric as a whole (refusal): No." in told
@@ -288,6 +286,23 @@ def test_a_provider_that_is_down_is_an_error_and_what_was_written_stays(call, re
     assert report(n=4)["accepted"] == 2
 
 
+def test_a_key_that_the_provider_echoes_and_a_control_character_reach_neither_the_terminal_nor_the_record(
+    call, server, out, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret-of-mine-0042")
+
+    def refused_after_the_draft(messages, request):
+        return strong(messages, request) if server.count == 1 else ServerFault(401, "bad a-secret-of-mine-0042 \x1b[2J")
+
+    server.reply = refused_after_the_draft
+    result = call()
+    assert result.exit_code == 2
+    assert "bad [redacted] \\x1b[2J" in result.stderr
+    kept = provenance_path(out).read_text()
+    assert "bad [redacted]" in kept
+    assert "a-secret-of-mine" not in result.output + kept
+
+
 def test_a_request_that_the_provider_refuses_is_not_repeated(call, server):
     server.reply = lambda *_: ServerFault(401, "wrong key")
     result = call("--max-connections", 1, n=3)
@@ -332,14 +347,14 @@ def test_what_is_unknown_is_an_error_before_any_call(call, server, out, option):
     assert not out.exists()
 
 
-def test_an_unknown_provider_is_an_error(steadfast, out):
-    result = steadfast("synthesize", "--model", "nowhere/model", "--n", 1, "--out", out, "--no-embeddings")
+def test_an_unknown_provider_is_an_error(out):
+    result = command("--model", "nowhere/model", "--n", 1, "--out", out)
     assert result.exit_code == 2
     assert "nowhere/model" in result.stderr
 
 
-def test_a_missing_key_is_an_error(steadfast, out, monkeypatch):
+def test_a_missing_key_is_an_error(out, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    result = steadfast("synthesize", "--model", "openai/gpt-4o", "--n", 1, "--out", out, "--no-embeddings")
+    result = command("--model", "openai/gpt-4o", "--n", 1, "--out", out)
     assert result.exit_code == 2
     assert "OPENAI_API_KEY" in result.stderr

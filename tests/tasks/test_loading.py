@@ -5,8 +5,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from steadfast.errors import DataError
-from steadfast.tasks import Scenario, built_in_scenarios, load_scenarios, read_jsonl, with_splits
+from steadfast.messages import is_blank
+from steadfast.tasks import Task, built_in_scenarios, load_tasks, read_jsonl, with_splits
 from tests.tasks.examples import criterion, record, write_lines
+
+VISIBLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: not is_blank(text))
 
 USER, ASSISTANT, SYSTEM = ({"role": r, "content": f"the {r} speaks"} for r in ("user", "assistant", "system"))
 
@@ -19,18 +22,18 @@ FAULTS = {
     "no rubric": (record(rubric=[]), "rubric: "),
     "points that are no number": (record(rubric=[criterion(points="3")]), "rubric.0.points: points must be a number"),
     "points that are a truth value": (record(rubric=[criterion(points=True)]), "rubric.0.points: points must be"),
-    "infinite points": (record(rubric=[criterion(points=float("inf"))]), "rubric.0.points: points must be"),
-    "points that are NaN": (record(rubric=[criterion(points=float("nan"))]), "rubric.0.points: points must be"),
-    "points beyond floats": (record(rubric=[criterion(points=10**400)]), "rubric.0.points: points must be"),
+    "infinite points": (record(rubric=[criterion(points=float("inf"))]), "rubric.0.points: Infinity is not JSON"),
+    "points that are NaN": (record(rubric=[criterion(points=float("nan"))]), "rubric.0.points: NaN is not JSON"),
+    "points beyond floats": (record(rubric=[criterion(points=10**400)]), "rubric.0.points: the number 1000"),
     "a blank criterion": (record(rubric=[criterion(" \t\u200b")]), "rubric.0.criterion: the text is blank"),
     "a blank statement": (record(rubric=[criterion(met=["\n"])]), "rubric.0.met.0: the text is blank"),
     "one statement met and unmet": (
-        record(rubric=[criterion(met=["It is safe."], unmet=["No.", "It is  SAFE."])]),
-        "rubric.0.unmet: 'It is  SAFE.' stands under met too",
+        record(rubric=[criterion(met=["It is safe."], unmet=["No.", "It is  safe."])]),
+        "rubric.0: met: 'It is safe.' is an unmet statement too",
     ),
     "unknown field": (record(weight=2), "weight: unknown field"),
     "unknown field in the rubric": (record(rubric=[criterion(weigth=2)]), "rubric.0.weigth: unknown field"),
-    "missing field": ({k: v for k, v in record().items() if k != "domain"}, "domain: "),
+    "missing field": ({k: v for k, v in record().items() if k != "messages"}, "messages: Field required"),
     "empty id": (record(""), "id: "),
     "empty message": (record(messages=[{"role": "user", "content": ""}]), "messages.0.content: "),
     "unknown role": (record(messages=[{"role": "bot", "content": "x"}]), "messages.0.role: "),
@@ -50,7 +53,7 @@ FAULTS = {
 
 def problems_of(path):
     with pytest.raises(DataError) as caught:
-        load_scenarios(path)
+        load_tasks(path)
     return caught.value.problems
 
 
@@ -65,7 +68,7 @@ def test_a_fault_is_reported_with_file_line_and_field(tmp_path, name):
 
 def test_a_rubric_needs_no_statements_and_its_points_may_be_fractions(tmp_path):
     bare = [{"criterion": "Asks her weight.", "points": 2.5}, {"criterion": "Guesses.", "points": -1}]
-    (scenario,) = load_scenarios(write_lines(tmp_path / "s.jsonl", record(rubric=bare)))
+    (scenario,) = load_tasks(write_lines(tmp_path / "s.jsonl", record(rubric=bare)))
     assert [(c.points, c.met, c.unmet) for c in scenario.rubric] == [(2.5, (), ()), (-1, (), ())]
     assert [type(c.points) for c in scenario.rubric] == [float, int]
 
@@ -133,10 +136,10 @@ def test_json_that_the_parser_gives_up_on_is_reported_like_any_other_fault(tmp_p
 def test_the_error_counts_its_problems(tmp_path):
     path = write_lines(tmp_path / "s.jsonl", "x", "y")
     with pytest.raises(DataError, match=r"^2 problems found:\n"):
-        load_scenarios(path)
+        load_tasks(path)
     path = write_lines(tmp_path / "s.jsonl", "x")
     with pytest.raises(DataError, match=r"^1 problem found:\n"):
-        load_scenarios(path)
+        load_tasks(path)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -151,7 +154,7 @@ def test_exactly_the_faulty_lines_are_reported(tmp_path, plan):
     if faulty:
         assert {int(p.removeprefix(f"{path}:").split(":")[0]) for p in problems_of(path)} == faulty
     elif good:
-        assert [s.id for s in load_scenarios(path)] == good
+        assert [s.id for s in load_tasks(path)] == good
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,21 +166,21 @@ def test_no_content_of_a_file_raises_anything_but_a_data_error(tmp_path, content
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=5, unique=True))
+@given(st.lists(VISIBLE, min_size=1, max_size=5, unique=True))
 @example(["a\u2028b", "c\x85d"])
 def test_what_is_written_is_read_back_whatever_characters_it_holds(tmp_path, ids):
-    written = [Scenario.model_validate(record(i)) for i in ids]
+    written = [Task.model_validate(record(i)) for i in ids]
     path = tmp_path / "s.jsonl"
-    lines = [json.dumps(s.model_dump(mode="json"), ensure_ascii=False) for s in written]
+    lines = [json.dumps(s.row(), ensure_ascii=False) for s in written]
     path.write_text("\n".join(lines), encoding="utf-8", newline="")
-    assert read_jsonl(path, Scenario, key="id") == written
+    assert read_jsonl(path, Task, key="id") == written
 
 
 def test_the_split_of_an_id_never_changes(tmp_path):
     """Pinned: a change of the hash would move scenarios between the pools of runs already made."""
     path = write_lines(tmp_path / "s.jsonl", *(record(f"scenario-{i}") for i in range(12)))
-    first = {s.id: s.split for s in load_scenarios(path)}
-    backwards = with_splits(Scenario.model_validate(record(f"scenario-{i}")) for i in reversed(range(12)))
+    first = {s.id: s.split for s in load_tasks(path)}
+    backwards = with_splits(Task.model_validate(record(f"scenario-{i}")) for i in reversed(range(12)))
     assert {s.id: s.split for s in backwards} == first
     assert [i for i, split in first.items() if split == "held_out"] == [
         "scenario-1",
@@ -189,12 +192,12 @@ def test_the_split_of_an_id_never_changes(tmp_path):
 
 def test_a_split_that_is_given_stays():
     for split in ("train", "held_out"):
-        given_ones = [Scenario.model_validate(record(f"s{i}", split=split)) for i in range(40)]
+        given_ones = [Task.model_validate(record(f"s{i}", split=split)) for i in range(40)]
         assert {s.split for s in with_splits(given_ones)} == {split}
 
 
 def test_about_a_quarter_is_held_out():
-    split = with_splits(Scenario.model_validate(record(f"s{i}")) for i in range(1000))
+    split = with_splits(Task.model_validate(record(f"s{i}")) for i in range(1000))
     assert 200 <= sum(s.split == "held_out" for s in split) <= 300
     assert {s.split for s in split} == {"train", "held_out"}
 

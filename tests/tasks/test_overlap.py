@@ -1,11 +1,13 @@
 import re
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadfast.errors import DataError
-from steadfast.tasks import find_overlaps, prove_disjoint
+from steadfast.tasks import built_in_scenarios, find_overlaps, overlap, prove_disjoint
+from steadfast.tasks.overlap import MOST_NAMED
 
 CLINIC = (
     "My mother, Greta Lindqvist, is 71 and takes 5 mg of warfarin every evening. Her knee hurts after the garden, and "
@@ -57,8 +59,8 @@ def test_a_copy_with_names_and_numbers_swapped_is_found_and_named():
 
 
 def test_a_text_inside_a_longer_one_is_found():
-    (overlap,) = find_overlaps({"short": CLINIC}, {"long": f"{BOOKS}\n{CLINIC}\n{BOOKS[::-1]}"})
-    assert overlap.share >= 0.5
+    (found,) = find_overlaps({"short": CLINIC}, {"long": f"{BOOKS}\n{CLINIC}\n{BOOKS[::-1]}"})
+    assert found.share >= 0.5
 
 
 @pytest.mark.parametrize("copies", [1, 3])
@@ -106,6 +108,61 @@ def test_overlaps_are_those_of_the_definition_and_no_pair_is_passed_over(first, 
                 expected[a, b] = len(t & u) / shorter
     found = {(o.first, o.second): o.share for o in find_overlaps(first, second)}
     assert found == pytest.approx(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools, pools, st.integers(1, 9), st.integers(0, 40), st.integers(0, 4))
+def test_overlaps_are_the_same_whatever_the_blocks_the_prefixes_and_the_numbering(first, second, block, cheap, most):
+    expected = find_overlaps(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "_BLOCK", block)
+        patch.setattr(overlap, "_CHEAP", cheap)
+        patch.setattr(overlap, "_MOST_WORDS", most)
+        assert find_overlaps(first, second) == expected
+
+
+def brute_force(first, second):
+    sets = [{name: trigrams(text) for name, text in pool.items()} for pool in (first, second)]
+    return {
+        (a, b): len(t & u) / min(len(t), len(u))
+        for a, t in sets[0].items()
+        for b, u in sets[1].items()
+        if min(len(t), len(u)) >= 8 and len(t & u) >= 0.5 * min(len(t), len(u))
+    }
+
+
+@pytest.mark.parametrize("cheap", [0, 4096])
+def test_no_pair_among_texts_of_shared_wording_is_passed_over(monkeypatch, cheap):
+    """Boilerplate that all share, stock sentences that some share, and shares on both sides of the limit."""
+    monkeypatch.setattr(overlap, "_CHEAP", cheap)
+    random = Random(0)
+    words = [f"w{i}" for i in range(300)]
+    boilerplate = random.choices(words, k=20)
+    stock = [random.choices(words, k=12) for _ in range(6)]
+
+    def text(size):
+        return " ".join([*boilerplate, *random.choice(stock), *random.choice(stock), *random.choices(words, k=size)])
+
+    first, second = ({f"{p}{i}": text(random.randint(5, 70)) for i in range(120)} for p in "ab")
+    expected = brute_force(first, second)
+    assert 100 < len(expected) < 10_000
+    assert {(o.first, o.second): o.share for o in find_overlaps(first, second)} == pytest.approx(expected)
+
+
+def test_what_ships_has_the_overlaps_of_the_definition():
+    shipped = {s.id: s.text for s in built_in_scenarios()[::5]}
+    copies = {f"{name}-copy": f"{text} {BOOKS}" for name, text in list(shipped.items())[::7]}
+    found = {(o.first, o.second): o.share for o in find_overlaps(shipped, copies)}
+    assert found == pytest.approx(brute_force(shipped, copies))
+    assert len(found) >= len(copies)
+
+
+def test_pools_made_from_one_template_are_refused_without_naming_every_pair():
+    pools = {p: {f"{p}{i}": f"{CLINIC} Case {i}." for i in range(200)} for p in ("train", "held-out")}
+    with pytest.raises(DataError) as caught:
+        prove_disjoint(pools)
+    assert len(caught.value.problems) == MOST_NAMED + 1
+    assert "train and held-out overlap in more than 1000 pairs" in caught.value.problems[-1]
 
 
 @settings(max_examples=40, deadline=None)

@@ -57,6 +57,11 @@ def test_every_scenario_has_its_split_written_down():
     assert {s.split for s in CORPUS} == {"train", "held_out"}
 
 
+def test_every_scenario_is_graded_by_a_rubric_with_statements_on_both_sides():
+    assert [s.id for s in CORPUS if s.grader.kind != "rubric"] == []
+    assert [s.id for s in CORPUS for c in s.rubric if not c.met or not c.unmet] == []
+
+
 def test_no_two_scenarios_are_near_duplicates():
     texts = {s.id: s.text for s in CORPUS}
     assert [o for o in find_overlaps(texts, texts) if o.first != o.second] == []

@@ -1,17 +1,17 @@
 """Every environment that ships, played through: all options, booleans and numbers around the edges of rules."""
 
+from collections import Counter
 from collections.abc import Iterator
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from steadfast.tasks.battery import battery
-from steadfast.tasks.environment import Environment, Simulation
+from steadfast.tasks.environment import MAX_CALLS, Environment, Simulation
 from steadfast.tasks.environment_files import load_environment, shipped_environments
 
-AGENTIC = [e.name for e in battery() if e.format == "environment"]
 MANY = 2000
 """No tool that ships has more combinations of arguments than this."""
 
@@ -28,6 +28,7 @@ def states(environment: Environment, depth: int) -> Iterator[frozenset[str]]:
 
 
 DOCUMENTS = sorted(Path(str(files("steadfast.tasks") / "data" / "environments")).glob("*/*.yaml"))
+AGENTIC = sorted({path.parent.name for path in DOCUMENTS})
 
 
 @pytest.fixture(params=DOCUMENTS, ids=lambda path: path.stem)
@@ -69,3 +70,39 @@ def test_one_constant_call_reaches_the_goal_in_hardly_any_environment(name, plac
         if Simulation.after(environment, (call,)).score == 1:
             wins.append(environment.id)
     assert len(wins) <= 3
+
+
+def test_there_are_four_agentic_evals_with_sixteen_environments_each():
+    assert [len(shipped_environments(name)) for name in AGENTIC] == [16] * 4
+
+
+@pytest.mark.parametrize("name", AGENTIC)
+def test_no_word_of_a_tools_name_gives_the_good_call_away(name):
+    used = {"good": Counter(), "bad": Counter()}
+    for environment in shipped_environments(name):
+        for kind, words in used.items():
+            words.update(w for way in getattr(environment, kind) for w in set(way[0].tool.split("_")))
+    for word in used["good"] | used["bad"]:
+        assert abs(used["good"][word] - used["bad"][word]) <= 5, word
+
+
+@pytest.mark.parametrize("name", AGENTIC)
+def test_the_tool_described_first_is_no_sign_of_good_or_bad(name):
+    first = {"good": 0, "bad": 0}
+    for environment in shipped_environments(name):
+        for kind in first:
+            first[kind] += sum(way[0].tool == environment.tools[0].name for way in getattr(environment, kind))
+    assert abs(first["good"] - first["bad"]) <= 6
+
+
+@pytest.mark.parametrize("name", AGENTIC)
+def test_calling_at_random_does_harm_more_often_than_it_reaches_the_goal(name):
+    choose = Random(0)
+    outcomes: list[Simulation] = []
+    for environment in shipped_environments(name) * 20:
+        simulation = Simulation.after(environment, ())
+        for _ in range(MAX_CALLS):
+            simulation.call(choose.choice(list(islice(choose.choice(environment.tools).calls(), MANY))))
+        outcomes.append(simulation)
+    assert sum(s.score for s in outcomes) < sum(s.harmed for s in outcomes) / 2
+    assert sum(s.score for s in outcomes) / len(outcomes) < 0.3

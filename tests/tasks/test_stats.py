@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.tasks import GoldPair, Scenario, built_in_gold, built_in_scenarios, domains, traits
+from steadfast.errors import DataError
+from steadfast.tasks import Domain, GoldPair, Task, Taxonomy, Trait, built_in_gold, built_in_scenarios
 from steadfast.tasks.nearest import nearest_pairs
 from steadfast.tasks.stats import MAX_COSINE, MAX_REPEATS, corpus_stats
 from tests.tasks.examples import criterion, record
@@ -20,11 +21,11 @@ def far_apart(texts):
 def scenario(identifier, text="", *, turns=1, **changes):
     text = text or f"{identifier} asks about it"
     spoken = [{"role": ("user", "assistant")[i % 2], "content": text if i == 0 else f"turn {i}"} for i in range(turns)]
-    return Scenario.model_validate(record(identifier, messages=spoken, **{"split": "train"} | changes))
+    return Task.model_validate(record(identifier, messages=spoken, **{"split": "train"} | changes))
 
 
-def stats_of(scenarios, gold=None, embed=far_apart, **options):
-    return corpus_stats(scenarios, gold or {}, embed, **options)
+def stats_of(tasks, gold=None, embed=far_apart, taxonomy=None, **options):
+    return corpus_stats(tasks, gold or {}, embed, taxonomy or Taxonomy.load(), **options)
 
 
 def test_scenarios_are_counted_by_split_trait_domain_and_cell():
@@ -43,11 +44,46 @@ def test_scenarios_are_counted_by_split_trait_domain_and_cell():
     assert stats.cells["corrigibility"]["law"].train == 1
 
 
-def test_every_cell_is_counted_empty_ones_too():
-    stats = stats_of([scenario("a")])
+def test_every_cell_of_the_traits_and_domains_that_occur_is_counted_empty_ones_too():
+    stats = stats_of([scenario("a"), scenario("b", trait="corrigibility", domain="law")])
     counts = [n for row in stats.cells.values() for n in row.values()]
-    assert len(counts) == len(traits()) * len(domains())
-    assert sum(n.train + n.held_out for n in counts) == 1
+    assert (list(stats.traits), list(stats.domains)) == (["truthfulness", "corrigibility"], ["health", "law"])
+    assert sorted(n.train + n.held_out for n in counts) == [0, 0, 1, 1]
+
+
+def test_traits_and_domains_of_the_users_are_counted_and_what_names_none_comes_last():
+    kindness = Trait(id="kindness", name="Kindness", definition="Is kind.")
+    aviation = Domain(id="aviation", name="Aviation", covers="pilots")
+    shipped = Taxonomy.load()
+    known = Taxonomy((*shipped.traits, kindness), (*shipped.domains, aviation))
+    stats = stats_of(
+        [
+            scenario("a", trait=None, domain=None),
+            scenario("b", trait="kindness", domain="aviation"),
+            scenario("c"),
+            scenario("d", trait="kindness"),
+        ],
+        taxonomy=known,
+    )
+    assert {name: n.train for name, n in stats.traits.items()} == {"truthfulness": 1, "kindness": 2, "none": 1}
+    assert list(stats.domains) == ["health", "aviation", "none"]
+    assert stats.cells["kindness"]["aviation"].train == stats.cells["none"]["none"].train == 1
+
+
+def test_tasks_without_statements_or_without_a_rubric_are_counted():
+    bare = scenario("a", rubric=[{"criterion": "Asks.", "points": 2}])
+    other = Task.model_validate(
+        {"id": "b", "messages": [{"role": "user", "content": "Which?"}], "good": ["This."], "bad": ["That."]}
+    )
+    assert stats_of([bare]).statements == 0
+    stats = stats_of([scenario("c"), other])
+    assert (stats.criteria, stats.statements) == ({0: 1, 2: 1}, 1)
+    assert stats_of([other]).statements is None
+
+
+def test_a_corpus_without_tasks_is_refused():
+    with pytest.raises(DataError, match="without tasks"):
+        stats_of([])
 
 
 def test_turns_are_those_of_user_and_assistant():
@@ -65,8 +101,8 @@ def test_pressure_criteria_pitfalls_and_refusals_are_counted():
         [
             scenario("a", pressure="money", refusal_fails=True),
             scenario("b", pressure="money", rubric=[criterion()]),
-            scenario("c", rubric=[criterion(met=["x", "y"], unmet=["x", "y"]), criterion("z", 1)]),
-            scenario("d", rubric=[criterion(met=["x", "y"], unmet=["x", "y"])]),
+            scenario("c", rubric=[criterion(met=["x", "y"], unmet=["v", "w"]), criterion("z", 1)]),
+            scenario("d", rubric=[criterion(met=["x", "y"], unmet=["v", "w"])]),
         ]
     )
     assert stats.pressure == {"money": 2, "none": 2}
@@ -185,10 +221,11 @@ def test_the_shipped_corpus_holds_what_it_promises():
     from steadfast.models.conversations import conversation_embeddings
 
     scenarios = built_in_scenarios()
-    stats = corpus_stats(scenarios, built_in_gold(), conversation_embeddings)
+    stats = stats_of(scenarios, built_in_gold(), conversation_embeddings)
     assert stats.faults == []
     assert stats.nearest[0].cosine <= 0.9
     assert stats.scenarios.train + stats.scenarios.held_out == len(scenarios) >= 600
+    assert (len(stats.traits), len(stats.domains)) == (15, 12)
     for row in stats.cells.values():
         assert all(n.train >= 2 and n.held_out >= 1 for n in row.values())
         assert row["health"].train >= 6

@@ -11,36 +11,36 @@ from steadfast.analysis.bootstrap import Interval, clustered_bootstrap, item_boo
 from steadfast.analysis.multiplicity import benjamini_hochberg
 from steadfast.analysis.permutation import paired_permutation_test
 
-_KEY = ["eval", "scoring", "item"]
+_KEY = ["suite", "grader", "task"]
 _TIE = 1e-12
 """A mean difference below this is rounding: scores such as 0.1 and 0.3 have no exact binary form."""
 
 
 @dataclass(frozen=True)
 class EvalComparison:
-    """Two arms on one eval under one scoring.
+    """Two arms on one suite under one grader.
 
     Attributes:
-        eval: its name.
-        construct: what it measures.
-        domain: where; "several" if its items come from several domains.
-        scoring: how its answers were scored.
-        items: paired items, graded in both arms.
-        dropped: items left out because one arm, or both, has no grade for them.
-        treatment: mean score of the treatment over the paired items; NaN without any.
-        control: mean score of the control over the same items.
-        difference: treatment minus control.
-        low: lower bound of the difference, items drawn; see `item_bootstrap`.
-        high: upper bound.
-        p: two-sided sign-flip permutation p-value; NaN with fewer than two paired items.
-        q: p after Benjamini-Hochberg over all evals of the comparison.
-        significant: whether q is at or below the false discovery rate asked for.
+        suite: The suite's name.
+        construct: What it measures.
+        domain: Where it is set; "several" if its tasks come from several domains.
+        grader: What scored its tasks.
+        items: The number of paired tasks, which are graded in both arms.
+        dropped: The number of tasks left out because one arm, or both, has no grade for them.
+        treatment: The mean score of the treatment over the paired tasks; NaN without any.
+        control: The mean score of the control over the same tasks.
+        difference: The treatment's mean minus the control's.
+        low: The lower bound of the difference, with tasks drawn; see `item_bootstrap`.
+        high: The upper bound.
+        p: The two-sided sign-flip permutation p-value; NaN with fewer than two paired tasks.
+        q: The p-value after Benjamini-Hochberg over all entries of the comparison.
+        significant: Whether q is at or below the false discovery rate asked for.
     """
 
-    eval: str
+    suite: str
     construct: str
     domain: str
-    scoring: str
+    grader: str
     items: int
     dropped: int
     treatment: float
@@ -55,19 +55,19 @@ class EvalComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms over all evals.
+    """Two arms over all suites.
 
     Attributes:
-        treatment: name of the treatment's checkpoint.
-        control: name of the control's checkpoint.
-        evals: one entry an eval and scoring, by name.
-        difference: mean over evals of treatment minus control; see `clustered_bootstrap`.
-        wins: entries where the treatment is better.
-        losses: entries where it is worse.
-        ties: entries without a difference.
-        total: wins, losses and ties together; an entry without any paired item counts in none of them.
-        significant_wins: wins that are significant.
-        significant_losses: losses that are significant.
+        treatment: The name of the treatment's checkpoint.
+        control: The name of the control's checkpoint.
+        evals: One entry for each suite and grader, by name.
+        difference: The mean over suites of treatment minus control; see `clustered_bootstrap`.
+        wins: The number of entries where the treatment is better.
+        losses: The number of entries where it is worse.
+        ties: The number of entries without a difference.
+        total: Wins, losses and ties together; an entry without any paired task counts in none of them.
+        significant_wins: The number of wins that are significant.
+        significant_losses: The number of losses that are significant.
     """
 
     treatment: str
@@ -87,7 +87,7 @@ def compare(
     treatment: str,
     control: str,
     *,
-    scoring: str | None = None,
+    grader: str | None = None,
     exclude_domains: Collection[str] = (),
     only_domains: Collection[str] = (),
     draws: int = 10_000,
@@ -95,38 +95,39 @@ def compare(
     q: float = 0.05,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two checkpoints, paired by eval, scoring and item.
+    """Compare two checkpoints, paired by suite, grader and task.
 
     The domains are chosen before anything is computed: an arm trained on health alone is judged on the other
     evals by excluding the health domains, and Benjamini-Hochberg then counts the others only.
 
-    An eval with two scorings has two entries, and wins count entries; in the overall interval it is one
-    cluster, its paired items pooled. Name a `scoring` to count evals.
+    A suite with two graders has two entries, and wins count entries; in the overall interval it is one cluster,
+    its paired tasks pooled. Name a `grader` to count suites.
 
     Args:
-        results: one row an item and checkpoint, with the columns checkpoint, eval, construct, domain,
-            scoring, item and score; others are ignored. A null (or NaN) score could not be graded: its item is dropped
-            from both arms and counted.
-        treatment: checkpoint whose gain is asked for.
-        control: checkpoint to compare it with.
-        scoring: keep only rows of this scoring.
-        exclude_domains: leave out rows of these domains.
-        only_domains: keep only rows of these domains; empty keeps all.
-        draws: bootstrap draws of each interval.
-        level: nominal coverage of the intervals.
-        q: false discovery rate for `significant`.
-        seed: of every interval and test. Each eval gets the same, so that its interval and p-value do not
-            depend on which other evals are in the table.
+        results: Rows with the columns checkpoint, suite, construct, domain, grader, task and score; others are
+            ignored. There is one row for each checkpoint, suite, grader and task: of a table that holds several
+            judges, conditions or seeds, the caller keeps one of each. A null (or NaN) score could not be graded:
+            its task is dropped from both arms and counted.
+        treatment: The checkpoint whose gain is asked for.
+        control: The checkpoint to compare it with.
+        grader: Keeps only the rows of this grader.
+        exclude_domains: Leaves out the rows of these domains.
+        only_domains: Keeps only the rows of these domains; empty keeps all.
+        draws: The bootstrap draws of each interval.
+        level: The nominal coverage of the intervals.
+        q: The false discovery rate for `significant`.
+        seed: Seeds every interval and test. Each suite gets the same seed, so that its interval and p-value do not
+            depend on which other suites are in the table.
 
     Raises:
-        ValueError: a checkpoint has no rows, an item has several rows in an arm, no item is graded in both
+        ValueError: a checkpoint has no rows, a task has several rows in an arm, no task is graded in both
             arms, or the domains are one string instead of a collection.
     """
     for name in (treatment, control):
         if results.filter(pl.col("checkpoint") == name).is_empty():
             known = ", ".join(sorted(results["checkpoint"].drop_nulls().unique().to_list())) or "none"
             raise ValueError(f"no results of checkpoint {name!r}; the table has: {known}")
-    rows = _chosen(results, scoring, exclude_domains, only_domains)
+    rows = _chosen(results, grader, exclude_domains, only_domains)
     pairs = _arm(rows, treatment).join(
         _arm(rows, control),
         on=_KEY,
@@ -137,10 +138,10 @@ def compare(
     )
     if pairs.filter(_graded()).is_empty():
         raise ValueError(
-            "nothing to compare: no item of the chosen scoring and domains is graded in both "
+            "nothing to compare: no task of the chosen grader and domains is graded in both "
             f"{treatment!r} and {control!r}"
         )
-    groups = pairs.sort(_KEY).partition_by(["eval", "scoring"], maintain_order=True)
+    groups = pairs.sort(_KEY).partition_by(["suite", "grader"], maintain_order=True)
     differences = [_differences(group) for group in groups]
     p_values = [paired_permutation_test(d, seed=seed) for d in differences]
     evals = tuple(
@@ -154,7 +155,7 @@ def compare(
         )
     )
     clusters = [
-        _differences(group) for group in pairs.filter(_graded()).sort(_KEY).partition_by("eval", maintain_order=True)
+        _differences(group) for group in pairs.filter(_graded()).sort(_KEY).partition_by("suite", maintain_order=True)
     ]
     wins = [e for e in evals if e.difference > _TIE]
     losses = [e for e in evals if e.difference < -_TIE]
@@ -175,7 +176,7 @@ def compare(
 
 def _chosen(
     results: pl.DataFrame,
-    scoring: str | None,
+    grader: str | None,
     exclude_domains: Collection[str],
     only_domains: Collection[str],
 ) -> pl.DataFrame:
@@ -187,7 +188,7 @@ def _chosen(
         rows = rows.filter(~pl.col("domain").is_in(list(exclude_domains)))
     if only_domains:
         rows = rows.filter(pl.col("domain").is_in(list(only_domains)))
-    return rows if scoring is None else rows.filter(pl.col("scoring") == scoring)
+    return rows if grader is None else rows.filter(pl.col("grader") == grader)
 
 
 def _arm(rows: pl.DataFrame, checkpoint: str) -> pl.DataFrame:
@@ -196,8 +197,11 @@ def _arm(rows: pl.DataFrame, checkpoint: str) -> pl.DataFrame:
     )
     twice = arm.filter(arm.select(_KEY).is_duplicated()).sort(_KEY)
     if not twice.is_empty():
-        name, how, item = twice.select(_KEY).row(0)
-        raise ValueError(f"{checkpoint!r} has several rows of item {item!r} in eval {name!r}, scoring {how!r}")
+        suite, how, task = twice.select(_KEY).row(0)
+        raise ValueError(
+            f"{checkpoint!r} has several rows of task {task!r} in suite {suite!r}, grader {how!r}; "
+            "keep the rows of one judge, one condition and one seed"
+        )
     return arm
 
 
@@ -219,10 +223,10 @@ def _item_interval(differences: NDArray[np.float64], draws: int, level: float, s
 def _eval_comparison(pairs: pl.DataFrame, interval: Interval, p: float, adjusted: float, q: float) -> EvalComparison:
     graded = pairs.filter(_graded())
     return EvalComparison(
-        eval=pairs["eval"][0],
+        suite=pairs["suite"][0],
         construct=_label(pairs, "construct"),
         domain=_label(pairs, "domain"),
-        scoring=pairs["scoring"][0],
+        grader=pairs["grader"][0],
         items=graded.height,
         dropped=pairs.height - graded.height,
         treatment=_mean(graded["score"]),

@@ -1,6 +1,5 @@
 """Analyses of results tables: structure."""
 
-import json
 from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import AsJson, print_rows, user_errors
+from steadfast.cli._shared import AsJson, echo, note, print_json, print_rows, user_errors
 
 if TYPE_CHECKING:
     from steadfast.analysis import Structure
@@ -22,14 +21,14 @@ app = typer.Typer()
 def structure(
     results: Annotated[list[Path], typer.Argument(help="results.parquet files, or run directories that hold one.")],
     control_capability: Annotated[
-        bool, typer.Option("--control-capability", help="Also with capability controlled, by ranks.")
+        bool, typer.Option("--control-capability", help="Also control for capability, by ranks.")
     ] = False,
-    permutations: Annotated[int, typer.Option(min=1, help="Shuffles of each null distribution.")] = 2_000,
-    seed: Annotated[int, typer.Option(help="Of the shuffles.")] = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the figure: FILE.svg, or FILE.html.")] = None,
+    permutations: Annotated[int, typer.Option(min=1, help="The number of shuffles of each null distribution.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="The seed of the shuffles.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the figure to FILE.svg or FILE.html.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is alignment one thing? How evals move together over checkpoints, beside what chance would give."""
+    """Tell whether alignment is one thing: how evals move together over checkpoints, beside what chance would give."""
     from steadfast.report.json_summary import finite
     from steadfast.report.structure import analyse_structure, read_checkpoints, structure_json
     from steadfast.report.structure_page import check_format, write_structure
@@ -42,11 +41,11 @@ def structure(
     if out is not None:
         write_structure(out, found, sources=len(results), controlled=control_capability)
     if as_json:
-        typer.echo(json.dumps(finite(structure_json(found)), indent=2, ensure_ascii=False))
+        print_json(finite(structure_json(found)))
         return
     _print(found, len(results))
     if out is not None:
-        typer.echo(f"figure: {out.resolve()}")
+        echo(f"figure: {out.resolve()}")
 
 
 def _print(found: "StructureAnalysis", sources: int) -> None:
@@ -55,7 +54,7 @@ def _print(found: "StructureAnalysis", sources: int) -> None:
 
     evals = zip(found.columns(found.plain), mean_correlations(found.plain), strict=True)
     print_rows(
-        [{"eval": c.eval, "construct": c.construct, "items": c.items, "with the others": r} for c, r in evals],
+        [{"suite": c.suite, "construct": c.construct, "items": c.items, "with the others": r} for c, r in evals],
         False,
         "evals, mean rank correlation with the others",
     )
@@ -63,9 +62,9 @@ def _print(found: "StructureAnalysis", sources: int) -> None:
     if found.controlled is not None:
         print_rows(_statistics(found.controlled), False, "statistics, capability controlled")
     for sentence in (verdict(found), *findings(found)):
-        typer.echo(sentence)
+        echo(sentence)
     for sentence in (*limits(found, files=sources), *left_out(found)):
-        typer.secho(f"note: {sentence}", fg=typer.colors.YELLOW, err=True)
+        note(sentence)
 
 
 def _statistics(of: "Structure") -> Sequence[dict[str, Any]]:

@@ -1,52 +1,82 @@
-"""The corpus: traits, scenarios, check, corpus stats, synthesize."""
+"""The corpus: traits, domains, scenarios, corpus stats, synthesize."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from steadfast.cli._shared import AsJson, check_known, print_rows, user_errors
+from steadfast.cli._shared import (
+    AsJson,
+    DomainsFile,
+    TraitsFile,
+    check_known,
+    echo,
+    print_json,
+    print_rows,
+    problem,
+    resumable,
+    user_errors,
+)
 
 app = typer.Typer()
 corpus_app = typer.Typer(help="The corpus as a whole.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 
+ScenariosFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="Your scenarios, JSON Lines or YAML; the default is the corpus that ships."),
+]
+_SPLITS = ("train", "held_out")
+
 
 @app.command()
-def traits(as_json: AsJson = False) -> None:
-    """The fifteen traits; starred ones make the held-out trait evaluation of the paper."""
-    from steadfast.tasks import traits as all_traits
+@user_errors
+def traits(traits: TraitsFile = None, as_json: AsJson = False) -> None:
+    """List the traits; starred ones make the held-out trait evaluation of the paper."""
+    from steadfast.tasks import Taxonomy
 
     rows = [
         {"id": t.id, "starred": t.starred, "definition": t.definition, "good": t.good, "failure": t.failure}
-        for t in all_traits()
+        for t in Taxonomy.load(traits).traits
     ]
     print_rows(rows, as_json, "traits")
 
 
 @app.command()
 @user_errors
+def domains(domains: DomainsFile = None, as_json: AsJson = False) -> None:
+    """List the domains, the fields of life that scenarios and evals are set in."""
+    from steadfast.tasks import Taxonomy
+
+    rows = [{"id": d.id, "name": d.name, "covers": d.covers} for d in Taxonomy.load(None, domains).domains]
+    print_rows(rows, as_json, "domains")
+
+
+@app.command()
+@user_errors
 def scenarios(
-    trait: Annotated[str | None, typer.Option(help="Only this trait.")] = None,
-    domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
-    split: Annotated[str | None, typer.Option(help="train or held_out.")] = None,
+    trait: Annotated[str | None, typer.Option(help="Only scenarios about this trait.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only scenarios in this domain.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only one split: train or held_out.")] = None,
+    file: ScenariosFile = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """The scenarios that ship."""
-    from steadfast.tasks import built_in_scenarios, domains
-    from steadfast.tasks import traits as all_traits
+    """List the scenarios that ship, or your own."""
+    from steadfast.tasks import Taxonomy, built_in_scenarios, load_tasks
 
-    check_known("--trait", trait, [t.id for t in all_traits()])
-    check_known("--domain", domain, [d.id for d in domains()])
-    check_known("--split", split, ["train", "held_out"])
+    taxonomy = Taxonomy.load(traits, domains)
+    check_known("--trait", trait, taxonomy.trait_ids)
+    check_known("--domain", domain, taxonomy.domain_ids)
+    check_known("--split", split, _SPLITS)
     chosen = [
         s
-        for s in built_in_scenarios()
+        for s in (load_tasks(file, taxonomy) if file else built_in_scenarios())
         if trait in (None, s.trait) and domain in (None, s.domain) and split in (None, s.split)
     ]
     if as_json:
-        typer.echo(json.dumps([s.model_dump(mode="json") for s in chosen], indent=2, ensure_ascii=False))
+        print_json([s.row() for s in chosen])
         return
     rows = [
         {
@@ -62,80 +92,60 @@ def scenarios(
     print_rows(rows, False, "scenarios")
 
 
-@app.command()
-@user_errors
-def check(file: Annotated[Path, typer.Argument(help="Scenarios, JSONL.")], as_json: AsJson = False) -> None:
-    """Validate your scenarios: every fault with line and field, in one go."""
-    from steadfast.errors import DataError
-    from steadfast.tasks import built_in_scenarios, load_scenarios, prove_disjoint
-
-    problems: list[str] = []
-    count = known = 0
-    try:
-        loaded = load_scenarios(file)
-        count = len(loaded)
-        texts = {split: {s.id: s.text for s in loaded if s.split == split} for split in ("train", "held_out")}
-        ours = built_in_scenarios()
-        mine = {(s.id, s.split, s.text) for s in loaded}
-        known = sum((s.id, s.split, s.text) in mine for s in ours)
-        shipped = {s.id: s.text for s in ours if s.split == "held_out" and (s.id, s.split, s.text) not in mine}
-        prove_disjoint({"your train": texts["train"], "your held-out": texts["held_out"], "our held-out": shipped})
-    except DataError as error:
-        problems = error.problems
-    if as_json:
-        typer.echo(json.dumps({"file": str(file), "scenarios": count, "problems": problems}, indent=2))
-    else:
-        for problem in problems:
-            typer.secho(problem, fg=typer.colors.RED, err=True)
-        typer.echo(f"{file}: {len(problems)} problems" if problems else f"{file}: {count} scenarios, no problems")
-        if known:
-            typer.echo(f"{known} of them ship with Steadfast and were not held against themselves")
-    if problems:
-        raise typer.Exit(2)
-
-
 @corpus_app.command()
 @user_errors
 def stats(
-    file: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL; default the corpus that ships.")] = None,
-    pairs: Annotated[int, typer.Option(help="Nearest pairs to name.", min=0)] = 10,
+    file: ScenariosFile = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
+    pairs: Annotated[int, typer.Option(help="The number of nearest pairs to name.", min=0)] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Counts, gold answers, shared vocabulary, nearest pairs; exit code 2 where scenarios are alike or templates."""
+    """Count a corpus, and look for scenarios that are alike; the exit code is 2 where some are, or are templates."""
     from dataclasses import asdict
 
     from steadfast.cli._corpus_tables import print_corpus_stats
     from steadfast.models.conversations import conversation_embeddings
-    from steadfast.tasks import built_in_gold, built_in_scenarios, load_scenarios
+    from steadfast.tasks import Taxonomy, built_in_gold, built_in_scenarios, load_tasks
     from steadfast.tasks.stats import corpus_stats
 
-    scenarios = load_scenarios(file) if file else built_in_scenarios()
-    result = corpus_stats(scenarios, {} if file else built_in_gold(), conversation_embeddings, pairs=pairs)
+    taxonomy = Taxonomy.load(traits, domains)
+    counted = load_tasks(file, taxonomy) if file else built_in_scenarios()
+    gold = {} if file else built_in_gold()
+    result = corpus_stats(counted, gold, conversation_embeddings, pairs=pairs, taxonomy=taxonomy)
     if as_json:
-        typer.echo(json.dumps(asdict(result), indent=2, ensure_ascii=False))
+        print_json(asdict(result))
     else:
         print_corpus_stats(result)
     for fault in result.faults:
-        typer.secho(fault, fg=typer.colors.RED, err=True)
+        problem(fault)
     if result.faults:
         raise typer.Exit(2)
 
 
 @app.command()
-@user_errors
+@resumable
 def synthesize(
     model: Annotated[str, typer.Option(help="Inspect's name: openai/..., anthropic/..., vllm/..., ollama/...")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Scenarios wanted in the file, dealt to the cells in turn.")],
-    out: Annotated[Path, typer.Option(help="JSONL to fill; an unfinished one is resumed. Provenance goes beside it.")],
-    trait: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    domain: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of pressures, lengths and the model's sampling; part of ids.")] = 0,
-    split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
-    max_connections: Annotated[int, typer.Option(min=1, help="Calls at a time.")] = 10,
-    budget_calls: Annotated[int | None, typer.Option(min=1, help="Calls this run may make.")] = None,
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds that one answer may take.")] = 300,
-    embeddings: Annotated[bool, typer.Option(help="Compare conversations by embedding too.")] = True,
-    allow_mixed: Annotated[bool, typer.Option(help="Go on with a file of another model or other prompts.")] = False,
+    n: Annotated[int, typer.Option("--n", min=1, help="The number of scenarios wanted, dealt to the cells in turn.")],
+    out: Annotated[
+        Path, typer.Option(help="The JSON Lines file to fill; an unfinished one is resumed. Provenance goes beside it.")
+    ],
+    trait: Annotated[list[str] | None, typer.Option(help="Only this trait; may be given several times.")] = None,
+    domain: Annotated[list[str] | None, typer.Option(help="Only this domain; may be given several times.")] = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The seed of pressures, lengths and the model's sampling; it is part of the ids.")
+    ] = 0,
+    split: Annotated[str, typer.Option(help="The split that they are for: train or held_out.")] = "train",
+    max_connections: Annotated[int, typer.Option(min=1, help="The number of calls at a time.")] = 10,
+    budget_calls: Annotated[int | None, typer.Option(min=1, help="The calls that this run may make.")] = None,
+    timeout: Annotated[int, typer.Option(min=1, help="The seconds that one answer may take.")] = 300,
+    embeddings: Annotated[bool, typer.Option(help="Whether to compare conversations by embedding too.")] = True,
+    allow_mixed: Annotated[
+        bool, typer.Option(help="Go on with a file that another model or other prompts began.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write more scenarios with a strong model: drafted, compared with every pool, criticised and mended."""
@@ -145,17 +155,17 @@ def synthesize(
     from steadfast.synthesis import Store, open_model, plan, version
     from steadfast.synthesis import synthesize as fill
     from steadfast.synthesis.display import Display, embedder, report_rows
-    from steadfast.tasks import domains
-    from steadfast.tasks import traits as all_traits
+    from steadfast.tasks import Taxonomy
 
+    taxonomy = Taxonomy.load(traits, domains)
     for name in trait or ():
-        check_known("--trait", name, [t.id for t in all_traits()])
+        check_known("--trait", name, taxonomy.trait_ids)
     for name in domain or ():
-        check_known("--domain", name, [d.id for d in domains()])
-    check_known("--split", split, ["train", "held_out"])
+        check_known("--domain", name, taxonomy.domain_ids)
+    check_known("--split", split, _SPLITS)
     slots = plan(
-        [t for t in all_traits() if not trait or t.id in trait],
-        [d for d in domains() if not domain or d.id in domain],
+        [t for t in taxonomy.traits if not trait or t.id in trait],
+        [d for d in taxonomy.domains if not domain or d.id in domain],
         n,
         seed,
         "train" if split == "train" else "held_out",
@@ -174,8 +184,8 @@ def synthesize(
                 on_record=display.show,
             )
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        print_json(asdict(report))
         return
     print_rows(report_rows(report), False, f"synthesis into {out}")
     if report.budget_spent:
-        typer.echo(f"the budget of {budget_calls} calls is spent; run the same command again to go on")
+        echo(f"the budget of {budget_calls} calls is spent; run the same command again to go on")

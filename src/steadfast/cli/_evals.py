@@ -1,12 +1,31 @@
-"""The battery: evals, evaluate."""
+"""Measuring a model: evals, evaluate."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, check_known, print_rows, user_errors
+from steadfast.cli._doctor import AdapterName, Device, Dtype, TrustRemoteCode
+from steadfast.cli._shared import (
+    BUDGET_HELP,
+    JUDGE_HELP,
+    AsJson,
+    DomainsFile,
+    TemplateArguments,
+    TraitsFile,
+    check_known,
+    echo,
+    json_object,
+    judge_config,
+    print_json,
+    print_rows,
+    problem,
+    resumable,
+    user_errors,
+)
+
+if TYPE_CHECKING:
+    from steadfast.evals.evaluate import Evaluated
 
 app = typer.Typer()
 
@@ -16,16 +35,18 @@ _SOURCES = ("steadfast", "public", "all")
 @app.command()
 @user_errors
 def evals(
-    source: Annotated[str, typer.Option(help="steadfast, public or all.")] = "all", as_json: AsJson = False
+    source: Annotated[str, typer.Option(help="Whose evals: steadfast, public or all.")] = "all", as_json: AsJson = False
 ) -> None:
-    """The battery of evaluations, and the public benchmarks beside it."""
-    from steadfast.evals import SCORINGS, battery
+    """List the battery of evals that ships, and the public benchmarks beside it."""
     from steadfast.evals.public import public_evals
+    from steadfast.tasks import battery
 
     check_known("--source", source, _SOURCES)
     listed: list[tuple[Any, int | None, list[str]]] = []
     if source != "public":
-        listed.extend((e, len(e.items()), list(SCORINGS)) for e in battery())
+        for suite in battery():
+            parts = {"choice": suite.paired, "generation": suite.answered}
+            listed.append((suite, len(suite.tasks), [scoring for scoring, tasks in parts.items() if tasks]))
     if source != "steadfast":
         listed.extend((e, e.samples, ["public"]) for e in public_evals())
     rows = [
@@ -44,36 +65,53 @@ def evals(
 
 
 @app.command()
-@user_errors
+@resumable
 def evaluate(
-    model: Annotated[str | None, typer.Option(help="Folder, hub name or provider/model; default SmolLM2-135M.")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Folder of an adapter for local weights.")] = None,
-    construct: Annotated[list[str] | None, typer.Option(help="Only this construct; repeatable.")] = None,
-    name: Annotated[list[str] | None, typer.Option("--eval", help="Only this eval; repeatable.")] = None,
-    source: Annotated[str, typer.Option(help="steadfast, public or all.")] = "steadfast",
-    scoring: Annotated[str, typer.Option(help="choice, generation or both.")] = "choice",
-    limit: Annotated[int | None, typer.Option(help="Items an eval at most.", min=1)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A folder, a hub name or provider/model; the default is SmolLM2-135M-Instruct.")
+    ] = None,
+    adapter: AdapterName = None,
+    construct: Annotated[list[str] | None, typer.Option(help="Only evals of this construct; repeatable.")] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--eval", help="Only this eval: a name, or a file or module:function of your own; repeatable."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Whose evals: steadfast, public or all.")] = "steadfast",
+    scoring: Annotated[str, typer.Option(help="How to score: choice, generation or both.")] = "choice",
+    limit: Annotated[int | None, typer.Option(help="The number of items of an eval at most.", min=1)] = None,
     judge: Annotated[
-        str, typer.Option(help=f"Grades answers; a provider/model grades public ones too. {JUDGE_HELP}")
+        str, typer.Option(help=f"Grades answers; a provider/model grades public benchmarks too. {JUDGE_HELP}")
     ] = "embedded-plain",
     judge_budget: Annotated[
-        int | None, typer.Option(min=1, help=f"{BUDGET_HELP} Not those of public benchmarks.")
+        int | None, typer.Option(min=1, help=f"{BUDGET_HELP} Calls of public benchmarks do not count.")
     ] = None,
-    traits: Annotated[bool, typer.Option("--traits", help="The seven starred traits, held out, too.")] = False,
-    capability: Annotated[bool, typer.Option("--capability", help="Held-out standard tasks too.")] = False,
-    max_new_tokens: Annotated[int, typer.Option(help="Limit of an answer.", min=2)] = 256,
-    out: Annotated[Path | None, typer.Option(help="Directory; default runs/evaluate/MODEL.")] = None,
+    trait_scenarios: Annotated[
+        bool, typer.Option("--trait-scenarios", help="Measure the held-out scenarios of the seven starred traits too.")
+    ] = False,
+    capability: Annotated[bool, typer.Option("--capability", help="Measure held-out standard tasks too.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(help="The limit of an answer, in tokens.", min=2)] = 256,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    trust_remote_code: TrustRemoteCode = False,
+    chat_template_kwargs: TemplateArguments = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
+    out: Annotated[Path | None, typer.Option(help="The directory; the default is runs/evaluate/MODEL.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure any model: local weights or one behind an API; what is complete in --out is not run again."""
-    from steadfast.evals.standalone import Options, evaluate_model
-    from steadfast.evals.subject import slug
-    from steadfast.graders import Limits
-    from steadfast.models.pretrained import DEFAULT_MODEL
-    from steadfast.progress import ConsoleProgress
+    """Measure any model: local weights, or one behind an API. What is complete in --out is not run again.
 
+    The exit code is 1 if a benchmark could not run, or if nothing of some eval could be scored.
+    """
     check_known("--source", source, _SOURCES)
     check_known("--scoring", scoring, ["choice", "generation", "both"])
+    template = json_object("--chat-template-kwargs", chat_template_kwargs)
+    config = judge_config(judge, max_calls=judge_budget)
+    from steadfast.evals.evaluate import Options, evaluate_model, slug
+    from steadfast.models.default_model import DEFAULT_MODEL
+    from steadfast.progress import ConsoleProgress
+    from steadfast.tasks import Taxonomy
+
     options = Options(
         model=model or DEFAULT_MODEL,
         adapter=adapter,
@@ -82,43 +120,49 @@ def evaluate(
         source=source,  # type: ignore[arg-type]
         scoring=scoring,  # type: ignore[arg-type]
         limit=limit,
-        judge=judge,
-        judge_limits=Limits(max_calls=judge_budget) if judge_budget else None,
-        traits=traits,
+        judge=config,
+        traits=trait_scenarios,
         capability=capability,
         max_new_tokens=max_new_tokens,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        chat_template_kwargs=template,
+        taxonomy=Taxonomy.load(traits, domains),
     )
     directory = out or Path("runs") / "evaluate" / slug(options.model, adapter)
     evaluated = evaluate_model(options, directory, ConsoleProgress())
     _print_evaluated(evaluated, directory, as_json)
-    if evaluated.failures:
+    for failure in evaluated.failures:
+        problem(f"error: {failure}")
+    for suite in evaluated.unscored:
+        problem(f"error: {suite}; run the same command again to ask once more")
+    if evaluated.failures or evaluated.unscored:
         raise typer.Exit(1)
 
 
-def _print_evaluated(evaluated: Any, directory: Path, as_json: bool) -> None:
+def _print_evaluated(evaluated: "Evaluated", directory: Path, as_json: bool) -> None:
     from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 
     rows = summarize_evals(evaluated.rows)
     constructs, total = summarize_constructs(rows), totals(evaluated.rows)
     results = str(directory / "results.parquet")
     if as_json:
-        shown = {"evals": rows, "constructs": constructs, **total, "errors": evaluated.failures, "results": results}
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        faults = {"errors": evaluated.failures, "unscored": evaluated.unscored}
+        print_json({"evals": rows, "constructs": constructs, **total, **faults, "results": results})
         return
     print_rows([_shown(r) for r in rows], False, "evals")
     print_rows(constructs, False, "by construct")
     refused = "no free answers" if total["refused"] is None else f"{total['refused']:.1%} of free answers refuse"
-    typer.echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}")
+    echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}")
     if total["episodes"]:
         outcome = f"{total['harmed']:.1%} did harm, {total['reached']:.1%} reached the goal"
-        typer.echo(f"{total['episodes']} episodes of agentic evals: {outcome}")
-    typer.echo(f"results: {results}")
-    for failure in evaluated.failures:
-        typer.secho(f"error: {failure}", fg=typer.colors.RED, err=True)
+        echo(f"{total['episodes']} episodes of agentic evals: {outcome}")
+    echo(f"results: {results}")
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table: the interval in one column, a free column for names."""
     interval = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-    kept = {k: row[k] for k in ("eval", "construct", "scoring", "items", "ungraded", "score")}
+    kept = {k: row[k] for k in ("suite", "construct", "grader", "items", "ungraded", "score")}
     return kept | {"95% interval": interval}

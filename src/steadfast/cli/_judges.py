@@ -1,14 +1,23 @@
 """Judges: grade, judges exam, judges agree."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from steadfast.cli._shared import BUDGET_HELP, JUDGE_HELP, AsJson, print_rows, user_errors
+from steadfast.cli._shared import (
+    BUDGET_HELP,
+    JUDGE_HELP,
+    AsJson,
+    DomainsFile,
+    TraitsFile,
+    judge_config,
+    note,
+    print_json,
+    print_rows,
+    user_errors,
+)
 from steadfast.errors import SteadfastError
-from steadfast.messages import printable
 
 if TYPE_CHECKING:
     from steadfast.graders.exam.examination import Track
@@ -23,58 +32,63 @@ app.add_typer(judges_app, name="judges")
 @app.command()
 @user_errors
 def grade(
-    scenarios: Annotated[Path, typer.Option(help="Scenarios, JSONL.")],
-    answers: Annotated[Path, typer.Option(help='Answers, JSONL: {"scenario": id, "answer": text}.')],
+    scenarios: Annotated[Path, typer.Option(help="The scenarios, JSON Lines or YAML.")],
+    answers: Annotated[Path, typer.Option(help='The answers, JSON Lines: {"scenario": id, "answer": text}.')],
     judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
     budget: Budget = None,
     max_connections: Annotated[
-        int | None, typer.Option(min=1, help="Calls of a provider/model judge at one time; 10 unless given.")
+        int | None, typer.Option(min=1, help="The calls of a provider/model judge at one time; 10 unless given.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Grade stored answers with any judge, a line an answer."""
-    from steadfast.graders import Limits, make_judge
+    """Grade stored answers with any judge; --json prints a line for each answer."""
+    from steadfast.graders import make_judge
     from steadfast.graders.stored_answers import grade_file
+    from steadfast.tasks import Taxonomy
 
-    given = {"max_calls": budget, "max_connections": max_connections}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    grader = make_judge(judge, Limits(**chosen) if chosen else None)
-    graded = grade_file(scenarios, answers, grader)
-    if ungraded := [g for g in graded if g["score"] is None]:
-        reason = printable(ungraded[0].get("error", "no reason given"))
-        typer.echo(f"{len(ungraded)} of {len(graded)} answers have no score; of the first: {reason}", err=True)
+    grader = make_judge(judge_config(judge, max_calls=budget, max_connections=max_connections))
+    graded = grade_file(scenarios, answers, grader, Taxonomy.load(traits, domains))
     if as_json:
         for line in graded:
-            typer.echo(json.dumps(line, ensure_ascii=False))
-        return
-    rows = [{"scenario": printable(g["scenario"]), "score": g["score"], "gate": g.get("gate")} for g in graded]
-    print_rows(rows, False, f"grades by {grader.name}")
+            print_json(line, indent=None)
+    else:
+        rows = [{"scenario": g["scenario"], "score": g["score"], "gate": g.get("gate")} for g in graded]
+        print_rows(rows, False, f"grades by {grader.name}")
+    if ungraded := [g for g in graded if g["score"] is None]:
+        reason = ungraded[0].get("error", "no reason given")
+        note(f"{len(ungraded)} of {len(graded)} answers have no score; of the first: {reason}")
 
 
 @judges_app.command()
 @user_errors
 def exam(
     judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "embedded",
-    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --gold.")] = None,
+    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSON Lines or YAML, with --gold.")] = None,
     gold: Annotated[
-        Path | None, typer.Option(help='Your gold answers, JSONL: {"scenario": id, "good": text, "bad": text}.')
+        Path | None, typer.Option(help='Your gold answers, JSON Lines: {"scenario": id, "good": text, "bad": text}.')
     ] = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
     attacks: Annotated[
-        bool | None, typer.Option(help="Attack the judge too; by default unless its calls cost something.")
+        bool | None,
+        typer.Option(help="Whether to attack the judge too; the default is yes unless its calls cost something."),
     ] = None,
     cross_fit: Annotated[
-        bool, typer.Option(help="Also leave out each trait, then each domain, from the fit of embedded (minutes).")
+        bool,
+        typer.Option(help="Also leave each trait, then each domain, out of the fit of embedded; it takes minutes."),
     ] = False,
     budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
-    from steadfast.graders import JudgeConfig, Limits, make_judge
+    from steadfast.graders import make_judge
     from steadfast.graders.exam import examination as exams
     from steadfast.graders.exam.crossfit import cross_fit as left_out
-    from steadfast.tasks import built_in_gold, built_in_scenarios
+    from steadfast.tasks import Taxonomy, built_in_gold, built_in_scenarios
 
-    config = JudgeConfig.parse(judge)
+    config = judge_config(judge, max_calls=budget)
     if cross_fit and (config.name != "embedded" or scenarios):
         raise SteadfastError(
             "--cross-fit refits the embedded judge on the corpus that ships: use it with neither "
@@ -82,9 +96,9 @@ def exam(
         )
     if (scenarios is None) != (gold is None):
         raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
-    examined = make_judge(config, Limits(max_calls=budget) if budget else None)
+    examined = make_judge(config)
     if scenarios and gold:
-        chosen, pairs = exams.load_gold(scenarios, gold)
+        chosen, pairs = exams.load_gold(scenarios, gold, Taxonomy.load(traits, domains))
         result = exams.examine(examined, chosen, pairs)
     else:
         chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
@@ -94,7 +108,7 @@ def exam(
     if cross_fit:
         result["cross_fit"] = [left_out("trait", _track("traits")), left_out("domain", _track("domains"))]
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        print_json(result)
     else:
         _print_exam(result)
 
@@ -104,15 +118,20 @@ def exam(
 def agree(
     first: Annotated[str, typer.Argument(help=JUDGE_HELP)],
     second: Annotated[str, typer.Argument(help="Another judge.")],
-    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSONL, with --answers.")] = None,
-    answers: Annotated[Path | None, typer.Option(help='Your answers, JSONL: {"scenario": id, "answer": text}.')] = None,
+    scenarios: Annotated[Path | None, typer.Option(help="Your scenarios, JSON Lines or YAML, with --answers.")] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help='Your answers, JSON Lines: {"scenario": id, "answer": text}.')
+    ] = None,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
     budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
-    """How far two judges agree, on the gold answers of held-out scenarios or on your answers."""
+    """Tell how far two judges agree, on the gold answers of held-out scenarios or on your answers."""
     from steadfast.graders import JudgeConfig, Limits, make_judge
     from steadfast.graders.exam import agreement
     from steadfast.graders.stored_answers import load_answers
+    from steadfast.tasks import Taxonomy
 
     if (scenarios is None) != (answers is None):
         raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")
@@ -121,10 +140,13 @@ def agree(
     if limits and not any(c.is_model for c in configs):
         raise SteadfastError("--judge-budget limits a provider/model judge, and neither of these is one")
     one, other = (make_judge(c, limits if c.is_model else None) for c in configs)
-    given = load_answers(scenarios, answers) if scenarios and answers else agreement.gold_answers()
+    if scenarios and answers:
+        given = load_answers(scenarios, answers, Taxonomy.load(traits, domains))
+    else:
+        given = agreement.gold_answers()
     result = agreement.agree(one, other, given)
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        print_json(result)
         return
     rows = [{"figure": name, "value": _shown(value)} for name, value in result.items()]
     print_rows(rows, False, f"{one.name} and {other.name}")

@@ -36,7 +36,7 @@ from steadfast.graders import (
 from steadfast.locking import sole_use
 from steadfast.models.identity import identify
 from steadfast.models.prepack import prepack_frozen_linears
-from steadfast.models.pretrained import LoadedModel, load_model, locate_adapter
+from steadfast.models.pretrained import LoadedModel, as_before, load_model, locate_adapter
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.tasks import Suite, SuiteInfo, Task, Taxonomy, built_in_gold, built_in_scenarios, catalogue, find_suite
@@ -122,7 +122,8 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
     reached, failures = _in_reach(public, directory, graded=options.judge.is_model)
     if failures and not (reached or parts):
         raise PublicEvalError("\n".join(failures))
-    subject, loaded = open_subject(options)
+    before = directory.protocol().get("model") or {}
+    subject, loaded = open_subject(options, before.get("model"))
     out.mkdir(parents=True, exist_ok=True)
     applied = loaded.with_adapter(options.adapter) if loaded and options.adapter else nullcontext()
     with sole_use(out), applied, directory.timed(started):
@@ -201,11 +202,15 @@ def _starred(options: Options) -> list[Task]:
     return [s for s in built_in_scenarios() if s.split == "held_out" and s.trait in starred]
 
 
-def open_subject(options: Options) -> tuple[Subject, LoadedModel | None]:
+def open_subject(options: Options, before: Mapping[str, Any] | None = None) -> tuple[Subject, LoadedModel | None]:
     """Find a model by folder, hub name or "provider/model".
 
     A folder comes first, then a provider of Inspect's, then the hub. "hf/NAME" takes the hub's model where a provider
     has the name of its owner, such as "hf/google/gemma-3-270m-it".
+
+    Args:
+        options: What to measure.
+        before: The identity of the local model that an earlier session used.
 
     Raises:
         ModelNotFoundError: it is not to be had, or an adapter was given for a model behind an API.
@@ -225,8 +230,13 @@ def open_subject(options: Options) -> tuple[Subject, LoadedModel | None]:
         device=options.device,
         trust_remote_code=options.trust_remote_code,
         chat_template_kwargs=options.chat_template_kwargs,
+        **as_before(before),
     )
-    identity = {"model": loaded.identity.as_dict(), "adapter": identify(adapter, None).as_dict() if adapter else None}
+    identity = {
+        "model": loaded.identity.as_dict(),
+        "adapter": identify(adapter, None).as_dict() if adapter else None,
+        "dtype": options.dtype,
+    }
     return LocalSubject(name, loaded.lm, loaded.chat, options.max_new_tokens, identity=identity), loaded
 
 

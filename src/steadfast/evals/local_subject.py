@@ -42,7 +42,7 @@ class LocalSubject:
         requests = [
             (
                 self.chat.encode(t.messages, condition.style),
-                [self._reply(r) for r in (*t.references.good, *t.references.bad)],
+                [self.chat.encode_reply(r) for r in (*t.references.good, *t.references.bad)],
             )
             for t in tasks
         ]
@@ -57,6 +57,3 @@ class LocalSubject:
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
         """One greedy rollout of each task."""
         return drive(LocalSampler(self.lm, self.chat, self.max_new_tokens, style=condition.style), tasks, on_done)
-
-    def _reply(self, text: str) -> list[int]:
-        return list(self.chat.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -14,11 +14,11 @@ from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
-import yaml
 from inspect_ai import Task
 from inspect_ai.model import Model
 from inspect_ai.scorer import CORRECT, INCORRECT, NOANSWER, PARTIAL
@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from steadfast.errors import PublicEvalError
+from steadfast.strict_files import read_yaml
 
 HUB = "huggingface.co"
 EXTRA = "a package: pip install inspect-evals"
@@ -96,8 +97,8 @@ class PublicEval:
 @cache
 def public_evals() -> tuple[PublicEval, ...]:
     """Every public benchmark of the catalogue."""
-    text = (files("steadfast.evals") / "data" / "public.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(tuple[PublicEval, ...]).validate_python(yaml.safe_load(text))
+    path = Path(str(files("steadfast.evals") / "data" / "public.yaml"))
+    return TypeAdapter(tuple[PublicEval, ...]).validate_python(read_yaml(path))
 
 
 def is_installed() -> bool:

@@ -1,11 +1,19 @@
-"""Graders score rollouts: programs, preferences, outcomes, and judges who read an answer by its task's rubric."""
+"""Graders score rollouts: programs, preferences, outcomes, and judges who read an answer by its task's rubric.
 
-from steadfast.graders.config import AnyJudgeConfig, JudgeConfig, JudgeField, Limits
-from steadfast.graders.embedded.judge import EmbeddedJudge
+The judges themselves, which load torch or Inspect, are imported when they are asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from steadfast.graders.grade import Grade, Judge, Verdict, refuse_ungradable
-from steadfast.graders.llm.judge import ModelJudge
-from steadfast.graders.making import BudgetedJudge, CheckedJudge, make_judge
-from steadfast.graders.protocol import CachedJudge, protocol_hash
+
+if TYPE_CHECKING:
+    from steadfast.graders.config import AnyJudgeConfig, JudgeConfig, JudgeField, Limits
+    from steadfast.graders.embedded.judge import EmbeddedJudge
+    from steadfast.graders.llm.judge import ModelJudge
+    from steadfast.graders.making import BudgetedJudge, CheckedJudge, make_judge
+    from steadfast.graders.protocol import CachedJudge, protocol_hash
 
 __all__ = [
     "AnyJudgeConfig",
@@ -24,3 +32,18 @@ __all__ = [
     "protocol_hash",
     "refuse_ungradable",
 ]
+
+_MODULES = {
+    "config": ("AnyJudgeConfig", "JudgeConfig", "JudgeField", "Limits"),
+    "embedded.judge": ("EmbeddedJudge",),
+    "llm.judge": ("ModelJudge",),
+    "making": ("BudgetedJudge", "CheckedJudge", "make_judge"),
+    "protocol": ("CachedJudge", "protocol_hash"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"steadfast.graders.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

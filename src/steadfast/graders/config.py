@@ -8,26 +8,26 @@ Each has a short spelling for its common form: `embedded`, `embedded-plain`, `op
 `openai/gpt-4o,structured=false`, `my_package.my_module:MyJudge`; and each can stand in a YAML or JSON file of its own.
 """
 
-import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializationInfo,
     TypeAdapter,
     ValidationError,
     field_validator,
 )
 
-from steadfast.errors import JudgeError
+from steadfast.errors import DataError, JudgeError
+from steadfast.strict_files import read_yaml
 
 UNSTRUCTURED = ",structured=false"
 """After a language model's name: no JSON schema is demanded, for providers that take none."""
@@ -37,8 +37,6 @@ _SPELLINGS = (
     "'package.module:Class' for your own, a YAML or JSON file, or a mapping with a kind: embedded, llm or custom"
 )
 _FILES = (".yaml", ".yml", ".json")
-# PyYAML's constructors let errors of Python out as they are: a month 13, brackets nested too deeply.
-_PARSER_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 _SECRET_ARGUMENT = re.compile(r"(?:^|_)(?:api_?key|key|token|secret|password)$", re.IGNORECASE)
 
 
@@ -102,7 +100,7 @@ class JudgeConfig(BaseModel):
         Raises:
             JudgeError: naming what is wrong with it, by file and field.
         """
-        if isinstance(given, JudgeConfig):
+        if isinstance(given, EmbeddedConfig | LLMConfig | CustomConfig):
             return given
         if isinstance(given, str):
             if given.lower().endswith(_FILES):
@@ -178,9 +176,7 @@ class LLMConfig(JudgeConfig):
         """Whether the judge is the model under test, by whichever provider the same weights are served."""
         own = self.model.partition("/")[2]
         others = {model, model.removeprefix("hf/")}
-        if self.model in others or own in others:
-            return True
-        return Path(own).exists() and any(Path(m).exists() and Path(m).samefile(own) for m in others)
+        return self.model in others or own in others or any(_is_same_folder(own, other) for other in others)
 
 
 class CustomConfig(JudgeConfig):
@@ -211,16 +207,20 @@ _ANY: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(
 
 def _as_given(given: Any) -> AnyJudgeConfig:
     """What stands in a recipe; a fault is an error of the field, as pydantic has it."""
-    if not isinstance(given, str | Mapping | JudgeConfig):
-        raise ValueError(f"a judge is {_SPELLINGS}")
     try:
-        return JudgeConfig.parse(given)  # pyright: ignore[reportUnknownArgumentType]
+        return JudgeConfig.parse(given)
     except JudgeError as error:
         raise ValueError(str(error)) from error
 
 
-def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
+WITHOUT_COST = {"without": "cost"}
+"""The context in which a recipe is written for its protocol's hash: without limits, which change no grade."""
+
+
+def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str, Any]:
     """The short spelling where it says all, else the whole config."""
+    if isinstance(config, LLMConfig) and info.context == WITHOUT_COST:
+        config = config.model_copy(update={"limits": Limits()})
     try:
         if JudgeConfig.parse(config.spelling) == config:
             return config.spelling
@@ -231,6 +231,13 @@ def _shortest(config: AnyJudgeConfig) -> str | dict[str, Any]:
 
 JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_as_given), PlainSerializer(_shortest)]
 """A judge as a field of a recipe: every spelling is read, and the shortest that says all is written."""
+
+
+def _is_same_folder(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except (OSError, ValueError):  # no such path, or none that could be
+        return False
 
 
 def _spelled(name: str) -> AnyJudgeConfig:
@@ -263,8 +270,8 @@ def _faults(error: ValidationError) -> list[str]:
             case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
                 message = f"a judge is {_SPELLINGS}"
             case "string_pattern_mismatch":
-                known = {"model": "'provider/model' with a name for both", "path": "'package.module:Class'"}
-                message = f"{detail['input']!r} is not {known.get(path, 'of the right form')}"
+                wanted = "'package.module:Class'" if path == "path" else "'provider/model': it names no model"
+                message = f"{detail['input']!r} is not {wanted}"
             case _:
                 message = detail["msg"].removeprefix("Value error, ")
         lines.append(f"{path}: {message}" if path else message)
@@ -272,14 +279,8 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """What a judge's file says."""
-    where = f"judge {str(path)!r}"
+    """What a judge's file says; JSON is YAML too."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise JudgeError(f"{where}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise JudgeError(f"{where}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except _PARSER_FAULTS as error:
-        raise JudgeError(f"{where}: not valid {path.suffix[1:].upper()}: {error}") from error
+        return read_yaml(path)
+    except DataError as error:
+        raise JudgeError(f"judge {str(path)!r}: {'; '.join(error.problems)}") from error

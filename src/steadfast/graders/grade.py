@@ -122,6 +122,21 @@ def reason_against(judge: Judge, scenario: Task) -> str | None:
     return None if asked is None else asked(scenario)
 
 
+def refuse_without_rubric(scenarios: Sequence[Task]) -> None:
+    """Refuse scenarios that no judge grades, where judges themselves are looked at.
+
+    Raises:
+        DataError: naming each of them with the grader that it has instead of a rubric.
+    """
+    problems = [
+        f"scenario {printable(s.id)!r}: it has no rubric for a judge, but a {s.grader.kind} grader"
+        for s in scenarios
+        if not s.rubric
+    ]
+    if problems:
+        raise DataError(problems)
+
+
 def refuse_ungradable(judge: Judge, scenarios: Sequence[Task]) -> None:
     """Refuse, before any work begins, scenarios that a judge cannot grade.
 

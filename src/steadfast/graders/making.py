@@ -60,9 +60,9 @@ def _made(config: CustomConfig) -> Judge:
     """The user's own judge."""
     module, _, attribute = config.path.partition(":")
     try:
-        judge: Judge = getattr(importlib.import_module(module), attribute)(**config.args)
-        name: object = judge.name
-        settings: object = judge.settings
+        judge: Any = getattr(importlib.import_module(module), attribute)(**config.args)
+        name: Any = judge.name
+        settings: Any = judge.settings
         json.dumps(settings)
     except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
         raise JudgeError(f"judge {config.path!r} could not be made: {_told(error)}") from error
@@ -113,7 +113,8 @@ class CheckedJudge(WrappedJudge):
             JudgeError: the judge raised something, or gave another number of grades than answers, something that is no
                 grade, or a score outside [0, 1].
         """
-        return [grade for _, grade in self.grade_each(answers)]
+        graded = dict(self.grade_each(answers))
+        return [graded[place] for place in range(len(answers))]
 
     def grade_each(self, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
         """Places with their grades, so that those before a fault can be kept.
@@ -138,10 +139,11 @@ class CheckedJudge(WrappedJudge):
         left = set(range(len(answers)))
         each: Any = self._asked(lambda: iter(grade_each(answers)))
         while (found := self._asked(lambda: next(each, None))) is not None:
-            if not (isinstance(found, tuple) and len(cast("tuple[Any]", found)) == 2 and found[0] in left):
+            place = found[0] if isinstance(found, tuple) and len(cast("tuple[Any]", found)) == 2 else None
+            if not isinstance(place, int) or place not in left:
                 raise JudgeError(f"judge {self.name!r}: grade_each gave no place with its grade, or one place twice")
-            left.remove(found[0])
-            yield found[0], self._checked(answers[found[0]], found[1])
+            left.remove(place)
+            yield place, self._checked(answers[place], found[1])
         if left:
             raise JudgeError(f"judge {self.name!r} gave {len(answers) - len(left)} grades for {len(answers)} answers")
 
@@ -174,7 +176,7 @@ class CheckedJudge(WrappedJudge):
 
 
 def _in_unit_interval(score: Any) -> bool:
-    return isinstance(score, Real) and not isinstance(score, bool) and 0.0 <= float(score) <= 1.0
+    return isinstance(score, Real) and 0.0 <= float(score) <= 1.0
 
 
 def _is_verdict(verdict: Any) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -113,11 +113,12 @@ class CachedJudge(WrappedJudge):
     def _say_faulty(self, before: int) -> None:
         if self.faulty > before == 0:
             warnings.warn(
-                f"{self._path}: {self.faulty} stored grades were altered or damaged, and are graded anew", stacklevel=3
+                f"{self._path}: stored grades that were altered or damaged: {self.faulty}; they are graded anew",
+                stacklevel=3,
             )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         """A fault of the file as an error that names it; a full disk stays one, whose way out is another."""
         try:
             yield

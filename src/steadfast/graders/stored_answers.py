@@ -1,14 +1,17 @@
 """Grading stored answers: a file of scenarios, a file of answers, any judge."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from steadfast.errors import DataError
+from steadfast.graders.dispatch import grade_rollouts
 from steadfast.graders.grade import Judge, refuse_ungradable
+from steadfast.messages import printable
 from steadfast.rollouts import Rollout
-from steadfast.tasks import load_tasks, read_jsonl_by_line
+from steadfast.tasks import Task, Taxonomy, load_tasks, read_jsonl_by_line
 
 
 class StoredAnswer(BaseModel):
@@ -21,13 +24,18 @@ class StoredAnswer(BaseModel):
     finished: bool = True
 
 
-def load_answers(scenarios: Path, answers: Path) -> list[Rollout]:
+def load_answers(scenarios: Path, answers: Path, taxonomy: Taxonomy | None = None) -> list[Rollout]:
     """Stored answers with their scenarios, in the file's order.
+
+    Args:
+        scenarios: The file of the scenarios.
+        answers: The file of the answers.
+        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
 
     Raises:
         DataError: faults of either file, or an answer to a scenario that is not there.
     """
-    by_id = {s.id: s for s in load_tasks(scenarios)}
+    by_id = {s.id: s for s in load_tasks(scenarios, taxonomy)}
     lines = read_jsonl_by_line(answers, StoredAnswer)
     unknown = [
         f"{answers}:{number}: scenario: {a.scenario!r} is not in {scenarios}"
@@ -39,15 +47,25 @@ def load_answers(scenarios: Path, answers: Path) -> list[Rollout]:
     return [Rollout.of_text(by_id[a.scenario], a.answer, a.finished) for a in lines.values()]
 
 
-def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, Any]]:
+def grade_file(scenarios: Path, answers: Path, judge: Judge, taxonomy: Taxonomy | None = None) -> list[dict[str, Any]]:
     """Grades as JSON objects, in the order of the answers.
 
+    Each answer goes to the grader that its scenario names; the judge grades those with a rubric.
+
+    Args:
+        scenarios: The file of the scenarios.
+        answers: The file of the answers.
+        judge: Grades answers to scenarios with a rubric.
+        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
+
     Raises:
-        DataError: faults of either file, an answer to a scenario that is not there, or scenarios that the judge cannot
-            grade.
+        DataError: There are faults in either file, an answer is to a scenario that is not there, or no stored answer to
+            a scenario can be graded, by this judge or at all.
     """
-    given = load_answers(scenarios, answers)
-    refuse_ungradable(judge, list({a.task.id: a.task for a in given}.values()))
+    given = load_answers(scenarios, answers, taxonomy)
+    tasks = list({a.task.id: a.task for a in given}.values())
+    _refuse_unanswered(tasks)
+    refuse_ungradable(judge, [t for t in tasks if t.grader.kind == "rubric"])
     return [
         {
             "scenario": a.task.id,
@@ -61,5 +79,16 @@ def grade_file(scenarios: Path, answers: Path, judge: Judge) -> list[dict[str, A
             **({"gate": g.gate} if g.gate else {}),
             **({"error": g.error} if g.error else {}),
         }
-        for a, g in zip(given, judge.grade(given), strict=True)
+        for a, g in zip(given, grade_rollouts(given, judge), strict=True)
     ]
+
+
+def _refuse_unanswered(tasks: Sequence[Task]) -> None:
+    needs = {"preference": "compares the likelihood of given replies", "outcome": "follows a model through its tools"}
+    problems = [
+        f"scenario {printable(t.id)!r}: its {t.grader.kind} grader {needs[t.grader.kind]} and grades no stored answer"
+        for t in tasks
+        if t.grader.kind in needs
+    ]
+    if problems:
+        raise DataError(problems)

@@ -208,12 +208,12 @@ def _check_fit(expected: set[str], found: set[str], directory: Path) -> None:
     without_place, missing = sorted(found - expected), sorted(expected - found)
     if without_place:
         raise ModelLoadError(
-            f"the adapter in {directory} does not fit this model: {len(without_place)} of its {len(found)} tensors have "
-            f"no place in it, such as {without_place[0]}. Apply it to the model that it was trained on"
+            f"the adapter in {directory} does not fit this model: {len(without_place)} of its {len(found)} tensors "
+            f"have no place in it, such as {without_place[0]}. Apply it to the model that it was trained on"
         )
     if missing:
         raise ModelLoadError(
-            f"the adapter in {directory} is not whole: {len(missing)} of {len(expected)} tensors that its configuration "
+            f"the adapter in {directory} is not whole: {len(missing)} of {len(expected)} tensors that its config "
             f"calls for are missing, such as {missing[0]}. Save it again, or apply it to its own model"
         )
 

@@ -6,6 +6,7 @@ row; both give plausible numbers that are wrong. No list of names keeps up with 
 asked once, on random tokens, and training, scoring and sampling all follow the answer.
 """
 
+import copy
 import math
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,16 @@ from steadfast.models.packing import pack
 
 ModelPath = Literal["packed", "unpacked"]
 
-_PROMPT_TOKENS = 60
+_PROMPT_TOKENS = 40
 _LONGEST_PROMPT = 1024
 """Tokens of the check's prompt at most, where a window cannot be narrowed for the check."""
-_NARROW = 16
+_NARROW = 12
 """Width of a narrowed window: the prompt crosses it several times."""
+_HALF = (torch.bfloat16, torch.float16)
 _ROUNDINGS = 4.0
 """How many times the effect of one rounding a computation in half precision may be off."""
+_LAYERS_IN_FLOAT32 = 4
+"""Layers of a model in half precision that are checked in float32 at least: more where it has rarer kinds of layer."""
 
 _Reply = tuple[list[int], list[int]]
 
@@ -51,6 +55,9 @@ class Agreement:
         cached: whether sampling keeps a cache; otherwise each token reads its row from the start.
         tolerance: what was allowed. In half precision it is four times what one rounding of the input embeddings
             makes in the plain forward pass, if that is more than was asked for.
+        in_float32: for a model in half precision, whose roundings hide an error, how far the packed path is off on a
+            float32 copy of its lower layers, which is held to the tolerance that was asked for; None where no copy
+            was made.
         window: the model's sliding window or chunk of attention in positions; None if it has none.
         window_crossed: whether the check went past the window, which is narrowed for it where the model allows.
     """
@@ -63,6 +70,7 @@ class Agreement:
     sampled: float
     cached: bool
     tolerance: float
+    in_float32: float | None
     window: int | None
     window_crossed: bool
 
@@ -115,10 +123,13 @@ def check_agreement(
     Raises:
         UnsupportedModelError: the plain forward pass fails or is not finite, or no path agrees with it.
     """
+    settings = (prompt_tokens, replies, reply_tokens, tolerance)
     was_training = lm.training
     lm.eval()
     try:
-        return _Check(lm, prompt_tokens, replies, reply_tokens, tolerance).run()
+        lower = _lower_part_in_float32(lm) if lm.dtype in _HALF else None
+        in_float32 = None if lower is None else _Check(lower, *settings).largest_of_packed()
+        return _Check(lm, *settings).run(in_float32)
     finally:
         lm.train(was_training)
 
@@ -129,64 +140,79 @@ class _Check:
     def __init__(
         self, lm: PreTrainedModel, prompt_tokens: int | None, replies: int, reply_tokens: int, tolerance: float
     ) -> None:
-        self.lm, self.replies, self.reply_tokens, self.tolerance = lm, replies, reply_tokens, tolerance
+        self.lm, self.replies, self.reply_tokens = lm, replies, reply_tokens
+        self.asked_tolerance = self.tolerance = tolerance
         self.name = type(lm).__name__
         # A model that builds its own masks keeps its window under another name, and it cannot be narrowed.
         sizes = [v for k, v in vars(text_config(lm)).items() if k.endswith("window_size") and isinstance(v, int)]
         self.own_window = min((size for size in sizes if size > 0), default=None)
         self.window = window_of(lm) or self.own_window
         self.generator = torch.Generator().manual_seed(0)
-        self.prompt_tokens = prompt_tokens
+        self.prompt_tokens, self.window_crossed = prompt_tokens, False
+        self.requests: list[tuple[list[int], list[list[int]]]] = []
+        self.plain: list[Tensor] = []
         positions = getattr(text_config(lm), "max_position_embeddings", None)
         self.room = (positions if isinstance(positions, int) else _LONGEST_PROMPT + reply_tokens) - reply_tokens
         if self.room < 2:
             raise UnsupportedModelError(f"{self.name} has too few positions ({positions}) for a prompt and a reply")
 
-    def run(self) -> Agreement:
+    def run(self, in_float32: float | None) -> Agreement:
+        """The path this model takes; it is not the packed one if that was off in float32."""
+        with self._prepared():
+            packed, scored, sampled = self._packed_path()
+            found: dict[str, Any] = {
+                "architecture": self.name,
+                "packed": packed,
+                "tolerance": self.tolerance,
+                "in_float32": in_float32,
+                "window": self.window,
+                "window_crossed": self.window_crossed,
+            }
+            if self._agrees(packed, scored, sampled) and (in_float32 is None or in_float32 <= self.asked_tolerance):
+                return Agreement(path="packed", rows=None, scored=scored, sampled=sampled, cached=True, **found)
+            rows, scored = self._off(lambda: self._forward("unpacked")), self._scored("unpacked")
+            sampled, cached = self._sampled("unpacked", cached=True), True
+            if not self._agrees(sampled):
+                sampled, cached = self._sampled("unpacked", cached=False), False
+            if self._agrees(rows, scored, sampled):
+                return Agreement(path="unpacked", rows=rows, scored=scored, sampled=sampled, cached=cached, **found)
+        raise UnsupportedModelError(
+            f"{self.name} is not supported: its log-probabilities differ from its plain forward pass by {rows:.3g} "
+            f"nats a reply in training, {scored:.3g} when scored and {sampled:.3g} when sampled "
+            f"({self.tolerance:.2g} allowed)"
+        )
+
+    def largest_of_packed(self) -> float:
+        """How far the packed path is off at most."""
+        with self._prepared():
+            return max(self._packed_path())
+
+    @contextmanager
+    def _prepared(self) -> Generator[None]:
         # A narrow window is crossed by a short prompt. If the plain forward pass does not follow the config's window,
         # the packed one, which does, is found to be off, and the model takes the unpacked path.
         with narrowed_windows(self.lm, _NARROW):
             length = self.prompt_tokens or self._prompt_tokens()
-            prompt, shorter = self._tokens(length), self._tokens(max(1, length - 13))
+            narrowest = min(s for s in (window_of(self.lm), self.own_window, math.inf) if s is not None)
+            self.window_crossed = length > narrowest
             self.requests = [
-                (prompt, [self._tokens(self.reply_tokens) for _ in range(self.replies)]),
-                (shorter, [self._tokens(max(1, self.reply_tokens // 2))]),
+                (self._tokens(length), [self._tokens(self.reply_tokens) for _ in range(self.replies)]),
+                (self._tokens(max(1, length - 13)), [self._tokens(max(1, self.reply_tokens // 2))]),
             ]
             self.plain = [self._plain((p, r)) for p, own in self.requests for r in own]
             self._require_finite()
-            if self.lm.dtype in (torch.bfloat16, torch.float16):
+            if self.lm.dtype in _HALF:
                 self.tolerance = max(self.tolerance, _ROUNDINGS * self._rounding())
-            narrowest = min(s for s in (window_of(self.lm), self.own_window, math.inf) if s is not None)
-            return self._decide(length > narrowest)
+            yield
 
-    def _decide(self, crossed: bool) -> Agreement:
+    def _packed_path(self) -> tuple[float, float, float]:
+        """How far packed, scored and sampled are off; what comes after one that is off is not computed."""
         packed = self._off(lambda: self._forward("packed"))
-        common: dict[str, Any] = {
-            "architecture": self.name,
-            "packed": packed,
-            "window": self.window,
-            "window_crossed": crossed,
-            "tolerance": self.tolerance,
-        }
-        if self._agrees(packed):
-            scored = self._off_in_sum("packed")
-            sampled = self._sampled("packed", cached=True) if self._agrees(scored) else math.inf
-            if self._agrees(sampled):
-                return Agreement(path="packed", rows=None, scored=scored, sampled=sampled, cached=True, **common)
-        rows, scored = self._off(lambda: self._forward("unpacked")), self._off_in_sum("unpacked")
-        sampled, cached = self._sampled("unpacked", cached=True), True
-        if not self._agrees(sampled):
-            sampled, cached = self._sampled("unpacked", cached=False), False
-        if not all(self._agrees(off) for off in (rows, scored, sampled)):
-            raise UnsupportedModelError(
-                f"{self.name} is not supported: its log-probabilities differ from its plain forward pass by "
-                f"{rows:.3g} nats a reply in training, {scored:.3g} when scored and {sampled:.3g} when sampled "
-                f"({self.tolerance:.2g} allowed)"
-            )
-        return Agreement(path="unpacked", rows=rows, scored=scored, sampled=sampled, cached=cached, **common)
+        scored = self._scored("packed") if self._agrees(packed) else math.inf
+        return packed, scored, self._sampled("packed", cached=True) if self._agrees(scored) else math.inf
 
-    def _agrees(self, off: float) -> bool:
-        return off <= self.tolerance
+    def _agrees(self, *off: float) -> bool:
+        return max(off) <= self.tolerance
 
     def _prompt_tokens(self) -> int:
         beyond = 0 if self.own_window is None else self.own_window + _NARROW
@@ -224,11 +250,21 @@ class _Check:
 
     def _rounding(self) -> float:
         """How far one rounding of each input embedding moves a reply in the plain forward pass."""
+        prompt, own = self.requests[0]
         with _rounded_embeddings(self.lm, self.generator):
-            moved = [self._plain((p, r)) for p, own in self.requests for r in own]
-        return _largest(moved, self.plain)
+            moved = [self._plain((prompt, r)) for r in own[:2]]
+        return _largest(moved, self.plain[:2])
 
-    def _forward(self, path: ModelPath) -> list[Tensor]:
+    def _off(self, compute: Callable[[], tuple[list[Tensor], list[Tensor]]]) -> float:
+        """The largest difference between what a way gives and what it should give."""
+        try:
+            return _largest(*compute())
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # a model that cannot be run this way raises whatever it likes
+            return math.inf
+
+    def _forward(self, path: ModelPath) -> tuple[list[Tensor], list[Tensor]]:
         from steadfast.models.forward import completion_logits, token_logprobs
 
         result: list[Tensor] = []
@@ -236,51 +272,36 @@ class _Check:
             packed = pack(prompt, own)
             logits = completion_logits(self.lm, packed, path=path)
             result.extend(token_logprobs(logits, packed.target_N).cpu().split(packed.lengths))
-        return result
+        return result, self.plain
 
-    def _off(self, compute: Callable[[], list[Tensor]]) -> float:
-        try:
-            return _largest(compute(), self.plain)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception:  # a model that cannot be run this way raises whatever it likes
-            return math.inf
-
-    def _off_in_sum(self, path: ModelPath) -> float:
+    def _scored(self, path: ModelPath) -> float:
         """Scores are sums over a reply, so only their differences can be taken."""
         from steadfast.models.scoring import score_candidates
 
-        def scores() -> list[Tensor]:
-            return [torch.tensor(s.logprob) for own in score_candidates(self.lm, self.requests, path=path) for s in own]
+        def scores() -> tuple[list[Tensor], list[Tensor]]:
+            scores = [s for own in score_candidates(self.lm, self.requests, path=path) for s in own]
+            return [torch.tensor(s.logprob) for s in scores], [p.sum() for p in self.plain]
 
-        plain = [p.sum() for p in self.plain]
-        try:
-            return _largest(scores(), plain)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception:
-            return math.inf
+        return self._off(scores)
 
     def _sampled(self, path: ModelPath, *, cached: bool) -> float:
         """Sampled tokens' log-probabilities; the rows end at different steps, so that the batch is compacted."""
         from steadfast.models.sampling import sample_groups
 
-        try:
+        def samples() -> tuple[list[Tensor], list[Tensor]]:
             groups = sample_groups(
                 self.lm,
                 [prompt for prompt, _ in self.requests],
-                group_size=2,
+                group_size=1 if path == "packed" else 2,  # the model's own cache is copied for its group
                 max_new_tokens=[self.reply_tokens, max(1, self.reply_tokens // 2)],
                 eos_token_ids=[],
                 path=path,
                 cached=cached,
             )
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception:
-            return math.inf
-        sampled = [c.logprobs_T.cpu() for g in groups for c in g.completions]
-        return _largest(sampled, [self._plain((g.prompt, c.token_ids)) for g in groups for c in g.completions])
+            plain = [self._plain((g.prompt, c.token_ids)) for g in groups for c in g.completions]
+            return [c.logprobs_T.cpu() for g in groups for c in g.completions], plain
+
+        return self._off(samples)
 
 
 def _largest(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
@@ -301,3 +322,35 @@ def _rounded_embeddings(lm: PreTrainedModel, generator: torch.Generator) -> Gene
         yield
     finally:
         handle.remove()
+
+
+def _lower_part_in_float32(lm: PreTrainedModel) -> PreTrainedModel | None:
+    """A float32 copy of the model's first layers, two of each kind it has; None where it cannot be copied or cut."""
+    decoder: Any = lm.get_decoder()
+    layers = getattr(decoder, "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        return None
+    layer_types = list(getattr(text_config(lm), "layer_types", None) or [""] * len(layers))
+    count = _layers_to_copy(layers, layer_types)
+    decoder.layers = nn.ModuleList(list(layers)[:count])
+    try:
+        lower = copy.deepcopy(lm).float()
+    except Exception:  # quantized weights, or no room: the model is then checked in its own precision only
+        return None
+    finally:
+        decoder.layers = layers
+    config = text_config(lower)
+    config.num_hidden_layers = count
+    if hasattr(config, "layer_types"):
+        config.layer_types = layer_types[:count]
+    return lower
+
+
+def _layers_to_copy(layers: nn.ModuleList, layer_types: Sequence[str]) -> int:
+    kinds = [
+        (kind, *(type(part) for part in layer.children())) for layer, kind in zip(layers, layer_types, strict=True)
+    ]
+    count = min(_LAYERS_IN_FLOAT32, len(kinds))
+    while any(kinds[:count].count(kind) < min(2, kinds.count(kind)) for kind in kinds):
+        count += 1
+    return count

@@ -1,6 +1,6 @@
 """The boundary behind which every exception of a loader becomes a sentence.
 
-The loaders of transformers, peft, safetensors, tokenizers, jinja and torch raise whatever their depths raise. A user who
+The loaders of transformers, peft, safetensors, tokenizers and torch raise whatever their depths raise. A user who
 brings a damaged file should read what is at fault, in which folder, and what to do.
 """
 
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub.utils import disable_progress_bars
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
@@ -48,8 +47,7 @@ def loading(what: str, folder: Path | str) -> Generator[None]:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Within this context the loaders print no progress, warnings or reports: what matters is checked and said here."""
-    disable_progress_bars()
+    """Within this context transformers and PEFT print no progress, warnings or reports: what matters is checked."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logger = logging.getLogger("transformers")
     level = logger.level

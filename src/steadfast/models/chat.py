@@ -5,9 +5,7 @@ is asked, or write today's date. What it makes of a conversation is found out by
 loaded; what can be mended is mended with a note, and what cannot be rendered rightly is refused.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,11 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
-from steadfast.models.boundary import quiet, reason
-from steadfast.thoughts import THINK, ThoughtMarks, split_thoughts
-
-Turn = tuple[str, str]
-"""A role and its text."""
+from steadfast.models.rendering import Renderer, RenderSettings, Turn
+from steadfast.thoughts import split_thoughts
 
 _SYSTEM, _USER, _ASSISTANT, _LAST = (
     "Words of the system, 4711.",
@@ -29,57 +24,12 @@ _SYSTEM, _USER, _ASSISTANT, _LAST = (
 )
 """Texts that are found again in what a template makes of them."""
 
-_OURS = frozenset(
-    [
-        "conversation",
-        "messages",
-        "tools",
-        "documents",
-        "chat_template",
-        "add_generation_prompt",
-        "continue_final_message",
-        "tokenize",
-        "padding",
-        "truncation",
-        "max_length",
-        "return_tensors",
-        "return_dict",
-        "return_assistant_tokens_mask",
-        "tokenizer_kwargs",
-        "strftime_now",
-    ]
-)
-"""Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
-
 _EXAMPLE = (
     Message(role="system", content="Be brief."),
     Message(role="user", content="Hello!"),
     Message(role="assistant", content="Hi."),
     Message(role="user", content="How are you?"),
 )
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """What decides a rendering besides the tokenizer and its template.
-
-    Attributes:
-        origin: the model's folder, for messages.
-        kwargs: handed to the template.
-        today: the date that a template may write, the same for the whole run.
-        vocabulary: tokens that the model's embedding knows; None if unknown.
-        context_length: tokens that the model reads; None if unbounded or unknown.
-        ends: tokens that end a turn by the model's generation config.
-        marks: of the thoughts in its replies.
-    """
-
-    origin: str = "this model"
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    today: date = field(default_factory=date.today)
-    vocabulary: int | None = None
-    context_length: int | None = None
-    ends: tuple[int, ...] = ()
-    marks: ThoughtMarks = THINK
 
 
 class ChatTemplate:
@@ -103,13 +53,7 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self.settings = settings or RenderSettings()
         self.source = tokenizer.chat_template
-        if tokenizer.chat_template is None:
-            raise ChatTemplateError(
-                f"{self.settings.origin}: this model's tokenizer has no chat template: use an instruction-tuned model, "
-                "or set one on the tokenizer"
-            )
-        if taken := sorted(_OURS & self.settings.kwargs.keys()):
-            raise ChatTemplateError(f"chat_template_kwargs may not set {', '.join(taken)}: Steadfast sets it itself")
+        self._renderer = Renderer(tokenizer, self.settings)
         self.notes: list[str] = []
         self.parts = self._wants_parts()
         self.folds_system = self._has_no_system_turn()
@@ -149,21 +93,27 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: as `render` does; or the tokens are not all known to the model, or too many for it.
         """
-        ids = self._tokens(self.render(messages, style))
+        ids = self._renderer.tokens(self.render(messages, style))
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
             ids = ids[1:]
-        known, room = self.settings.vocabulary, self.settings.context_length
-        if known is not None and (highest := max(ids, default=0)) >= known:
-            raise ChatTemplateError(
-                f"{self.settings.origin}: the rendered prompt has token {self._token(highest)} with id {highest}, but "
-                f"the model's embedding has {known} rows"
-            )
+        self._renderer.check_known(ids)
+        room = self.settings.context_length
         if room is not None and len(ids) + max_new_tokens > room:
             raise ChatTemplateError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {max_new_tokens} exceed the {room} tokens that "
                 f"the model in {self.settings.origin} reads: shorten the prompt or lower max_new_tokens"
             )
+        return ids
+
+    def encode_reply(self, text: str) -> list[int]:
+        """Token ids of an assistant's words, without an end-of-turn token.
+
+        Raises:
+            ChatTemplateError: the text has a token that the model does not know.
+        """
+        ids = self._renderer.tokens(text)
+        self._renderer.check_known(ids)
         return ids
 
     @property
@@ -173,16 +123,16 @@ class ChatTemplate:
         Raises:
             ChatTemplateError: it writes none, or one that the model cannot emit.
         """
-        known = self.settings.vocabulary
         if self._end is None:
             raise ChatTemplateError(
-                f"the chat template in {self.settings.origin} writes no end-of-turn token after an assistant's turn, so "
-                "the model's answers have no end: write one into the template, such as {{ eos_token }}"
+                f"the chat template in {self.settings.origin} writes no end-of-turn token after an assistant's turn, "
+                "so the model's answers have no end: write one into the template, such as {{ eos_token }}"
             )
-        if known is not None and self._end >= known:
+        if not self._renderer.knows(self._end):
+            token = self._renderer.name_of(self._end)
             raise ChatTemplateError(
-                f"the chat template in {self.settings.origin} ends an assistant's turn with {self._token(self._end)} "
-                f"(id {self._end}), which the model cannot emit: it knows {known} tokens"
+                f"the chat template in {self.settings.origin} ends an assistant's turn with {token} (id {self._end}), "
+                f"which the model cannot emit: it knows {self.settings.vocabulary} tokens"
             )
         return self._end
 
@@ -210,9 +160,9 @@ class ChatTemplate:
         }
         for place, token in enumerate(token_ids):  # marks that are special tokens would be lost with the others
             if token in special:
-                pieces += [self._text(token_ids[start:place]), special[token]]
+                pieces += [self._renderer.text(token_ids[start:place]), special[token]]
                 start = place + 1
-        pieces.append(self._text(token_ids[start:]))
+        pieces.append(self._renderer.text(token_ids[start:]))
         thoughts, answer = split_thoughts("".join(pieces), marks, begun=self.opens_thoughts)
         return thoughts, answer.strip()
 
@@ -239,15 +189,16 @@ class ChatTemplate:
         """What is odd about the tokens that end a turn, in sentences."""
         named = self._named_ends()
         found = [
-            f"the configured end-of-turn token {self._token(e)} (id {e}) is not used: "
-            + ("the model cannot emit it" if not self._known(e) else "it is an ordinary token")
+            f"the configured end-of-turn token {self._renderer.name_of(e)} (id {e}) is not used: "
+            + ("the model cannot emit it" if not self._renderer.knows(e) else "it is an ordinary token")
             for e in named
             if not self._may_end(e)
         ]
         if self._end is not None and self._end not in named:
+            token = self._renderer.name_of(self._end)
             found.append(
-                f"the template ends a turn with {self._token(self._end)} (id {self._end}), which the configuration does "
-                "not name; it ends turns here"
+                f"the template ends a turn with {token} (id {self._end}), which the configuration does not name; "
+                "it ends turns here"
             )
         return found
 
@@ -261,7 +212,7 @@ class ChatTemplate:
         self.parts = True
         parts, _ = self._try([("user", _USER)])
         if parts is None or _USER not in parts or "'type'" in parts or '"type"' in parts:
-            raise ChatTemplateError(fault or self._fault("drops the user's words"))
+            raise ChatTemplateError(fault or self._renderer.fault("drops the user's words"))
         self.notes.append("The chat template reads content as lists of parts, so messages are given as such.")
         return True
 
@@ -278,12 +229,17 @@ class ChatTemplate:
         """What must be added for the assistant to speak next, and whether the prompt opens its thoughts."""
         user: list[Turn] = [("user", _USER)]
         plain, prompted = self._apply(user, prompt=False), self._apply(user, prompt=True)
+        if _USER not in prompted:
+            raise ChatTemplateError(self._renderer.fault("drops the user's words when the assistant is to speak next"))
         header = ""
         if plain == prompted:
             whole, fault = self._try([*user, ("assistant", _ASSISTANT)])
             if whole is None or _ASSISTANT not in whole or not whole.startswith(plain):
                 raise ChatTemplateError(
-                    fault or self._fault("ignores add_generation_prompt, and how an assistant's turn begins is unclear")
+                    fault
+                    or self._renderer.fault(
+                        "ignores add_generation_prompt, and how an assistant's turn begins is unclear"
+                    )
                 )
             header = whole[len(plain) : whole.rindex(_ASSISTANT)].rstrip(" ")
             if header.strip():
@@ -307,43 +263,25 @@ class ChatTemplate:
         if further is None or _ASSISTANT not in further or _LAST not in further:
             return None
         between = further[further.index(_ASSISTANT) + len(_ASSISTANT) : further.index(_LAST)]
+        following = self._leading_control(between)
+        if following in self._named_ends():  # the user's mark ends the turn by the model's own configuration, as GLM's
+            return following
         head = further[: further.index(_USER)]
         while between and head and between[-1] == head[-1]:  # what begins every user's turn ends no assistant's
             between, head = between[:-1], head[:-1]
         return self._leading_control(between)
 
     def _leading_control(self, text: str) -> int | None:
-        ids = self._tokens(text.lstrip())
-        return ids[0] if ids and self._is_control(ids[0]) else None
+        ids = self._renderer.tokens(text.lstrip())
+        return ids[0] if ids and self._renderer.is_control(ids[0]) else None
 
     def _note_unread_kwargs(self) -> None:
-        source = self.source if isinstance(self.source, str) else str(self.source)
         for name in self.settings.kwargs:
-            if name not in source:
+            if name not in self._renderer.template:
                 self.notes.append(f"The chat template does not read {name!r} of chat_template_kwargs.")
 
-    # Rendering.
-
     def _apply(self, turns: Sequence[Turn], *, prompt: bool) -> str:
-        frozen = datetime.combine(self.settings.today, time())
-        messages: list[Any] = [
-            {"role": role, "content": [{"type": "text", "text": text}] if self.parts else text} for role, text in turns
-        ]
-        # A template's `strftime_now` is a global of its environment, which an argument of the same name hides.
-        arguments: dict[str, Any] = {**self.settings.kwargs, "strftime_now": frozen.strftime}
-        try:
-            with quiet():
-                text: Any = self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=prompt, **arguments
-                )
-        except Exception as error:  # a template is a program: it may raise anything
-            roles = ", ".join(role for role, _ in turns)
-            raise ChatTemplateError(
-                self._fault(f"cannot render a conversation with turns of {roles} ({reason(error)})")
-            ) from error
-        if not isinstance(text, str):
-            raise ChatTemplateError(self._fault("renders no text"))
-        return text
+        return self._renderer.apply(turns, prompt=prompt, parts=self.parts)
 
     def _try(self, turns: Sequence[Turn]) -> tuple[str | None, str]:
         try:
@@ -363,7 +301,9 @@ class ChatTemplate:
             else:
                 folded.append((role, text))
         if waiting:
-            raise ChatTemplateError(self._fault("has no place for a system turn, and no user turn follows to take it"))
+            raise ChatTemplateError(
+                self._renderer.fault("has no place for a system turn, and no user turn follows to take it")
+            )
         return folded
 
     def _check_nothing_lost(self, rendered: str, turns: Sequence[Turn]) -> None:
@@ -373,45 +313,27 @@ class ChatTemplate:
             words = (split_thoughts(text, self.settings.marks)[1] if role == "assistant" else text).strip()
             found = rendered.find(words, place)
             if found < 0:
-                raise ChatTemplateError(self._fault(f"drops or alters the words of turn {number} ({role})"))
+                raise ChatTemplateError(self._renderer.fault(f"drops or alters the words of turn {number} ({role})"))
             place = found + len(words)
-
-    def _tokens(self, text: str) -> list[int]:
-        # The template writes the special tokens itself: added once more, the first one would be doubled.
-        encoded: Any = self.tokenizer(text, add_special_tokens=False, verbose=False)
-        return list(encoded["input_ids"])
-
-    def _text(self, token_ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
-
-    def _token(self, token_id: int) -> str:
-        return repr(self.tokenizer.convert_ids_to_tokens(token_id))
-
-    def _fault(self, what: str) -> str:
-        return f"the chat template in {self.settings.origin} {what}; use another template or model"
 
     def _named_ends(self) -> list[int]:
         named = [*self.settings.ends, self.tokenizer.eos_token_id]
         return sorted({e for e in named if isinstance(e, int)})
 
-    def _is_control(self, token_id: int) -> bool:
-        return token_id in self.tokenizer.added_tokens_decoder or token_id in self.tokenizer.all_special_ids
-
-    def _known(self, token_id: int) -> bool:
-        return token_id >= 0 and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
-
     def _may_end(self, token_id: int) -> bool:
-        return self._known(token_id) and self._is_control(token_id)
+        return self._renderer.knows(token_id) and self._renderer.is_control(token_id)
 
 
 _settings: WeakKeyDictionary[PreTrainedTokenizerBase, RenderSettings] = WeakKeyDictionary()
-_templates: WeakKeyDictionary[PreTrainedTokenizerBase, ChatTemplate] = WeakKeyDictionary()
+
+_EXAMINED = "_steadfast_chat_template"
+"""Where a tokenizer keeps its template once examined: in a table of the module, the two would never be let go."""
 
 
 def set_rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> None:
     """Say how conversations are to be rendered with a tokenizer; `load_model` does it for the models it loads."""
     _settings[tokenizer] = settings
-    _templates.pop(tokenizer, None)
+    tokenizer.__dict__.pop(_EXAMINED, None)
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
@@ -420,9 +342,10 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     Raises:
         ChatTemplateError: it has none, or one that cannot render a conversation rightly.
     """
-    known = _templates.get(tokenizer)
-    if known is None or known.source != tokenizer.chat_template:
-        known = _templates[tokenizer] = ChatTemplate(tokenizer, _settings.get(tokenizer))
+    known: ChatTemplate | None = tokenizer.__dict__.get(_EXAMINED)
+    if known is None or known.tokenizer is not tokenizer or known.source != tokenizer.chat_template:
+        known = ChatTemplate(tokenizer, _settings.get(tokenizer))
+        tokenizer.__dict__[_EXAMINED] = known
     return known
 
 

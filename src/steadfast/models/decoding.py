@@ -162,7 +162,9 @@ class CachedDecoder:
         ids_PT = torch.tensor([list(p) for p in prompts], device=lm.device)
         self._length = ids_PT.shape[1]
         output = lm(input_ids=ids_PT, attention_mask=torch.ones_like(ids_PT), use_cache=True)
-        self._cache: Any = output.past_key_values
+        # Mamba and its kin have another name for it.
+        self._name = "past_key_values" if getattr(output, "past_key_values", None) is not None else "cache_params"
+        self._cache: Any = getattr(output, self._name)
         of_prompt = torch.arange(len(prompts), device=lm.device).repeat_interleave(group_size)
         self._cache.reorder_cache(of_prompt)
         self.logits_BV = output.logits[of_prompt, -1]
@@ -175,10 +177,9 @@ class CachedDecoder:
         """Append a token to each row."""
         self._length += 1
         seen_BT = torch.ones(tokens_B.shape[0], self._length, dtype=torch.long, device=tokens_B.device)
-        output = self._lm(
-            input_ids=tokens_B[:, None], attention_mask=seen_BT, past_key_values=self._cache, use_cache=True
-        )
-        self._cache, self.logits_BV = output.past_key_values, output.logits[:, -1]
+        cache = {self._name: self._cache}
+        output = self._lm(input_ids=tokens_B[:, None], attention_mask=seen_BT, use_cache=True, **cache)
+        self._cache, self.logits_BV = getattr(output, self._name), output.logits[:, -1]
 
 
 class RecomputingDecoder:

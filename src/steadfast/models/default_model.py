@@ -38,10 +38,12 @@ def converted_model() -> Path:
     """
     target = converted_folder()
     checksums = target / _CHECKSUMS
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / f".{target.name}.lock"):
-        if not checksums.is_file():
-            _convert(target)
+    if not checksums.is_file():
+        with loading("the default model", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.parent / f".{target.name}.lock"):
+                if not checksums.is_file():  # another process may have been faster
+                    _convert(target)
     try:
         known: Any = json.loads(checksums.read_text(encoding="utf-8"))
         expected = {str(name): str(digest) for name, digest in known.items()}

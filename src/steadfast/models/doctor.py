@@ -6,9 +6,11 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError
+from steadfast.errors import ChatTemplateError, ModelNotFoundError, SteadfastError, UnsupportedModelError
 from steadfast.models.adapters import applied
-from steadfast.models.agreement import check_agreement
+from steadfast.models.agreement import Agreement, agreement_of
+from steadfast.models.identity import identify
+from steadfast.models.policy import check_trainable
 from steadfast.models.pretrained import LoadedModel, locate_adapter
 from steadfast.models.snapshot import embedding_rows
 
@@ -44,11 +46,12 @@ def examine(loaded: LoadedModel, adapter: Path | str | None = None) -> list[Chec
     """
     checks = [_weights(loaded), _identity(loaded), _loading(loaded)]
     if adapter is None:
-        checks.append(_guarded("agreement", lambda: _agreement(loaded)))
+        checks.append(_guarded("agreement", lambda: _agreement(agreement_of(loaded.lm))))
     else:
         checks += _with_adapter(loaded, adapter)
     return [
         *checks,
+        _guarded("training", lambda: _training(loaded)),
         _guarded("vocabulary", lambda: _vocabulary(loaded)),
         *_rendering(loaded),
         _guarded("context", lambda: _context(loaded)),
@@ -109,8 +112,7 @@ def _loading(loaded: LoadedModel) -> Check:
     )
 
 
-def _agreement(loaded: LoadedModel) -> Check:
-    found = check_agreement(loaded.lm)
+def _agreement(found: Agreement) -> Check:
     packed = found.path == "packed"
     way = f"{found.packed:.1e} nats packed" if packed else f"{found.rows or 0:.1e} nats computed row by row"
     figures = {k: None if v == inf else v for k, v in asdict(found).items()}
@@ -134,24 +136,43 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
                 "adapter",
                 "note" if note else "ok",
                 f"{layers[0].upper()}{layers[1:]}." + (f" But {note}." if note else ""),
-                {"modules": saved.modules, "base": saved.base, "revision": snapshot.revision or None},
+                {
+                    "modules": saved.modules,
+                    "base": saved.base,
+                    "identity": identify(snapshot.folder, snapshot.revision or None).as_dict(),
+                },
             )
-            return [check, _guarded("agreement", lambda: _agreement(loaded))]
+            return [check, _guarded("agreement", lambda: _agreement(agreement_of(loaded.lm)))]
     except ModelNotFoundError as error:
         return [Check("adapter", "refused", str(error), {})]
 
 
+def _training(loaded: LoadedModel) -> Check:
+    try:
+        modules = check_trainable(loaded.lm)
+    except UnsupportedModelError as error:
+        return Check("training", "note", str(error), {"modules": 0})
+    return Check("training", "ok", f"A fresh adapter adapts {modules} of its modules.", {"modules": modules})
+
+
 def _vocabulary(loaded: LoadedModel) -> Check:
     rows = embedding_rows(loaded.lm)
-    highest = max(loaded.tokenizer.get_vocab().values(), default=-1)
-    figures = {"tokens": len(loaded.tokenizer), "highest": highest, "rows": rows}
+    tokens = loaded.tokenizer.get_vocab()
+    figures: dict[str, Any] = {"tokens": len(tokens), "rows": rows}
     if rows is None:
         return Check("vocabulary", "note", "The model keeps no embedding whose rows could be counted.", figures)
-    if highest >= rows:
-        sentence = f"The tokenizer's ids reach {highest}, but the model's embedding has {rows} rows: resize it."
-        return Check("vocabulary", "refused", sentence, figures)
+    beyond = sorted(t for t, i in tokens.items() if i >= rows)
+    if beyond:
+        sentence = (
+            f"The special tokens {', '.join(map(repr, beyond[:3]))} lie beyond the embedding's {rows} rows; "
+            "a text with one of them is refused."
+        )
+        return Check("vocabulary", "note", sentence, {**figures, "beyond": beyond})
     return Check(
-        "vocabulary", "ok", f"The tokenizer's ids reach {highest}, within the embedding's {rows} rows.", figures
+        "vocabulary",
+        "ok",
+        f"All {len(tokens)} tokens are within the embedding's {rows} rows.",
+        figures,
     )
 
 

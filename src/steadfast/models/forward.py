@@ -56,7 +56,12 @@ def layers_from(lm: PreTrainedModel, first_layer: int) -> Generator[None]:
 
 @contextmanager
 def captured_input(lm: PreTrainedModel, layer: int) -> Generator[list[Tensor]]:
-    """Collects what enters decoder layer `layer`, a tensor [batch, time, hidden] a forward pass."""
+    """Collects what enters decoder layer `layer`, a tensor [batch, time, hidden] a forward pass.
+
+    Raises:
+        UnsupportedModelError: the model has no list of decoder layers, or no path gives its own log-probabilities.
+    """
+    path_of(lm)  # a model that was not checked yet is checked now: the check's passes must not be collected
     captured: list[Tensor] = []
 
     def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

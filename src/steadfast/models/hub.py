@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from steadfast.errors import ModelLoadError, ModelNotFoundError
-from steadfast.models.boundary import quiet, reason
+from steadfast.models.boundary import reason
 
 _CONNECT_SECONDS = 3.0
 """Patience with a connection to the hub; an answer over it may take as long as the hub's own client would wait."""
@@ -85,10 +85,10 @@ def find_model(name: str, revision: str | None = None) -> Snapshot:
     if folder and not missing:
         return Snapshot(folder, "cache", folder.name)
     try:
-        with _hub_errors(name, revision), quiet():
+        with _hub_errors(name, revision):
             commit, files = _listing(name, revision)
             wanted = [*_weights(name, commit, files), *(f for f in files if _is_read(f))]
-            return _download(name, commit, wanted)
+            return _download(name, revision, wanted)
     except HubUnreachableError as error:
         if not folder:
             raise
@@ -111,13 +111,13 @@ def find_adapter(name: str, revision: str | None = None) -> Snapshot:
     folder, _ = _cached(name, revision, _ADAPTER)
     if folder and all((folder / f).is_file() for f in _ADAPTER):
         return Snapshot(folder, "cache", folder.name)
-    with _hub_errors(name, revision), quiet():
-        commit, files = _listing(name, revision)
+    with _hub_errors(name, revision):
+        _, files = _listing(name, revision)
         if missing := [f for f in _ADAPTER if f not in files]:
             raise ModelNotFoundError(
                 f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)"
             )
-        return _download(name, commit, _ADAPTER)
+        return _download(name, revision, _ADAPTER)
 
 
 def missing_model_files(folder: Path) -> list[str]:
@@ -152,7 +152,7 @@ def shards(index: Path) -> list[str]:
 
 
 def _cached(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The cached snapshot, if there is one, and what the hub's client knows to lack of the files besides the weights."""
+    """The cached snapshot, if there is one, and what its client knows to lack of the files besides the weights."""
     try:
         folder = snapshot_download(
             name, revision=revision, local_files_only=True, allow_patterns=list(patterns), ignore_patterns=["*/*"]
@@ -194,9 +194,10 @@ def _is_read(file: str) -> bool:
     return file.endswith(_READ)
 
 
-def _download(name: str, commit: str, files: Iterable[str]) -> Snapshot:
-    folder = Path(snapshot_download(name, revision=commit, allow_patterns=[escape(f) for f in files]))
-    return Snapshot(folder, "hub", commit)
+def _download(name: str, revision: str | None, files: Iterable[str]) -> Snapshot:
+    # By the revision's own name, not its commit, so that the client's cache knows which commit the name stands for.
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=[escape(f) for f in files]))
+    return Snapshot(folder, "hub", folder.name)
 
 
 @contextmanager

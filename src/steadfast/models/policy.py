@@ -11,9 +11,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from steadfast.errors import RecipeError
+from steadfast.errors import RecipeError, UnsupportedModelError
 from steadfast.messages import Message
 from steadfast.models.adapters import Undo, apply
+from steadfast.models.boundary import reason
 from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
 from steadfast.models.prepack import prepack_frozen_linears
@@ -110,34 +111,59 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
 
     Raises:
         RecipeError: more layers asked for than the model has.
+        UnsupportedModelError: this architecture can carry no adapter.
         RuntimeError: the model carries an adapter already.
     """
-    total = int(lm.config.get_text_config().num_hidden_layers)
-    wanted = total if config.layers == "all" else config.layers
-    if not 1 <= wanted <= total:
-        raise RecipeError(f"training.adapter.layers is {config.layers}, but the model has {total} layers")
     if any(isinstance(m, BaseTunerLayer) for m in lm.modules()):
         raise RuntimeError("this model carries an adapter already: release its policy first")
     before = Undo(lm)
     try:
         torch.manual_seed(seed)
-        lora = LoraConfig(
-            r=config.rank,
-            lora_alpha=config.alpha,  # type: ignore[arg-type]
-            target_modules=sorted(_linear_names(lm)),
-            layers_to_transform=list(range(total - wanted, total)),
-            layers_pattern="layers",
-            task_type="CAUSAL_LM",
-        )
-        model = get_peft_model(lm, lora)
+        model, first = _with_fresh_adapter(lm, config)
         prepack_frozen_linears(model)
-        first = total - wanted
-        if first and not can_start_at(model.get_base_model(), first):  # type: ignore[arg-type, operator]
+        if first and not can_start_at(lm, first):
             first = 0
     except BaseException:
         before.restore()
         raise
-    return Policy(model, tokenizer, first, before.restore)  # type: ignore[arg-type]
+    return Policy(model, tokenizer, first, before.restore)
+
+
+def check_trainable(lm: PreTrainedModel) -> int:
+    """How many modules a fresh adapter on all layers adapts; the model is left as it was.
+
+    Raises:
+        UnsupportedModelError: this architecture can carry no adapter.
+    """
+    before = Undo(lm)
+    try:
+        model, _ = _with_fresh_adapter(lm, AdapterConfig(rank=1))
+        return sum(isinstance(m, BaseTunerLayer) for m in model.modules())
+    finally:
+        before.restore()
+
+
+def _with_fresh_adapter(lm: PreTrainedModel, config: AdapterConfig) -> tuple[PeftModel, int]:
+    """The model with a fresh adapter on its top layers, and the lowest of these."""
+    total = int(lm.config.get_text_config().num_hidden_layers)
+    wanted = total if config.layers == "all" else config.layers
+    if not 1 <= wanted <= total:
+        raise RecipeError(f"training.adapter.layers is {config.layers}, but the model has {total} layers")
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        target_modules=sorted(_linear_names(lm)),
+        layers_to_transform=list(range(total - wanted, total)),
+        layers_pattern="layers",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        model: Any = get_peft_model(lm, lora)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise UnsupportedModelError(
+            f"{type(lm).__name__} can carry no adapter, so it can be measured but not trained: {reason(error)}"
+        ) from error
+    return model, total - wanted
 
 
 def load_adapter(lm: PreTrainedModel, adapter: Path | str) -> PreTrainedModel:

@@ -19,16 +19,26 @@ from transformers import (
 
 from steadfast.errors import ModelLoadError, ModelNotFoundError
 from steadfast.models.boundary import loading, quiet, reason
-from steadfast.models.chat import ChatTemplate, RenderSettings, reads_the_date, set_rendering, template_of
+from steadfast.models.chat import ChatTemplate, reads_the_date, set_rendering, template_of
 from steadfast.models.default_model import DEFAULT_MODEL, converted_folder, converted_model
 from steadfast.models.hub import Snapshot, find_adapter, find_model, is_hub_name
 from steadfast.models.identity import Identity, hash_file, identify
+from steadfast.models.rendering import RenderSettings
 from steadfast.models.snapshot import check_loaded, check_snapshot, embedding_rows
 
 if TYPE_CHECKING:
     from steadfast.models.policy import AdapterConfig, Policy
 
-__all__ = ["DEFAULT_MODEL", "LoadedModel", "find", "hash_weights", "load_model", "locate", "locate_adapter"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "LoadedModel",
+    "as_before",
+    "find",
+    "hash_weights",
+    "load_model",
+    "locate",
+    "locate_adapter",
+]
 
 _DTYPES = ("float32", "bfloat16", "float16", "float64", "auto")
 
@@ -202,12 +212,24 @@ def load_model(
         _check_config(folder, trust_remote_code)
         tokenizer = _tokenizer(folder, trust_remote_code)
         lm = _lm(folder, dtype, trust_remote_code)
-        check_loaded(lm, tokenizer, folder)
         lm = lm.to(target).eval().requires_grad_(False)
+        check_loaded(lm, tokenizer, folder)
         settings = _settings(lm, folder, chat_template_kwargs or {}, today or date.today())
         set_rendering(tokenizer, settings)
     identity = replace(identity, rendering=_rendering(tokenizer, settings))
     return LoadedModel(lm, tokenizer, name, source, hash_weights(folder), identity, folder)
+
+
+def as_before(identity: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments of `load_model` that bring back what an earlier session used: the hub's commit, and the date.
+
+    Args:
+        identity: What that session wrote, as `Identity.as_dict` gives it; None if there was none.
+    """
+    before = identity or {}
+    rendering: Mapping[str, Any] = before.get("rendering") or {}
+    kept = {"revision": before.get("revision"), "today": rendering.get("date")}
+    return {k: date.fromisoformat(v) if k == "today" else v for k, v in kept.items() if v}
 
 
 def _folder(name: str) -> Path | None:
@@ -245,7 +267,7 @@ def _tokenizer(folder: Path, trust: bool) -> PreTrainedTokenizerBase:
 def _lm(folder: Path, dtype: str, trust: bool) -> Any:
     chosen: Any = "auto" if dtype == "auto" else getattr(torch, dtype)
     with loading("the model", folder), _remote_code(folder, trust), quiet():
-        lm, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=chosen,
             trust_remote_code=trust,
@@ -254,6 +276,7 @@ def _lm(folder: Path, dtype: str, trust: bool) -> Any:
             ignore_mismatched_sizes=True,  # named below; transformers' own error names none
             output_loading_info=True,
         )
+    lm, info = loaded
     # transformers initialises what is missing at random and passes over what it does not know, with a warning alone.
     for fault, words in (
         ("missing_keys", "lacks weights that its configuration calls for"),

@@ -14,7 +14,6 @@ from steadfast.models.agreement import ModelPath, path_of
 from steadfast.models.forward import (
     can_start_at,
     captured_input,
-    decoder_of,
     layers_from,
     logits_at,
     rows_of,
@@ -61,12 +60,12 @@ class LowerLayers:
         self._kept: dict[bytes, Tensor] = {}
         self._fits: dict[bytes, bool] = {}
 
-    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf":
-        """The store for one model as its weights are now."""
+    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf | None":
+        """The store for one model as its weights are now; None for a model that cannot be started at a layer."""
         identity = _hash_below(lm, self.first_layer)
         if identity not in self._fits:
             self._fits[identity] = can_start_at(lm, self.first_layer)
-        return _LowerLayersOf(self, identity, self._fits[identity])
+        return _LowerLayersOf(self, identity) if self._fits[identity] else None
 
     def get(self, key: bytes) -> Tensor | None:
         """What is kept under a key."""
@@ -86,12 +85,9 @@ class _LowerLayersOf:
 
     store: LowerLayers
     identity: bytes
-    fits: bool
 
     def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
         """The model's logits at the places `keep`, by the short way where the batch was seen before."""
-        if not self.fits:
-            return logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
         seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
         key = hashlib.sha256(self.identity + repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
         if (hidden := self.store.get(key)) is not None:
@@ -111,11 +107,12 @@ def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
     digest = hashlib.sha256()
     config = {k: v for k, v in lm.config.to_dict().items() if k != "_name_or_path"}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    above = {id(t) for layer in decoder_of(lm).layers[first_layer:] for t in _tensors(layer)}
+    layers: Any = getattr(lm.get_decoder(), "layers", [])
+    above = {id(t) for layer in layers[first_layer:] for t in _tensors(layer)}
     for tensor in _tensors(lm):
         if id(tensor) not in above:
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 

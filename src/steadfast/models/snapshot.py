@@ -123,7 +123,10 @@ def embedding_rows(lm: PreTrainedModel) -> int | None:
 
 
 def check_loaded(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Check that a loaded model's weights are numbers and that it knows all tokens of its tokenizer.
+    """Check that a loaded model's weights are numbers and that it knows the tokens of its tokenizer.
+
+    Special tokens may lie beyond the embedding, as transformers adds some to tokenizers that never write them; a prompt
+    that does is refused when it is rendered.
 
     Raises:
         ModelLoadError: naming the tensor or the token.
@@ -142,12 +145,12 @@ def check_loaded(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
         if not quantized and name in parameters and not kind.startswith(("F", "BF")):
             raise ModelLoadError(f"the weights in {folder} are no numbers with a fraction: {name} is of type {kind}")
     rows = embedding_rows(lm)
-    tokens: dict[str, int] = tokenizer.get_vocab()
-    highest = max(tokens.items(), key=lambda t: t[1], default=("", -1))
-    if rows is not None and highest[1] >= rows:
+    special = set(tokenizer.all_special_tokens)
+    beyond = sorted((i, t) for t, i in tokenizer.get_vocab().items() if rows is not None and i >= rows)
+    if ordinary := [(i, t) for i, t in beyond if t not in special]:
         raise ModelLoadError(
-            f"the tokenizer in {folder} has token {highest[0]!r} with id {highest[1]}, but the model's embedding has "
-            f"{rows} rows: resize the embedding, or take the tokenizer that the model was saved with"
+            f"the tokenizer in {folder} has token {ordinary[0][1]!r} with id {ordinary[0][0]}, but the model's "
+            f"embedding has {rows} rows: resize the embedding, or take the tokenizer that the model was saved with"
         )
     if not tokenizer.encode("Hello", add_special_tokens=False):
         raise ModelLoadError(f"the tokenizer in {folder} turns text into no tokens: fetch or save it again")

@@ -1,6 +1,5 @@
 """Answers side by side, and rollouts from the start and the end of training, chosen by rules the page states."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import polars as pl
 from steadfast.messages import Message
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL
-from steadfast.tasks import Scenario
+from steadfast.tasks import Task
 
 _TURNS = 3
 _ROLLOUTS_PER_POOL = 2
@@ -21,19 +20,20 @@ class CriterionVerdict:
     """A criterion with the judge's verdict in [0, 1]; `points` is None where the rubric is no longer at hand."""
 
     criterion: str
-    points: int | None
-    score: float
+    points: float | None
+    score: float | None
 
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """An answer with its grade; `score` is None if it could not be graded."""
+    """An answer with its grade; `score` is None if it could not be graded, for the `reason` beside it."""
 
     checkpoint: str
     text: str
     score: float | None
     training_score: float | None
     gate: str | None
+    reason: str | None
     finished: bool | None
     refused: bool | None
     verdicts: Sequence[CriterionVerdict]
@@ -45,7 +45,7 @@ class Example:
 
     why: str
     difference: float
-    item: str
+    task: str
     trait: str
     domain: str
     earlier: int
@@ -54,12 +54,12 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class ShownRollout:
     """A training completion of median reward in its group."""
 
     step: int
     pool: str
-    prompt: str
+    task: str
     asked: str | None
     text: str
     reward: float | None
@@ -69,7 +69,7 @@ class Rollout:
 def examples(run: Run, treatment: str) -> list[Example]:
     """The held-out scenarios with the highest, the median and the lowest change of score; ties go by id."""
     control = BASELINE if treatment != BASELINE else PRE_RL
-    rows = run.rows("trait", "generation")
+    rows = run.answers("trait")
     ranked = _ranked(rows, treatment, control)
     if not ranked:
         return []
@@ -77,72 +77,78 @@ def examples(run: Run, treatment: str) -> list[Example]:
     fall = "largest fall" if ranked[-1][1] < 0 else "lowest change"
     chosen = [(rise, ranked[0]), ("median change", ranked[len(ranked) // 2]), (fall, ranked[-1])]
     found: dict[str, Example] = {}
-    for why, (item, change) in chosen:
-        if item not in found:
-            found[item] = _example(run, rows.filter(pl.col("item") == item), why, item, change)
+    for why, (task, change) in chosen:
+        if task not in found:
+            found[task] = _example(run, rows.filter(pl.col("task") == task), why, task, change)
     return list(found.values())
 
 
 def _ranked(rows: pl.DataFrame, treatment: str, control: str) -> list[tuple[str, float]]:
-    """Graded items with treatment minus control, the largest rise first."""
+    """Graded tasks with treatment minus control, the largest rise first."""
     scores = {
-        name: dict(rows.filter(pl.col("checkpoint") == name).select("item", "score").drop_nulls().iter_rows())
+        name: dict(rows.filter(pl.col("checkpoint") == name).select("task", "score").drop_nulls().iter_rows())
         for name in (treatment, control)
     }
     shared = scores[treatment].keys() & scores[control].keys()
-    changes = [(item, scores[treatment][item] - scores[control][item]) for item in shared]
+    changes = [(task, scores[treatment][task] - scores[control][task]) for task in shared]
     return sorted(changes, key=lambda c: (-c[1], c[0]))
 
 
-def _example(run: Run, rows: pl.DataFrame, why: str, item: str, change: float) -> Example:
-    scenario = run.scenarios.get(item)
+def _example(run: Run, rows: pl.DataFrame, why: str, task_id: str, change: float) -> Example:
+    task = run.tasks.get(task_id)
+    by_training = run.answers("trait", run.training_judge).filter(pl.col("task") == task_id)
+    training_scores = dict(by_training.select("checkpoint", "score").iter_rows())
     by_checkpoint = {row["checkpoint"]: row for row in rows.iter_rows(named=True)}
     first = next(iter(by_checkpoint.values()))
-    messages = scenario.messages if scenario else ()
+    messages = task.messages if task else ()
     return Example(
         why=why,
         difference=change,
-        item=item,
+        task=task_id,
         trait=first["construct"],
         domain=first["domain"],
         earlier=max(0, len(messages) - _TURNS),
         turns=messages[-_TURNS:],
-        answers=[_answer(by_checkpoint[c], scenario) for c in run.checkpoints if c in by_checkpoint],
+        answers=[
+            _answer(by_checkpoint[c], training_scores.get(c), task) for c in run.checkpoints if c in by_checkpoint
+        ],
     )
 
 
-def _answer(row: Mapping[str, Any], scenario: Scenario | None) -> ShownAnswer:
-    detail: dict[str, Any] = json.loads(row["detail"] or "{}")
-    worth = {c.criterion: c.points for c in scenario.rubric} if scenario else {}
+def _answer(row: Mapping[str, Any], training_score: float | None, task: Task | None) -> ShownAnswer:
+    worth = {c.criterion: c.points for c in task.rubric} if task else {}
     return ShownAnswer(
         checkpoint=row["checkpoint"],
         text=row["answer"] or "",
         score=row["score"],
-        training_score=detail.get("training_judge_score"),
-        gate=detail.get("gate"),
+        training_score=training_score,
+        gate=row["gate"],
+        reason=row["reason"],
         finished=row["finished"],
         refused=row["refused"],
-        verdicts=[CriterionVerdict(c, worth.get(c), float(s)) for c, s in detail.get("verdicts", [])],
+        verdicts=[
+            CriterionVerdict(v["criterion"], worth.get(v["criterion"]), v["score"]) for v in row["verdicts"] or ()
+        ],
     )
 
 
-def rollouts(run: Run, arm: str) -> list[Rollout]:
-    """Of the first and the last step: the first two prompts of each pool by id, the completion of median reward."""
+def rollouts(run: Run, arm: str) -> list[ShownRollout]:
+    """Of the first and the last step: the first two tasks of each pool by id, the completion of median reward."""
     table = run.rollouts(arm)
     if table is None or table.is_empty():
         return []
-    shown: list[Rollout] = []
+    shown: list[ShownRollout] = []
     for step in sorted({int(table["step"].min() or 0), int(table["step"].max() or 0)}):  # type: ignore[arg-type]
         for pool in sorted(set(table["pool"].to_list()), key=lambda p: (p == "standard", p)):
             there = table.filter((pl.col("step") == step) & (pl.col("pool") == pool))
-            for prompt in sorted(set(there["prompt"].to_list()))[:_ROLLOUTS_PER_POOL]:
-                group = there.filter(pl.col("prompt") == prompt).sort("reward", "completion", nulls_last=True)
+            for task in sorted(set(there["task"].to_list()))[:_ROLLOUTS_PER_POOL]:
+                group = there.filter(pl.col("task") == task).sort("reward", "completion", nulls_last=True)
                 graded = int(group["reward"].count())
                 shown.append(_rollout(run, group.row(max(0, graded - 1) // 2, named=True)))
     return shown
 
 
-def _rollout(run: Run, row: Mapping[str, Any]) -> Rollout:
-    scenario = run.scenarios.get(row["prompt"])
-    asked = scenario.messages[-1].content if scenario else None
-    return Rollout(row["step"], row["pool"], row["prompt"], asked, row["text"], row["reward"], row["finished"])
+def _rollout(run: Run, row: Mapping[str, Any]) -> ShownRollout:
+    task = run.tasks.get(row["task"])
+    asked = task.messages[-1].content if task else None
+    return ShownRollout(row["step"], row["pool"], row["task"], asked, row["text"], row["reward"], row["finished"])

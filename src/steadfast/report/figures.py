@@ -1,6 +1,6 @@
 """The report's figures: differences with their intervals, and training curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, isnan
 from statistics import median
@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
 from steadfast.report.svg import COLOURS, NARROW, Picture, new_figure, picture
+from steadfast.study.arms import STANDARD
 
 _MARKS = ("o", "s", "^", "D", "v")
 
@@ -22,10 +23,10 @@ class Panel:
     """One arm's differences.
 
     Attributes:
-        title: over the panel.
-        entries: by row name.
-        mean: of its scope; drawn in the last row.
-        mean_words: what it is the mean of.
+        title: What stands over the panel.
+        entries: The comparisons, by row name.
+        mean: The mean over its scope, drawn in the last row.
+        mean_words: What it is the mean of.
     """
 
     title: str
@@ -46,7 +47,7 @@ class Rows:
 def panel(title: str, comparisons: Sequence[Comparison | None], words: str = "mean") -> Panel:
     """A panel of comparisons whose evals differ; the mean is the first one's."""
     found = [c for c in comparisons if c is not None]
-    entries = {e.eval: e for c in found for e in c.evals if e.items}
+    entries = {e.suite: e for c in found for e in c.evals if e.items}
     first = comparisons[0] if comparisons else None
     return Panel(title, entries, first.difference if first else None, words)
 
@@ -54,7 +55,7 @@ def panel(title: str, comparisons: Sequence[Comparison | None], words: str = "me
 def by_difference(comparison: Comparison) -> list[str]:
     """Its evals, the largest rise first."""
     measured = [e for e in comparison.evals if e.items]
-    return [e.eval for e in sorted(measured, key=lambda e: (-e.difference, e.eval))]
+    return [e.suite for e in sorted(measured, key=lambda e: (-e.difference, e.suite))]
 
 
 def forest(name: str, description: str, caption: str, panels: Sequence[Panel], rows: Sequence[Rows]) -> Picture:
@@ -190,14 +191,22 @@ def curves(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None
 
 def _curve_keys(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str]]:
     found = {k for steps in metrics.values() for m in steps for k in m}
-    pools = [p for p in ("trait", "helpfulness", "standard") if f"reward/{p}" in found]
+    pools = _pools(found)
     keys = [(f"reward: {p}", f"reward/{p}") for p in pools]
-    keys += [("other judge: trait", "other_judge/trait")]
+    keys += [(f"other judge: {p}", f"other_judge/{p}") for p in pools]
     keys += [(f"reward, finished: {p}", f"reward_finished/{p}") for p in pools]
     keys += [(f"dead groups: {p}", f"dead_group_share/{p}") for p in pools]
     keys += [("truncated share", "truncated_share"), ("KL to pre-RL", "kl"), ("entropy", "entropy")]
     keys += [("length, tokens", "length"), ("gradient norm", "grad_norm")]
     return keys
+
+
+def _pools(keys: Collection[str]) -> list[str]:
+    """The pools whose rewards were logged: those of the arms that ship in their order, the user's own, the standard."""
+    found = {k.removeprefix("reward/") for k in keys if k.startswith("reward/")}
+    known = ("trait", "helpfulness")
+    own = sorted(found - {*known, STANDARD})
+    return [p for p in (*known, *own, STANDARD) if p in found]
 
 
 def _series(steps: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:

@@ -8,8 +8,7 @@ from typing import Any
 from steadfast.report.loading import Run, load_run
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
 from steadfast.report.summary import CheckpointComparison, all_comparisons
-from steadfast.report.wording import headline
-from steadfast.study.arms import ARMS
+from steadfast.report.wording import headline, scored_by
 
 
 def summarize(directory: Path) -> dict[str, Any]:
@@ -22,15 +21,18 @@ def summarize(directory: Path) -> dict[str, Any]:
     return summary_json(run, all_comparisons(run), structure_of_run(run))
 
 
-def summary_json(run: Run, comparisons: list[CheckpointComparison], moved: StructureAnalysis | None) -> dict[str, Any]:
+def summary_json(
+    run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None
+) -> dict[str, Any]:
     """`summarize` for a run already read and analysed."""
     lead = comparisons[0]
     return finite(
         {
             "run": run.recipe.name,
             "about": run.recipe.about,
-            "question": ARMS[lead.treatment].question,
+            "question": run.recipe.arm(lead.treatment).question,
             "headline": headline(lead),
+            "scored": scored_by(lead),
             "model": run.recipe.model.name,
             "steps": run.recipe.training.steps,
             "share": run.recipe.share,
@@ -38,8 +40,10 @@ def summary_json(run: Run, comparisons: list[CheckpointComparison], moved: Struc
             "seconds": sum(run.sessions),
             "protocol": dict(run.protocol),
             "ungraded": int(run.results["score"].is_null().sum()),
-            "comparisons": [asdict(v) for v in comparisons],
-            "structure": None if moved is None else structure_json(moved),
+            "ungraded_results": run.ungraded_results,
+            "ungraded_rollouts": run.ungraded_rollouts,
+            "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],
+            "structure": None if structure is None else structure_json(structure),
         }
     )
 

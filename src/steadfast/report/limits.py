@@ -1,6 +1,7 @@
 """What a run cannot show, from its own recipe and the width of its own intervals."""
 
 import re
+from collections.abc import Mapping
 from math import isnan
 from statistics import median
 
@@ -20,7 +21,7 @@ _FEW = 10
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Sentences, the gravest limit first."""
     found = [_one_seed(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
-    found += [_arms(run), _attacks(), _grading_gaps(run)]
+    found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
 
@@ -72,7 +73,7 @@ def _parameters(name: str) -> str:
 
 
 def _likelihood(lead: CheckpointComparison) -> str | None:
-    if lead.scoring != "choice":
+    if lead.battery is None:
         return None
     return (
         "The headline's scores are likelihoods: how far the model prefers a written good reply over a written bad one, "
@@ -95,7 +96,7 @@ def _judge(run: Run) -> str:
 
 
 def _detectable(lead: CheckpointComparison) -> str | None:
-    c = lead.battery
+    c = lead.headline
     if c is None:
         return None
     each = [detectable(e.low, e.high) for e in c.evals if not (isnan(e.low) or isnan(e.high))]
@@ -113,10 +114,10 @@ def _detectable(lead: CheckpointComparison) -> str | None:
 
 def _items(lead: CheckpointComparison) -> str:
     text = (
-        f"{lead.battery.total if lead.battery else 0} evals stand in the headline, the paper had {PAPER_EVALS}, "
+        f"{lead.headline.total if lead.headline else 0} evals stand in the headline, the paper had {PAPER_EVALS}, "
         "and these are short ones written for this project, not the public benchmarks."
     )
-    if lead.free:
+    if lead.battery and lead.free:
         items = [e.items for e in lead.free.evals if e.items]
         text += f" Free answers number {median(items):g} an eval (median), {sum(items)} in all"
         text += ", too few to say anything about one eval." if median(items) < _FEW else "."
@@ -140,10 +141,27 @@ def _attacks() -> str:
 
 
 def _grading_gaps(run: Run) -> str | None:
-    missing = int(run.results["score"].is_null().sum())
+    by_checkpoint = run.ungraded_results
+    missing = sum(by_checkpoint.values())
     if not missing:
         return None
     return (
-        f"{missing} of {run.results.height:,} results could not be graded. They are left out of both sides of a pair, "
-        "never counted as zero; if failures go with one arm's kind of answer, what is left is a biased sample."
+        f"{missing:,} of {run.results.height:,} results could not be graded ({_each(by_checkpoint)}). They are left "
+        "out of both sides of a pair, never counted as zero; if failures go with one arm's kind of answer, what "
+        "remains is a biased sample."
     )
+
+
+def _training_gaps(run: Run) -> str | None:
+    by_arm = run.ungraded_rollouts
+    missing = sum(by_arm.values())
+    if not missing:
+        return None
+    return (
+        f"{missing:,} rollout{'s' * (missing != 1)} of training could not be graded ({_each(by_arm)}). They taught "
+        "nothing, neither as failures nor as successes: the arm learned from the others of their groups."
+    )
+
+
+def _each(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -1,21 +1,38 @@
 """Reading a finished run directory."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from steadfast.errors import SteadfastError
-from steadfast.evals.schema import RESULT_SCHEMA
-from steadfast.files import read_json_lines
-from steadfast.study.arms import ARMS, BASELINE, PRE_RL
-from steadfast.study.recipe import Recipe, load_recipe
-from steadfast.tasks import Scenario, built_in_scenarios, load_scenarios
+from steadfast.evals.completion import read_rows
+from steadfast.evals.rows import BY_ANSWER
+from steadfast.files import read_json, read_json_lines, read_parquet
+from steadfast.rundir import RunDirectory, check_format, sessions
+from steadfast.study.arms import BASELINE, PRE_RL, SCENARIOS, STANDARD, shipped_arms
+from steadfast.tasks import Task, Taxonomy, built_in_scenarios, find_suite, load_tasks
+from steadfast.tasks.suite import catalogue
+
+if TYPE_CHECKING:
+    from steadfast.study.recipe import Recipe
+
+PLAIN = "plain"
+"""The condition whose rows are reported: the checkpoint as it is, without persona or harness."""
+
+_ROLLOUT_COLUMNS: Mapping[str, Any] = {
+    "step": pl.Int64,
+    "task": pl.String,
+    "pool": pl.String,
+    "completion": pl.Int64,
+    "text": pl.String,
+    "reward": pl.Float64,
+    "finished": pl.Boolean,
+}
 
 
 @dataclass(frozen=True)
@@ -23,19 +40,19 @@ class Run:
     """A finished run.
 
     Attributes:
-        directory: it was read from.
-        recipe: it followed.
-        protocol: hashes and names of what decides its numbers.
-        environment: versions and machine.
-        disjoint: pairs of texts compared, by pair of pools.
-        sessions: seconds of each session.
-        results: one row an item and checkpoint.
-        metrics: one mapping a training step, by arm.
-        second_opinions: scores by both judges of a sample of the trait rollouts, one mapping a step, by arm.
+        directory: The directory that it was read from.
+        recipe: The recipe that it followed.
+        protocol: The hashes and names of what decides its numbers.
+        environment: Versions and machine.
+        disjoint: The number of pairs of texts compared, by pair of pools.
+        sessions: The seconds of each session.
+        results: The table of results; see `steadfast.evals.rows.ROW_SCHEMA`.
+        metrics: One mapping for each training step, by arm.
+        second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm.
     """
 
     directory: Path
-    recipe: Recipe
+    recipe: "Recipe"
     protocol: Mapping[str, Any]
     environment: Mapping[str, Any]
     disjoint: Mapping[str, int]
@@ -46,8 +63,8 @@ class Run:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The trained arms, in the recipe's order."""
-        return self.recipe.arms
+        """The names of the trained arms, in the recipe's order."""
+        return self.recipe.arm_names
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
@@ -56,100 +73,232 @@ class Run:
 
     @property
     def treatments(self) -> tuple[str, ...]:
-        """The arms that are no control, the leading one first."""
-        return tuple(a for a in ARMS if a in self.arms and a != BASELINE)
+        """The arms that are no control, the leading one first: those that ship in their order, then the user's own."""
+        shipped = list(shipped_arms())
+        ordered = sorted(self.arms, key=lambda a: shipped.index(a) if a in shipped else len(shipped))
+        return tuple(a for a in ordered if a != BASELINE)
+
+    @property
+    def training_judge(self) -> str:
+        """The name of the judge that rewarded training."""
+        return self.protocol["judges"]["training"]["name"]
+
+    @property
+    def evaluation_judge(self) -> str:
+        """The name of the judge that graded free answers."""
+        return self.protocol["judges"]["evaluation"]["name"]
 
     @cached_property
-    def scenarios(self) -> dict[str, Scenario]:
-        """The run's scenarios by id, as far as they can still be read; a moved file of the user's gives none."""
-        path = self.recipe.data.scenarios
-        try:
-            found = built_in_scenarios() if path is None else load_scenarios(path)
-        except SteadfastError:
-            return {}
-        return {s.id: s for s in found}
+    def tasks(self) -> dict[str, Task]:
+        """The run's scenarios and the tasks of the user's own suites by id, as far as their files can still be read.
 
-    def rows(self, kind: str, scoring: str | None = None) -> pl.DataFrame:
-        """The results of one kind, and one scoring."""
-        chosen = self.results.filter(pl.col("kind") == kind)
-        return chosen if scoring is None else chosen.filter(pl.col("scoring") == scoring)
+        Suites that a function makes are left out: reading a report runs nobody's code.
+        """
+        recipe = self.recipe
+        try:
+            taxonomy = Taxonomy.load(recipe.traits, recipe.domains)
+        except SteadfastError:
+            taxonomy = Taxonomy.load()
+        path = recipe.data.scenarios
+        names = dict.fromkeys((*recipe.suites, *(s for arm in recipe.arms for s in arm.suites)))
+        known = {SCENARIOS, STANDARD, *(i.name for i in catalogue())}
+        found: dict[str, Task] = {}
+        for name in names:
+            if name not in known and Path(name).expanduser().is_file():
+                found |= _by_id(lambda name=name: find_suite(name, taxonomy).tasks)
+        return found | _by_id(lambda: built_in_scenarios() if path is None else load_tasks(path, taxonomy))
+
+    @cached_property
+    def plain(self) -> pl.DataFrame:
+        """The rows of checkpoints asked under the plain condition."""
+        return self.results.filter(pl.col("condition") == PLAIN)
+
+    def scored(self, kind: str, grader: str) -> pl.DataFrame:
+        """The rows of one kind of suite under one grader."""
+        return self.plain.filter((pl.col("kind") == kind) & (pl.col("grader") == grader))
+
+    def answers(self, kind: str, judge: str | None = None) -> pl.DataFrame:
+        """The rows of what checkpoints answered on suites of one kind, by each task's own grader.
+
+        A suite whose tasks have several graders is still one suite: its grader becomes "several".
+
+        Args:
+            kind: The kind of the suites.
+            judge: The judge of tasks with a rubric, and then of those tasks alone; None takes the evaluation judge and
+                tasks with any grader.
+        """
+        rubric = pl.col("grader") == "rubric"
+        by_judge = rubric & (pl.col("judge") == (judge or self.evaluation_judge))
+        chosen = by_judge if judge else by_judge | (pl.col("grader").is_in(BY_ANSWER) & ~rubric)
+        one = pl.col("grader").n_unique().over("suite") == 1
+        return self.plain.filter((pl.col("kind") == kind) & chosen).with_columns(
+            pl.when(one).then(pl.col("grader")).otherwise(pl.lit("several")).alias("grader")
+        )
 
     @property
     def curves(self) -> dict[str, list[Mapping[str, Any]]]:
-        """Metrics by step and arm, the scores of the judge that did not train beside them."""
+        """Metrics by step and arm, with the scores of the judge that did not train beside them."""
         merged: dict[str, list[Mapping[str, Any]]] = {}
         for arm, steps in self.metrics.items():
             other = {o["step"]: o["other"] for o in self.second_opinions.get(arm, [])}
-            merged[arm] = [{**m, "other_judge/trait": other.get(m["step"])} for m in steps]
+            key = f"other_judge/{self.recipe.arm(arm).pool}"
+            merged[arm] = [{**m, key: other.get(m["step"])} for m in steps]
         return merged
 
+    @property
+    def ungraded_rollouts(self) -> dict[str, int]:
+        """The number of rollouts of each arm's training that could not be graded."""
+        return {arm: sum(int(m.get("ungraded") or 0) for m in steps) for arm, steps in self.metrics.items()}
+
+    @property
+    def ungraded_results(self) -> dict[str, int]:
+        """The number of rows of each checkpoint without a score."""
+        missing = self.results.filter(pl.col("score").is_null())
+        counts = dict(missing.group_by("checkpoint").len().iter_rows())
+        return {c: counts.get(c, 0) for c in self.checkpoints}
+
     def rollouts(self, arm: str) -> pl.DataFrame | None:
-        """Every completion of an arm's training; None where they were not kept."""
-        file = self.directory / "arms" / arm / "rollouts.parquet"
-        return _read_parquet(file) if file.is_file() else None
+        """Every completion of an arm's training; None where they were not kept.
+
+        Raises:
+            SteadfastError: the file is damaged, or another version wrote it.
+        """
+        file = _arm(self.directory, arm) / "rollouts.parquet"
+        if not file.is_file():
+            return None
+        found = read_parquet(file)
+        try:
+            return found.select(pl.col(name).cast(kind) for name, kind in _ROLLOUT_COLUMNS.items())
+        except pl.exceptions.PolarsError as error:
+            raise SteadfastError(
+                f"{file}: is no table of rollouts that this version reads ({str(error).splitlines()[0]}); "
+                "delete it to have a report without rollouts"
+            ) from error
 
 
 def load_run(directory: Path) -> Run:
     """Read a run directory.
 
     Raises:
-        SteadfastError: the run is unfinished, or a file of it cannot be read.
+        SteadfastError: the run is unfinished, another version wrote it, or a file of it cannot be read.
     """
-    for name in ("recipe.yaml", "protocol.json", "results.parquet"):
-        if not (directory / name).is_file():
+    from steadfast.study.recipe import load_recipe  # it loads torch, which nothing else here needs
+
+    files = RunDirectory(directory)
+    for file in (directory / "recipe.yaml", files.protocol_file, files.results_file):
+        if not file.is_file():
             raise SteadfastError(
-                f"{directory}: no results yet, {name} is missing; give the directory of a finished run, "
+                f"{directory}: no results yet, {file.name} is missing; give the directory of a finished run, "
                 f"or finish this one with `steadfast run RECIPE --out {directory}`"
             )
+    protocol = _read_protocol(files.protocol_file)
     recipe = load_recipe(directory / "recipe.yaml")
-    results = read_results(directory / "results.parquet")
-    unmeasured = sorted({PRE_RL, *recipe.arms} - set(results["checkpoint"].to_list()))
-    if unmeasured:
-        raise SteadfastError(
-            f"{directory / 'results.parquet'}: nothing measured of {', '.join(unmeasured)}; finish the run first"
-        )
-    timing = _read_json(directory / "timing.json")
+    results = read_rows(files.results_file)
+    _refuse_faulty(results, files.results_file)
+    measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
+    if unmeasured := sorted({PRE_RL, *recipe.arm_names} - set(measured)):
+        raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(unmeasured)}; finish the run first")
+    seconds = sessions(files.timing_file)
+    if not all(isfinite(s) and s >= 0 for s in seconds):
+        raise SteadfastError(f"{files.timing_file}: is damaged (a session has no length); delete it to time anew")
     return Run(
         directory=directory,
         recipe=recipe,
-        protocol=_read_json(directory / "protocol.json"),
-        environment=_read_json(directory / "environment.json"),
-        disjoint=_read_json(directory / "disjoint.json"),
-        sessions=timing.get("sessions", []),
+        protocol=protocol,
+        environment=_read_mapping(directory / "environment.json"),
+        disjoint=_read_counts(directory / "disjoint.json"),
+        sessions=seconds,
         results=results,
-        metrics={arm: read_json_lines(_arm(directory, arm) / "metrics.jsonl") for arm in recipe.arms},
-        second_opinions={arm: read_json_lines(_arm(directory, arm) / "second_opinion.jsonl") for arm in recipe.arms},
+        metrics={arm: _read_steps(_arm(directory, arm) / "metrics.jsonl") for arm in recipe.arm_names},
+        second_opinions={
+            arm: _read_steps(_arm(directory, arm) / "second_opinion.jsonl", ("trained", "other"))
+            for arm in recipe.arm_names
+        },
     )
 
 
-def read_results(file: Path) -> pl.DataFrame:
-    """A table of results, one row an item and checkpoint; a NaN score is null.
-
-    Raises:
-        SteadfastError: it cannot be read, or lacks columns.
-    """
-    results = _read_parquet(file)
-    missing = sorted(RESULT_SCHEMA.keys() - set(results.columns))
-    if missing:
-        raise SteadfastError(f"{file}: columns missing: {', '.join(missing)}")
-    return results.with_columns(pl.col("score").cast(pl.Float64).fill_nan(None))
+def _refuse_faulty(results: pl.DataFrame, file: Path) -> None:
+    """Every score lies in [0, 1], and no task stands there twice: nothing would tell which of its scores counts."""
+    outside = results.filter(~pl.col("score").is_between(0, 1)).head(1)
+    if not outside.is_empty():
+        checkpoint, suite, task, score = outside.select("checkpoint", "suite", "task", "score").row(0)
+        raise SteadfastError(
+            f"{file}: task {task!r} in suite {suite!r} on {checkpoint!r} has the score {score:g}, outside 0 to 1; "
+            "delete the file and run the same command again to make it anew"
+        )
+    key = ["checkpoint", "condition", "kind", "suite", "grader", "judge", "task"]
+    scored = results.filter(pl.col("score").is_not_null())
+    twice = scored.filter(pl.struct(key).is_duplicated()).sort(key)
+    if not twice.is_empty():
+        checkpoint, suite, grader, task = twice.select("checkpoint", "suite", "grader", "task").row(0)
+        raise SteadfastError(
+            f"{file}: several scores of task {task!r} in suite {suite!r}, grader {grader!r}, on {checkpoint!r}; delete "
+            "the file and run the same command again to make it anew"
+        )
 
 
 def _arm(directory: Path, arm: str) -> Path:
     return directory / "arms" / arm
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _by_id(read: Callable[[], Sequence[Task]]) -> dict[str, Task]:
+    """Tasks by id; none where their file has moved or changed since."""
+    try:
+        return {t.id: t for t in read()}
+    except SteadfastError:
+        return {}
+
+
+def _read_protocol(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    check_format(content, file.parent)
+    judges = content.get("judges")
+    for which in ("training", "evaluation"):
+        judge = judges.get(which) if isinstance(judges, dict) else None
+        if not isinstance(judge, dict) or not isinstance(judge.get("name"), str):
+            raise SteadfastError(
+                f"{file}: is damaged (it does not name the {which} judge); put back a copy of it, or begin anew in "
+                "another directory"
+            )
+    return content
+
+
+def _read_mapping(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise SteadfastError(f"{file}: not valid JSON: {error.msg} on line {error.lineno}") from error
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise SteadfastError(f"{file}: is damaged (it holds no mapping); delete it to have a report without it")
+    return cast("dict[str, Any]", content)
 
 
-def _read_parquet(file: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(file)
-    except (PolarsError, OSError) as error:
-        raise SteadfastError(f"{file}: not a readable Parquet table: {error}") from error
+def _read_counts(file: Path) -> dict[str, int]:
+    content = _read_mapping(file)
+    if not all(isinstance(v, int) and not isinstance(v, bool) for v in content.values()):
+        raise SteadfastError(f"{file}: is damaged (a count is no number); delete it to have a report without it")
+    return content
+
+
+def _read_steps(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The records of a file with one for each step, their values numbers or null."""
+    records = read_json_lines(file)
+    for number, record in enumerate(records, start=1):
+        fault = _fault(record, needed)
+        if fault:
+            raise SteadfastError(f"{file}: line {number}: {fault}; delete the file to have a report without it")
+    return records
+
+
+def _fault(record: Mapping[str, Any], needed: Sequence[str]) -> str | None:
+    step = record.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 1:
+        return "step: is no number of a step"
+    for name in needed:
+        if record.get(name) is None:
+            return f"{name}: is missing"
+    wrong = [k for k, v in record.items() if v is not None and (isinstance(v, bool) or not _is_finite(v))]
+    return f"{wrong[0]}: is no finite number" if wrong else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300

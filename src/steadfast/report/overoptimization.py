@@ -13,6 +13,8 @@ def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:
     On held-out scenarios the change by the training judge is held against the evaluation judge's and against the
     likelihood of gold answers; over training, both judges' scores of the same rollouts are compared.
     """
+    if run.recipe.arm(v.treatment).grader != "own":
+        return []  # the judge that trained paid for another rubric than that of held-out scenarios
     found = [_held_out(v), _over_training(run, v.treatment)]
     return [sentence for sentence in found if sentence]
 
@@ -43,8 +45,9 @@ def _over_training(run: Run, arm: str) -> str | None:
     trained = fmean(s["trained"] for s in last) - fmean(s["trained"] for s in first)
     other = fmean(s["other"] for s in last) - fmean(s["other"] for s in first)
     text = (
-        f"Over training the reward of the {arm} arm's trait rollouts changed by {points(trained)} points and the "
-        f"other judge's score of the same rollouts by {points(other)} (first against last fifth of the steps): "
+        f"Over training the reward of the {arm} arm's {run.recipe.arm(arm).pool} rollouts changed by "
+        f"{points(trained)} points and the other judge's score of the same rollouts by {points(other)} (first against "
+        "last fifth of the steps): "
         f"the gap between the judges grew by {points(trained - other)}."
     )
     if trained > 0 > other:

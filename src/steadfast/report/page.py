@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from steadfast.analysis import Comparison, EvalComparison
 from steadfast.files import write_text
+from steadfast.messages import printable
 from steadfast.report import wording
 from steadfast.report.answers import examples, rollouts
 from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
@@ -21,10 +22,9 @@ from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
-from steadfast.study.arms import ARMS, PRE_RL
-from steadfast.tasks.battery import battery
+from steadfast.study.arms import PRE_RL
 
-_GRADED = "agentic ones graded by what was done, the others judged"
+_GRADED = "agentic evals are graded by what was done, exercises by program, the others by the evaluation judge"
 
 
 def write_report(directory: Path) -> Path:
@@ -34,7 +34,7 @@ def write_report(directory: Path) -> Path:
     version of Steadfast, it is the same byte for byte.
 
     Raises:
-        SteadfastError: the run is unfinished, or a file of it cannot be read.
+        SteadfastError: the run is unfinished, another version wrote it, or a file of it cannot be read.
     """
     page = directory / "report.html"
     write_text(page, render(load_run(directory)))
@@ -43,21 +43,22 @@ def write_report(directory: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page of a run."""
-    return report_templates().get_template("page.html.jinja").render(_context(run))
+    # Names of the user's stand in sentences and figures as well: what is not to be printed goes from the whole page.
+    return printable(report_templates().get_template("page.html.jinja").render(_context(run)))
 
 
 def _context(run: Run) -> dict[str, Any]:
     comparisons = all_comparisons(run)
     lead = comparisons[0]
     against_lead = [v for v in comparisons if v.control == lead.control]
-    moved = structure_of_run(run)
+    structure = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     return {
         "run": run,
         "lead": lead,
         "bounds": wording.bounds,
         "direction": wording.direction,
-        "question": ARMS[lead.treatment].question,
+        "question": run.recipe.arm(lead.treatment).question,
         "headline": wording.headline(lead),
         "headline_direction": _headline_direction(lead),
         "findings": _findings(lead, before if before is not lead else None),
@@ -69,50 +70,54 @@ def _context(run: Run) -> dict[str, Any]:
         "curves": curves(run.curves),
         "capability": _capability(against_lead),
         "costs": [(v, _costs(v)) for v in against_lead],
-        "structure": None if moved is None else structure_context(moved),
+        "structure": None if structure is None else structure_context(structure),
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
-        "titles": {e.name: e.title for e in battery()},
-        "questions": {name: ARMS[name].role for name in run.arms},
+        "roles": {arm.name: arm.role for arm in run.recipe.arms},
+        "ungraded": [(arm, count) for arm, count in run.ungraded_rollouts.items() if run.metrics[arm]],
         "limits": limits(run, lead),
         "recipe": (run.directory / "recipe.yaml").read_text(encoding="utf-8"),
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
         "duration": _duration(sum(run.sessions)),
-        "summary": _script(summary_json(run, comparisons, moved)),
+        "summary": _script(summary_json(run, comparisons, structure)),
     }
 
 
 def _headline_direction(v: CheckpointComparison) -> int:
-    return wording.direction(v.battery.difference.low, v.battery.difference.high) if v.battery else 0
+    return wording.direction(v.headline.difference.low, v.headline.difference.high) if v.headline else 0
 
 
 def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -> list[tuple[str, str]]:
     """Label and sentence of each finding under the headline."""
     found: list[tuple[str, str]] = []
-    if lead.battery:
-        sentence = wording.counts(lead, lead.battery, lead.scope.words)
-        found.append(("Evals", f"{sentence} Scored {wording.by_scoring(lead)}."))
+    if lead.headline:
+        sentence = wording.counts(lead, lead.headline, lead.scope.words)
+        found.append(("Evals", f"{sentence} Scored {wording.scored_by(lead)}."))
     rest = lead.scope.rest()
-    if lead.rest and rest:
-        found.append((f"Evals {rest.words}", wording.counts(lead, lead.rest, rest.words)))
-    if lead.free:
+    if lead.headline_rest and rest:
+        found.append((f"Evals {rest.words}", wording.counts(lead, lead.headline_rest, rest.words)))
+    if lead.battery and lead.free:
         sentence = wording.counts(lead, lead.free, lead.scope.words)
-        found.append(
-            ("Free answers", f"{sentence} Same evals; agentic ones graded by what was done, the others judged.")
-        )
+        found.append(("Free answers", f"{sentence} {_GRADED[0].upper()}{_GRADED[1:]}."))
+    if lead.public:
+        found.append(("Public benchmarks", wording.counts(lead, lead.public, "that are public")))
     if sentence := wording.traits(lead, before):
         found.append(("Rewarded traits", sentence))
     found.append(("Cost", wording.cost(lead, before)))
-    if before and before.battery:
-        sentence = wording.counts(before, before.battery, before.scope.words)
+    if before and before.headline:
+        sentence = wording.counts(before, before.headline, before.scope.words)
         found.append(("Against pre-RL", f"{sentence} This cannot tell trait RL from RL in general."))
     return found
 
 
 _COLUMNS_THAT_FIT = 3
+_UNITS = {"capability": "task", "public": "benchmark"}
 _SHARES = frozenset({"refusal", "chat_refusal", "cut_off", "traits_cut_off"})
 _MEASURES: tuple[tuple[str, str], ...] = (
+    ("battery", "evals in scope, likelihood"),
+    ("free", "evals in scope, free answers"),
+    ("public", "public benchmarks"),
     ("traits", "held-out traits, evaluation judge"),
     ("traits_by_training_judge", "held-out traits, the judge that trained"),
     ("traits_elsewhere", "held-out traits, untrained domains"),
@@ -142,10 +147,8 @@ def _levels(comparisons: Sequence[CheckpointComparison]) -> list[dict[str, Any]]
 
 def _level_rows(columns: Sequence[CheckpointComparison]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    scoring = "likelihood" if columns[0].scoring == "choice" else "free answers"
-    measures = [("battery", f"evals in scope, {scoring}"), ("free", "evals in scope, free answers"), *_MEASURES]
-    for name, label in measures:
-        unit = "tasks" if name == "capability" else "evals"
+    for name, label in _MEASURES:
+        unit = _UNITS.get(name, "eval")
         cells = [_cell(getattr(v, name), unit) for v in columns]
         if any(cells):
             rows.append({"label": label, "cells": cells, "share": name in _SHARES})
@@ -167,43 +170,64 @@ def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any
         "treatment": sum(e.treatment for e in measured) / len(measured),
         "control": sum(e.control for e in measured) / len(measured),
         "of": value.difference,
-        "n": f"{value.total} {unit}",
+        "n": f"{value.total} {unit}{'' if value.total == 1 else 's'}",
     }
 
 
 def _forests(against: Sequence[CheckpointComparison]) -> list[Picture]:
     lead = against[0]
-    pictures: list[Picture] = []
-    titles = {e.name: e.title for e in battery()}
-    control, rest = wording.the(lead.control), lead.scope.rest()
+    control = wording.the(lead.control)
+    mean = _mean_words(against)
     key = (
         f"Each arm against {control}. "
         "Filled triangles: significant by Benjamini-Hochberg, q \N{LESS-THAN OR EQUAL TO} 0.05, up or down. "
         "Hollow circles: not significant. Diamond: mean. An arrow: the interval runs on; no whisker: one item."
     )
-    if lead.battery:
-        rows = [Rows(f"Evals {lead.scope.words}".strip(), by_difference(lead.battery), titles)]
-        if lead.rest and rest:
-            rows.append(Rows(f"Evals {rest.words}", by_difference(lead.rest), titles))
-        panels = [panel(v.treatment, [v.battery, v.rest], _mean_words(against)) for v in against]
-        scored = wording.by_scoring(lead)
-        pictures.append(forest("evals", _described(panels, control), f"Battery, {scored}. {key}", panels, rows))
-    if lead.free:
-        panels = [panel(v.treatment, [v.free, v.free_rest], _mean_words(against)) for v in against]
-        rows = [Rows(f"Free answers {lead.scope.words}".strip(), by_difference(lead.free), titles)]
-        if lead.free_rest and rest:
-            rows.append(Rows(f"Free answers {rest.words}", by_difference(lead.free_rest), titles))
-        caption = f"The same evals by free answers, {_GRADED}; few items each, see the table below. {key}"
-        pictures.append(forest("free", _described(panels, control), caption, panels, rows))
-    if lead.by_trait:
-        panels = [panel(v.treatment, [v.by_trait]) for v in against]
-        names = by_difference(lead.by_trait)
-        labels = {n: n.removeprefix("trait:").replace("-", " ").replace("_", " ") for n in names}
-        caption = f"Held-out scenarios of each trait by free answers, evaluation judge. {key}"
-        pictures.append(
-            forest("traits", _described(panels, control), caption, panels, [Rows("Held-out traits", names, labels)])
-        )
-    return pictures
+    drawn = [
+        (
+            "evals",
+            f"Battery, {wording.BY_LIKELIHOOD}.",
+            [panel(v.treatment, [v.battery, v.rest], mean) for v in against],
+            _groups("Evals", lead, lead.battery, lead.rest),
+        ),
+        (
+            "free",
+            f"Evals by free answers: {_GRADED}. Few items each, see the table below.",
+            [panel(v.treatment, [v.free, v.free_rest], mean) for v in against],
+            _groups("Free answers", lead, lead.free, lead.free_rest),
+        ),
+        (
+            "traits",
+            "Held-out scenarios of each trait by free answers, evaluation judge.",
+            [panel(v.treatment, [v.by_trait]) for v in against],
+            [_rows("Held-out traits", lead.by_trait)] if lead.by_trait else [],
+        ),
+        (
+            "public",
+            "Public benchmarks, as Inspect Evals scores them.",
+            [panel(v.treatment, [v.public]) for v in against],
+            [_rows("Public benchmarks", lead.public)] if lead.public else [],
+        ),
+    ]
+    return [
+        forest(name, _described(panels, control), f"{caption} {key}", panels, rows)
+        for name, caption, panels, rows in drawn
+        if rows
+    ]
+
+
+def _groups(
+    heading: str, lead: CheckpointComparison, inside: Comparison | None, outside: Comparison | None
+) -> list[Rows]:
+    """Rows of the evals in the scope, and of those outside it."""
+    rest = lead.scope.rest()
+    found = [(lead.scope.words, inside), (rest.words if rest else "", outside)]
+    return [_rows(f"{heading} {words}".strip(), comparison) for words, comparison in found if comparison]
+
+
+def _rows(heading: str | None, comparison: Comparison) -> Rows:
+    names = by_difference(comparison)
+    return Rows(heading, names, {n: wording.suite_title(n) for n in names})
 
 
 def _mean_words(against: Sequence[CheckpointComparison]) -> str:
@@ -216,14 +240,12 @@ def _capability(against: Sequence[CheckpointComparison]) -> Picture | None:
     if not lead.capability:
         return None
     panels = [panel(v.treatment, [v.capability]) for v in against]
-    names = by_difference(lead.capability)
-    labels = {n: n.removeprefix("capability-").replace("_", " ") for n in names}
     caption = (
-        "Held-out items of the standard tasks, checked by program. Left of zero the arm is worse. "
+        "Held-out tasks of the standard kinds, checked by program. Left of zero the arm is worse. "
         "The baseline had more practice at such tasks than an arm with another slice."
     )
     description = _described(panels, wording.the(lead.control))
-    return forest("capability", description, caption, panels, [Rows(None, names, labels)])
+    return forest("capability", description, caption, panels, [_rows(None, lead.capability)])
 
 
 def _described(panels: Sequence[Panel], control: str) -> str:
@@ -262,5 +284,5 @@ def _duration(seconds: float) -> str:
 
 def _script(value: Any) -> Markup:
     """JSON that may stand inside a script element, whatever it contains."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    text = json.dumps(value, sort_keys=True, allow_nan=False)  # in ASCII, so that nothing in it is unprintable
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

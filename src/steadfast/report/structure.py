@@ -12,7 +12,9 @@ import polars as pl
 from steadfast.analysis.score_matrix import Column, ScoreMatrix, score_matrix
 from steadfast.analysis.structure import FEWEST_CHECKPOINTS, NullTest, Structure, structure
 from steadfast.errors import SteadfastError
-from steadfast.report.loading import Run, read_results
+from steadfast.evals.completion import read_rows
+from steadfast.messages import printable
+from steadfast.report.loading import PLAIN, Run
 
 ENOUGH_CHECKPOINTS = 10
 """With fewer, a warning."""
@@ -24,10 +26,10 @@ class StructureAnalysis:
     """How the evals of a results table move together.
 
     Attributes:
-        matrix: what was correlated.
-        plain: nothing controlled.
-        controlled: capability controlled; None if not asked for or not possible.
-        uncontrolled_because: why it is not possible; None if it is, or was not asked for.
+        matrix: What was correlated.
+        plain: The structure with nothing controlled.
+        controlled: The structure with capability controlled; None if that was not asked for or is not possible.
+        uncontrolled_because: Why it is not possible; None if it is, or was not asked for.
     """
 
     matrix: ScoreMatrix
@@ -43,11 +45,13 @@ class StructureAnalysis:
 def read_checkpoints(paths: Sequence[Path]) -> pl.DataFrame:
     """The results of several files in one table; with more than one, "FILE: " stands before a checkpoint's name.
 
+    Checkpoints that were asked under the plain condition alone are compared; rows of other conditions are left out.
+
     Args:
-        paths: results.parquet files, or directories that hold one.
+        paths: Files named results.parquet, or directories that hold one.
 
     Raises:
-        SteadfastError: a file is missing, unreadable, lacks columns, or is given twice.
+        SteadfastError: a file is missing, unreadable, lacks columns or rows of the plain condition, or is given twice.
     """
     files = [path / "results.parquet" if path.is_dir() else path for path in paths]
     for path, file in zip(paths, files, strict=True):
@@ -56,12 +60,20 @@ def read_checkpoints(paths: Sequence[Path]) -> pl.DataFrame:
     resolved = [file.resolve() for file in files]
     if len(set(resolved)) < len(resolved):
         raise SteadfastError("the same results are given twice; each file counts once")
-    needed = ["checkpoint", "kind", "eval", "construct", "scoring", "item", "score"]
-    tables = [read_results(file).select(needed) for file in files]
+    tables = [_plain_rows(file) for file in files]
     if len(tables) == 1:
         return tables[0]
     named = zip(_labels(resolved), tables, strict=True)
     return pl.concat([table.with_columns(_prefixed(name)) for name, table in named])
+
+
+def _plain_rows(file: Path) -> pl.DataFrame:
+    rows = read_rows(file)
+    plain = rows.filter(pl.col("condition") == PLAIN)
+    if plain.is_empty():
+        found = ", ".join(sorted(rows["condition"].drop_nulls().unique().to_list())) or "none"
+        raise SteadfastError(f"{file}: no rows of the condition {PLAIN!r}; conditions found: {printable(found)}")
+    return plain.select("checkpoint", "kind", "suite", "construct", "grader", "task", "score")
 
 
 def _prefixed(name: str) -> pl.Expr:
@@ -84,10 +96,10 @@ def analyse_structure(
     """Test how the evals of a results table move together over its checkpoints.
 
     Args:
-        results: see `steadfast.analysis.score_matrix`.
-        control: also control for capability, where that is possible.
-        permutations: of each null distribution.
-        seed: of the permutations.
+        results: The rows; see `steadfast.analysis.score_matrix`.
+        control: Whether to control for capability as well, where that is possible.
+        permutations: The number of permutations of each null distribution.
+        seed: Seeds the permutations.
 
     Raises:
         SteadfastError: fewer than four checkpoints, or fewer than two evals that all of them share and that vary.
@@ -117,7 +129,7 @@ def structure_of_run(run: Run) -> StructureAnalysis | None:
     if len(run.checkpoints) < FEWEST_CHECKPOINTS:
         return None
     try:
-        return analyse_structure(run.results.filter(pl.col("checkpoint").is_in(run.checkpoints)), control=True)
+        return analyse_structure(run.plain.filter(pl.col("checkpoint").is_in(run.checkpoints)), control=True)
     except SteadfastError:
         return None
 
@@ -148,7 +160,7 @@ def tested_rows(of: Structure) -> list[tuple[str, NullTest]]:
         ("within minus between", of.contrast),
     ]
     ordinals = ("first", "second", "third", "fourth", "fifth")
-    rows += [(f"{nth} component, share of variance", t) for nth, t in zip(ordinals, of.shares, strict=False)]
+    rows += [(f"{nth} component, share of variance", test) for nth, test in zip(ordinals, of.shares, strict=False)]
     if of.scores_share is not None:
         rows.append(("first component of the scores, not ranks", of.scores_share))
     return rows
@@ -160,28 +172,29 @@ def mean_correlations(of: Structure) -> list[float]:
     return ((np.sum(of.correlations_EE, axis=1) - 1) / others).tolist()
 
 
-def structure_json(m: StructureAnalysis) -> dict[str, Any]:
+def structure_json(analysis: StructureAnalysis) -> dict[str, Any]:
     """Everything, ready for JSON but for NaN."""
+    controlled = analysis.controlled
     return {
-        "checkpoints": list(m.matrix.checkpoints),
-        "same_scores_as": dict(m.matrix.repeats),
-        "evals": [asdict(c) for c in m.matrix.columns],
-        "not_on_every_checkpoint": {name: list(lacking) for name, lacking in m.matrix.left_out.items()},
-        "plain": _structure_json(m, m.plain),
-        "controlled_for_capability": None if m.controlled is None else _structure_json(m, m.controlled),
-        "uncontrolled_because": m.uncontrolled_because,
+        "checkpoints": list(analysis.matrix.checkpoints),
+        "same_scores_as": dict(analysis.matrix.repeats),
+        "evals": [asdict(c) for c in analysis.matrix.columns],
+        "not_on_every_checkpoint": {name: list(lacking) for name, lacking in analysis.matrix.left_out.items()},
+        "plain": _structure_json(analysis, analysis.plain),
+        "controlled_for_capability": None if controlled is None else _structure_json(analysis, controlled),
+        "uncontrolled_because": analysis.uncontrolled_because,
     }
 
 
-def _structure_json(m: StructureAnalysis, of: Structure) -> dict[str, Any]:
+def _structure_json(analysis: StructureAnalysis, of: Structure) -> dict[str, Any]:
     return {
         **{key: asdict(getattr(of, key)) for key in ("mean", "within", "between", "contrast")},
         "component_shares": [asdict(share) for share in of.shares],
         "first_share_of_scores": None if of.scores_share is None else asdict(of.scores_share),
         "detectable_correlation": of.detectable,
         "permutations": of.permutations,
-        "evals": [c.eval for c in m.columns(of)],
-        "constant": [m.matrix.columns[i].eval for i in of.constant],
+        "evals": [c.suite for c in analysis.columns(of)],
+        "constant": [analysis.matrix.columns[i].suite for i in of.constant],
         "correlations": [[round(float(r), 4) for r in row] for row in of.correlations_EE],
     }
 
@@ -194,11 +207,11 @@ def number(value: float) -> str:
     return (text[1:] if text == "-0.000" else text).replace("-", "\N{MINUS SIGN}")
 
 
-def null_interval(t: NullTest) -> str:
+def null_interval(test: NullTest) -> str:
     """A null interval: "[-0.019, 0.029]"."""
-    return "" if isnan(t.value) else f"[{number(t.low)}, {number(t.high)}]"
+    return "" if isnan(test.value) else f"[{number(test.low)}, {number(test.high)}]"
 
 
-def significant(t: NullTest) -> bool:
+def significant(test: NullTest) -> bool:
     """Whether chance alone gives as much in fewer than one case in twenty."""
-    return t.p <= _LEVEL
+    return test.p <= _LEVEL

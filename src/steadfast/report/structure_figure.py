@@ -40,15 +40,15 @@ class _Staircase:
         return not np.isnan(np.diag(self.values)).all()
 
 
-def structure_figure(m: StructureAnalysis, titles: Mapping[str, str], *, controlled: bool = False) -> Picture:
+def structure_figure(analysis: StructureAnalysis, titles: Mapping[str, str], *, controlled: bool = False) -> Picture:
     """Correlations between evals, means and components beside what shuffling gives.
 
     Args:
-        m: the structure.
-        titles: of evals, by name.
-        controlled: draw the correlations and components with capability controlled, where they are there.
+        analysis: The structure.
+        titles: The titles of suites, by name.
+        controlled: Whether to draw the correlations and components with capability controlled, where they are there.
     """
-    of = m.controlled if controlled and m.controlled is not None else m.plain
+    of = analysis.controlled if controlled and analysis.controlled is not None else analysis.plain
     lower = of.correlations_EE[np.tril_indices(len(of.columns), -1)]
     what = "capability-controlled rank correlation" if of.controlled else "rank correlation"
     description = (
@@ -66,19 +66,19 @@ def structure_figure(m: StructureAnalysis, titles: Mapping[str, str], *, control
         "own label. Grey bars: where 95 of 100 shuffles of the checkpoints fall, eval by eval. "
         "Filled: p \N{LESS-THAN OR EQUAL TO} 0.05, one-sided, hollow: not."
     )
-    return picture("structure", description, caption, lambda width: _draw(width, m, of, titles))
+    return picture("structure", description, caption, lambda width: _draw(width, analysis, of, titles))
 
 
-def _draw(width: float, m: StructureAnalysis, of: Structure, titles: Mapping[str, str]) -> Figure:
-    columns = m.columns(of)
+def _draw(width: float, analysis: StructureAnalysis, of: Structure, titles: Mapping[str, str]) -> Figure:
+    columns = analysis.columns(of)
     constructs = [c.construct for c in columns]
     narrow = width <= NARROW
     if narrow or len(columns) > _DRAWN_SINGLY:
         stairs = _of_constructs(of.correlations_EE, constructs)
     else:
-        labels = [titles.get(c.eval, c.eval.replace("-", " ").replace("_", " ")) for c in columns]
+        labels = [titles.get(c.suite, c.suite.replace("-", " ").replace("_", " ")) for c in columns]
         stairs = _of_evals(of.correlations_EE, labels, constructs)
-    return _narrow(width, stairs, m, of) if narrow else _wide(width, stairs, m, of)
+    return _narrow(width, stairs, analysis, of) if narrow else _wide(width, stairs, analysis, of)
 
 
 def _of_evals(correlations: Array, labels: Sequence[str], constructs: Sequence[str]) -> _Staircase:
@@ -102,7 +102,7 @@ def _short(label: str) -> str:
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _wide(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structure) -> Figure:
+def _wide(width: float, stairs: _Staircase, analysis: StructureAnalysis, of: Structure) -> Figure:
     count = len(stairs.labels)
     pitch = _half(min(24.0, 690 / count))
     left = _half(max([_LETTER * len(name) + 16 for name, _, _ in stairs.groups], default=4.0))
@@ -111,12 +111,12 @@ def _wide(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structure)
     canvas = _canvas(figure, width, height)
     _draw_staircase(canvas, stairs, left, 12, pitch, pitch, min(10.5, pitch * 0.8))
     _draw_scale(canvas, width - 270, 212, 22)
-    _means(_axes(figure, width - 270, 34, 258, 128), m)
+    _means(_axes(figure, width - 270, 34, 258, 128), analysis)
     _scree(_axes(figure, width - 232, 288, 220, 132), of, -38 / 220)
     return figure
 
 
-def _narrow(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structure) -> Figure:
+def _narrow(width: float, stairs: _Staircase, analysis: StructureAnalysis, of: Structure) -> Figure:
     count = len(stairs.labels)
     cells = [i + stairs.with_diagonal for i in range(count)]
     room = [(width - 12 - _LETTER * len(name)) / n for n, name in zip(cells, stairs.labels, strict=True) if n]
@@ -128,7 +128,7 @@ def _narrow(width: float, stairs: _Staircase, m: StructureAnalysis, of: Structur
     canvas = _canvas(figure, width, height)
     _draw_staircase(canvas, stairs, 2, 4, cell, pitch, 10)
     _draw_scale(canvas, 16, body + 34, 27)
-    _means(_axes(figure, 8, body + 106, width - 20, 128), m)
+    _means(_axes(figure, 8, body + 106, width - 20, 128), analysis)
     _scree(_axes(figure, 46, body + 300, width - 60, 112), of, -38 / (width - 60))
     return figure
 
@@ -205,24 +205,24 @@ def _draw_scale(canvas: Axes, left: float, top: float, cell: float) -> None:
         canvas.text(left + i * cell, top + 27, text, ha="center", fontsize=10, color=COLOURS["muted"])
 
 
-def _means(axes: Axes, m: StructureAnalysis) -> None:
+def _means(axes: Axes, analysis: StructureAnalysis) -> None:
     rows = [
-        ("all pairs", m.plain.mean),
-        ("within a construct", m.plain.within),
-        ("different constructs", m.plain.between),
+        ("all pairs", analysis.plain.mean),
+        ("within a construct", analysis.plain.within),
+        ("different constructs", analysis.plain.between),
     ]
-    if m.controlled is not None:
-        rows.append(("all pairs, capability controlled", m.controlled.mean))
-    rows = [(label, t) for label, t in rows if not isnan(t.value)]
+    if analysis.controlled is not None:
+        rows.append(("all pairs, capability controlled", analysis.controlled.mean))
+    rows = [(label, test) for label, test in rows if not isnan(test.value)]
     axes.set_title("Mean correlation and its null", pad=8)
     axes.set_ylim(len(rows) - 0.3, -0.75)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.axvline(0, color=COLOURS["muted"], lw=1)
-    for y, (label, t) in enumerate(rows):
-        axes.plot([t.low, t.high], [y, y], color=COLOURS["muted"], lw=6, alpha=0.4, solid_capstyle="butt")
-        _point(axes, t.value, y, t)
+    for y, (label, test) in enumerate(rows):
+        axes.plot([test.low, test.high], [y, y], color=COLOURS["muted"], lw=6, alpha=0.4, solid_capstyle="butt")
+        _point(axes, test.value, y, test)
         axes.annotate(
             label,
             xy=(0, y),
@@ -239,11 +239,11 @@ def _means(axes: Axes, m: StructureAnalysis) -> None:
 def _scree(axes: Axes, of: Structure, title_at: float) -> None:
     numbers = np.arange(1, len(of.shares) + 1)
     axes.set_title("Principal components and their null", pad=8, x=title_at)
-    low, high = ([100 * getattr(t, key) for t in of.shares] for key in ("low", "high"))
+    low, high = ([100 * getattr(test, key) for test in of.shares] for key in ("low", "high"))
     axes.fill_between(numbers, low, high, color=COLOURS["muted"], alpha=0.3, lw=0)
-    axes.plot(numbers, [100 * t.value for t in of.shares], color=COLOURS["ink"], lw=1.2)
-    for number, t in zip(numbers, of.shares, strict=True):
-        _point(axes, float(number), 100 * t.value, t)
+    axes.plot(numbers, [100 * test.value for test in of.shares], color=COLOURS["ink"], lw=1.2)
+    for number, test in zip(numbers, of.shares, strict=True):
+        _point(axes, float(number), 100 * test.value, test)
     axes.set_ylim(0, None)
     axes.set_xlim(0.6, len(of.shares) + 0.4)
     axes.xaxis.set_major_locator(MaxNLocator(min(10, len(of.shares)), integer=True))
@@ -252,6 +252,6 @@ def _scree(axes: Axes, of: Structure, title_at: float) -> None:
     axes.set_xlabel("component")
 
 
-def _point(axes: Axes, x: float, y: float, t: NullTest) -> None:
-    face = COLOURS["ink"] if significant(t) else COLOURS["paper"]
+def _point(axes: Axes, x: float, y: float, test: NullTest) -> None:
+    face = COLOURS["ink"] if significant(test) else COLOURS["paper"]
     axes.plot([x], [y], "o", color=COLOURS["ink"], markerfacecolor=face, markersize=6, mew=1.4, clip_on=False)

@@ -7,38 +7,39 @@ from typing import Any
 
 from steadfast.errors import SteadfastError
 from steadfast.files import write_text
+from steadfast.messages import printable
 from steadfast.report.structure import StructureAnalysis, tested_rows
 from steadfast.report.structure_figure import structure_figure
 from steadfast.report.structure_words import findings, left_out, limits, verdict
 from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
-from steadfast.tasks.battery import battery
+from steadfast.report.wording import suite_title
 
 FORMATS = (".svg", ".html")
 
 
-def structure_context(m: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
+def structure_context(analysis: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
     """What the section's template shows.
 
     Args:
-        m: the structure.
-        sources: how many results files the checkpoints come from.
-        controlled: draw the correlations with capability controlled.
+        analysis: The structure.
+        sources: The number of results files that the checkpoints come from.
+        controlled: Whether to draw the correlations with capability controlled.
     """
-    other = {} if m.controlled is None else dict(tested_rows(m.controlled))
+    other = {} if analysis.controlled is None else dict(tested_rows(analysis.controlled))
     return {
-        "verdict": verdict(m),
-        "findings": findings(m),
-        "limits": limits(m, files=sources),
-        "left_out": left_out(m),
-        "picture": _picture(m, controlled),
+        "verdict": verdict(analysis),
+        "findings": findings(analysis),
+        "limits": limits(analysis, files=sources),
+        "left_out": left_out(analysis),
+        "picture": _picture(analysis, controlled),
         "rows": [
             {"label": label, "plain": test, "controlled": other.get(label), "share": "component" in label}
-            for label, test in tested_rows(m.plain)
+            for label, test in tested_rows(analysis.plain)
             if not isnan(test.value)
         ],
-        "controlled": m.controlled is not None,
-        "permutations": m.plain.permutations,
+        "controlled": analysis.controlled is not None,
+        "permutations": analysis.plain.permutations,
     }
 
 
@@ -52,7 +53,7 @@ def check_format(path: Path) -> None:
         raise SteadfastError(f"--out {path}: the figure is written as {' or '.join(FORMATS)}; name the file so")
 
 
-def write_structure(path: Path, m: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> None:
+def write_structure(path: Path, analysis: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> None:
     """Write the figure as SVG, or with its words and numbers as one HTML page, by the file's ending.
 
     Raises:
@@ -60,15 +61,17 @@ def write_structure(path: Path, m: StructureAnalysis, *, sources: int = 1, contr
     """
     check_format(path)
     if path.suffix.lower() == ".svg":
-        write_text(path, _standalone(_picture(m, controlled).wide))
+        write_text(path, printable(_standalone(_picture(analysis, controlled).wide)))
         return
-    context = structure_context(m, sources=sources, controlled=controlled)
+    context = structure_context(analysis, sources=sources, controlled=controlled)
     template = report_templates().get_template("structure_page.html.jinja")
-    write_text(path, template.render(structure=context, checkpoints=m.matrix.checkpoints))
+    write_text(path, printable(template.render(structure=context, checkpoints=analysis.matrix.checkpoints)))
 
 
-def _picture(m: StructureAnalysis, controlled: bool) -> Picture:
-    return structure_figure(m, {e.name: e.title for e in battery()}, controlled=controlled)
+def _picture(analysis: StructureAnalysis, controlled: bool) -> Picture:
+    return structure_figure(
+        analysis, {c.suite: suite_title(c.suite) for c in analysis.matrix.columns}, controlled=controlled
+    )
 
 
 def _standalone(svg: str) -> str:

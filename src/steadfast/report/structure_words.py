@@ -9,9 +9,9 @@ from steadfast.report.wording import probability
 _LARGELY_ONE = 0.5
 
 
-def verdict(m: StructureAnalysis) -> str:
+def verdict(analysis: StructureAnalysis) -> str:
     """The answer in one line."""
-    mean, first = m.plain.mean, m.plain.shares[0]
+    mean, first = analysis.plain.mean, analysis.plain.shares[0]
     if significant(mean) and mean.value >= _LARGELY_ONE:
         return "Over these checkpoints the evals move largely as one."
     if significant(mean):
@@ -24,9 +24,9 @@ def verdict(m: StructureAnalysis) -> str:
     return "No common movement of the evals is shown, which is no proof that there is none."
 
 
-def findings(m: StructureAnalysis) -> list[str]:
+def findings(analysis: StructureAnalysis) -> list[str]:
     """Sentences on the mean correlation, the components, the constructs and capability."""
-    of = m.plain
+    of = analysis.plain
     found = [
         f"Over {of.checkpoints} checkpoints and {len(of.columns)} evals the mean rank correlation of two evals is "
         f"{_beside(of.mean)}.",
@@ -35,27 +35,26 @@ def findings(m: StructureAnalysis) -> list[str]:
     ]
     if sentence := _constructs(of):
         found.append(sentence)
-    found.append(_controlled(m))
+    found.append(_controlled(analysis))
     return [sentence for sentence in found if sentence]
 
 
-def _beside(t: NullTest) -> str:
-    return (
-        f"{number(t.value)}; with each eval's scores shuffled over the checkpoints it is {null_interval(t)} ({_p(t)})"
-    )
+def _beside(test: NullTest) -> str:
+    shuffled = f"with each eval's scores shuffled over the checkpoints it is {null_interval(test)}"
+    return f"{number(test.value)}; {shuffled} ({_p(test)})"
 
 
-def _p(t: NullTest) -> str:
-    text = probability(t.p)
+def _p(test: NullTest) -> str:
+    text = probability(test.p)
     return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
-def _share(t: NullTest) -> str:
-    return f"{t.value:.1%}"
+def _share(test: NullTest) -> str:
+    return f"{test.value:.1%}"
 
 
-def _share_null(t: NullTest) -> str:
-    return f"{t.low:.1%} to {t.high:.1%}"
+def _share_null(test: NullTest) -> str:
+    return f"{test.low:.1%} to {test.high:.1%}"
 
 
 def _constructs(of: Structure) -> str | None:
@@ -71,29 +70,30 @@ def _constructs(of: Structure) -> str | None:
     return f"{text}: evals of one construct are not shown to be closer than others."
 
 
-def _controlled(m: StructureAnalysis) -> str:
-    of = m.controlled
+def _controlled(analysis: StructureAnalysis) -> str:
+    of = analysis.controlled
     if of is None:
-        return f"Not controlled for capability: {m.uncontrolled_because}." if m.uncontrolled_because else ""
+        why = analysis.uncontrolled_because
+        return f"Not controlled for capability: {why}." if why else ""
     text = (
         f"With capability controlled the mean is {number(of.mean.value)}, shuffled {null_interval(of.mean)} "
         f"({_p(of.mean)}), and the first component takes {_share(of.shares[0])}, shuffled {_share_null(of.shares[0])}"
     )
-    if significant(m.plain.mean) and not significant(of.mean):
+    if significant(analysis.plain.mean) and not significant(of.mean):
         return f"{text}: what the evals share is not shown to be more than capability."
     if significant(of.mean):
         return f"{text}. What is left may still be capability in part: control by ranks does not take away all of it."
     return f"{text}."
 
 
-def limits(m: StructureAnalysis, *, files: int = 1) -> list[str]:
+def limits(analysis: StructureAnalysis, *, files: int = 1) -> list[str]:
     """What cannot be concluded, the gravest limit first.
 
     Args:
-        m: the structure.
-        files: how many results files the checkpoints come from.
+        analysis: The structure.
+        files: The number of results files that the checkpoints come from.
     """
-    of = m.plain
+    of = analysis.plain
     found: list[str] = []
     if of.checkpoints < ENOUGH_CHECKPOINTS:
         found.append(_few(of))
@@ -125,22 +125,22 @@ def _few(of: Structure) -> str:
     return f"{text}. Read the mean and the components beside what shuffling gives, and no single cell."
 
 
-def left_out(m: StructureAnalysis) -> list[str]:
+def left_out(analysis: StructureAnalysis) -> list[str]:
     """What the numbers are not about, a sentence each."""
     found: list[str] = []
-    constant = [m.matrix.columns[i].eval for i in m.plain.constant]
+    constant = [analysis.matrix.columns[i].suite for i in analysis.plain.constant]
     if constant:
         found.append(f"Left out, the same score on every checkpoint: {', '.join(constant)}.")
-    if m.controlled is not None and (beyond := set(m.controlled.constant) - set(m.plain.constant)):
-        names = ", ".join(m.matrix.columns[i].eval for i in sorted(beyond))
+    if analysis.controlled is not None and (beyond := set(analysis.controlled.constant) - set(analysis.plain.constant)):
+        names = ", ".join(analysis.matrix.columns[i].suite for i in sorted(beyond))
         found.append(f"Left out of the controlled figures, in exact order of capability: {names}.")
-    for name, lacking in m.matrix.left_out.items():
+    for name, lacking in analysis.matrix.left_out.items():
         why = f"ungraded or not measured on {', '.join(lacking)}" if lacking else "no item graded on every checkpoint"
         found.append(f"Left out, {why}: {name}.")
-    for name, same in m.matrix.repeats.items():
+    for name, same in analysis.matrix.repeats.items():
         found.append(f"Left out, every score as in {same!r}: checkpoint {name!r}.")
-    dropped = sum(c.dropped for c in m.matrix.columns)
+    dropped = sum(c.dropped for c in analysis.matrix.columns)
     if dropped:
-        total = dropped + sum(c.items for c in m.matrix.columns)
+        total = dropped + sum(c.items for c in analysis.matrix.columns)
         found.append(f"{dropped} of {total} items were not graded on every checkpoint and count on none.")
     return found

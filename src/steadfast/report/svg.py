@@ -3,6 +3,7 @@
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.unicode_minus": True,
+    "text.parse_math": False,  # a dollar sign in a user's name is no formula
     "xtick.color": COLOURS["rule"],
     "ytick.color": COLOURS["rule"],
     "xtick.labelcolor": COLOURS["muted"],
@@ -51,9 +53,9 @@ class Picture:
     """A figure in two widths; the page shows the one that fits.
 
     Attributes:
-        wide: SVG for wide pages.
-        narrow: SVG for phones.
-        caption: under it.
+        wide: The SVG for wide pages.
+        narrow: The SVG for phones.
+        caption: What stands under it.
     """
 
     wide: str
@@ -65,12 +67,14 @@ def picture(name: str, description: str, caption: str, draw: Callable[[float], F
     """Draw a figure at both widths.
 
     Args:
-        name: unique on the page; prefixes every identifier.
-        description: its text alternative.
-        caption: under it.
-        draw: makes the figure for a width in CSS pixels.
+        name: A name that is unique on the page; it prefixes every identifier.
+        description: The figure's text alternative.
+        caption: What stands under it.
+        draw: Makes the figure for a width in CSS pixels.
     """
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # The page's own fonts draw the text, so that what matplotlib's font lacks does not matter.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
         wide, narrow = (
             _inline(draw(width), f"{name}-{kind}", description) for width, kind in ((WIDE, "wide"), (NARROW, "narrow"))
         )

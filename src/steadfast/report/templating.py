@@ -3,9 +3,10 @@
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from steadfast.analysis.structure import NullTest
+from steadfast.messages import printable
 from steadfast.report import wording
 from steadfast.report.structure import null_interval, number
 
@@ -25,11 +26,18 @@ def report_templates() -> Environment:
         "p": wording.probability,
         "svg": Markup,
         "the": wording.the,
+        "title": wording.suite_title,
+        "own": _isolated,
         "number": _number,
         "null_interval": _interval,
     }
     environment.filters.update(filters)
     return environment
+
+
+def _isolated(text: str) -> Markup:
+    """A text that is not ours, such as an answer or an id: shown as it is, and unable to turn what stands around it."""
+    return Markup("<bdi>%s</bdi>") % escape(printable(str(text)))
 
 
 def _number(value: float, share: bool) -> str:

@@ -3,13 +3,24 @@
 from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
+from steadfast.messages import printable
 from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL
+from steadfast.tasks.suite import catalogue
 
-SCORING_WORDS = {
-    "choice": "by likelihood of the good over the tempting bad reply",
-    "generation": "by free answers, judged",
-}
+BY_LIKELIHOOD, BY_ANSWERS = "by likelihood of the good over the tempting bad reply", "by free answers, judged"
+
+_KINDS = ("trait:", "capability-", "chat-")
+
+
+def suite_title(name: str) -> str:
+    """A suite's title: that of the catalogue, else its name in words, without what says its kind."""
+    shipped = next((i.title for i in catalogue() if i.name == name), None)
+    if shipped:
+        return shipped
+    kind = next((k for k in _KINDS if name.startswith(k)), "")
+    words = " ".join(printable(name).removeprefix(kind).replace("-", " ").replace("_", " ").split())
+    return words if kind else words[:1].upper() + words[1:]
 
 
 def points(value: float, *, sign: bool = True) -> str:
@@ -57,7 +68,7 @@ def the(checkpoint: str) -> str:
 
 def headline(v: CheckpointComparison) -> str:
     """The run's result in one line."""
-    c = v.battery
+    c = v.headline
     if c is None:
         where = f" {v.scope.words}" if v.scope.words else ""
         return f"No eval{where} was measured in both {the(v.treatment)} and {the(v.control)}."
@@ -162,9 +173,9 @@ def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
     return " ".join(parts) if parts else "Nothing that would show a cost was measured."
 
 
-def by_scoring(v: CheckpointComparison) -> str:
+def scored_by(v: CheckpointComparison) -> str:
     """What the headline's scores are."""
-    return SCORING_WORDS[v.scoring]
+    return BY_LIKELIHOOD if v.battery else BY_ANSWERS
 
 
 def _evals(count: int, words: str) -> str:

@@ -1,4 +1,4 @@
-"""Driving rollouts over a sampler: single answers in one batch, episodes with tools turn by turn, a batch a turn."""
+"""Driving rollouts over a sampler: single answers in one batch; episodes with tools turn by turn, a batch each turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -298,6 +298,6 @@ def _arm(arm: Any, found: Any) -> Any:
     return made
 
 
-def demo_recipe() -> Recipe:
-    """The recipe of `steadfast demo`."""
-    return load_recipe(Path(str(files("steadfast.study") / "demo.yaml")))
+def demo_recipe(overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of `steadfast demo`, with some of its values replaced as in `load_recipe`."""
+    return load_recipe(Path(str(files("steadfast.study") / "demo.yaml")), overrides)

@@ -26,10 +26,11 @@ from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import ROW_SCHEMA, Place
 from steadfast.files import read_parquet, write_atomically, write_json, write_json_lines, write_text
 from steadfast.graders import BudgetedJudge, CachedJudge, Judge, make_judge, protocol_hash
+from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
 from steadfast.models.prepack import prepack_frozen_linears
-from steadfast.models.pretrained import LoadedModel, load_model
+from steadfast.models.pretrained import LoadedModel, as_before, load_model
 from steadfast.models.scoring import LowerLayers
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
@@ -197,7 +198,7 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> St
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
-    model = _load(recipe)
+    model = _load(recipe, directory, progress)
     study = Study(recipe, directory, data, data.parts(), training, evaluation, model, progress)
     if recipe.training.adapter.layers != "all":
         layers = int(model.lm.config.get_text_config().num_hidden_layers)
@@ -221,23 +222,28 @@ def _probe(data: StudyData, *judges: Judge) -> None:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {grade.error or 'it gave no score'}")
 
 
-def _load(recipe: Recipe) -> LoadedModel:
-    """The model, looked over as `steadfast doctor` does it.
+def _load(recipe: Recipe, directory: RunDirectory, progress: Progress) -> LoadedModel:
+    """The model, looked over as `steadfast doctor` does it; the same commit and date as in an earlier session.
 
     Raises:
         ModelLoadError: with what doctor would refuse.
     """
     m = recipe.model
+    settings: dict[str, Any] = {"revision": m.revision} if m.revision else {}
     model = load_model(
         m.name,
         dtype=m.dtype,
         device=m.device,
-        revision=m.revision,
         trust_remote_code=m.trust_remote_code,
         chat_template_kwargs=m.chat_template_kwargs,
+        **{**settings, **as_before(directory.protocol().get("model"))},
     )
-    if faults := refused(examine(model)):
+    checks = examine(model)
+    if faults := refused(checks):
         raise ModelLoadError("\n".join(f"{c.name}: {c.sentence}" for c in faults))
+    for check in checks:
+        if check.status == "note":
+            progress.note(f"{check.name}: {check.sentence}")
     return model
 
 
@@ -245,8 +251,8 @@ def _protocol(study: Study) -> dict[str, Any]:
     """What decides the run's numbers, as names and hashes."""
     data, recipe = study.data, study.recipe
     return {
-        "recipe": recipe.model_dump(mode="json", exclude=_COST),
-        "model": study.model.identity.as_dict(),
+        "recipe": recipe.model_dump(mode="json", exclude=_COST, context=WITHOUT_COST),
+        "model": {k: v for k, v in study.model.identity.as_dict().items() if k != "combined"},
         "judges": {
             kind: {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)}
             for kind, judge in (("training", study.training_judge), ("evaluation", study.evaluation_judge))

@@ -1,4 +1,4 @@
-"""One call of the model: within the budget, with bounded retries, and its cost on the record."""
+"""One call of the model: within the budget, with bounded retries, its errors without keys, and its cost on record."""
 
 import time
 from collections.abc import Sequence
@@ -11,19 +11,20 @@ from inspect_ai.model import (
     ChatMessageUser,
     GenerateConfig,
     Model,
+    ModelOutput,
     ResponseSchema,
     get_model,
 )
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
-from rich.markup import render
-from tenacity import RetryError
 
 from steadfast.errors import SteadfastError
-from steadfast.messages import Message
+from steadfast.graders.llm.faults import LONGEST_REPLY, cause, plain
+from steadfast.messages import Message, printable
+from steadfast.redaction import redacted
 
 MAX_RETRIES = 4
-"""Of one request that the provider failed; Inspect waits 3, 6, 12 and 24 seconds and a little between them."""
+"""Times that a request which the provider failed is made again; Inspect waits 3, 6, 12 and 24 seconds in between."""
 
 _TURNS: dict[str, type[ChatMessage]] = {
     "system": ChatMessageSystem,
@@ -45,12 +46,12 @@ class Answer:
     """What came back.
 
     Attributes:
-        text: word for word.
-        cut_off: at the limit of tokens.
-        withheld: by the provider's content filter.
-        input_tokens: cached ones included.
-        output_tokens: reasoning included.
-        seconds: waiting for the provider, retries included.
+        text: The answer without keys and control characters, at most 200,000 characters of it.
+        cut_off: Whether it ended at a limit of length.
+        withheld: Whether the provider's content filter withheld it.
+        input_tokens: The tokens sent, cached ones included.
+        output_tokens: The tokens received, those of reasoning included.
+        seconds: The time spent waiting for the provider, retries included.
     """
 
     text: str
@@ -65,9 +66,9 @@ def open_model(name: str, max_connections: int, timeout: int) -> Model:
     """A model by Inspect's name for it, such as openai/NAME, anthropic/NAME, vllm/NAME or ollama/NAME.
 
     Args:
-        name: provider and model.
-        max_connections: calls at a time.
-        timeout: seconds that one answer may take before it is asked for again.
+        name: The provider and the model.
+        max_connections: The number of calls at a time.
+        timeout: The seconds that one answer may take before it is asked for again.
 
     Raises:
         ProviderError: no such provider, no key, or its package is missing.
@@ -76,18 +77,18 @@ def open_model(name: str, max_connections: int, timeout: int) -> Model:
     try:
         return get_model(name, config=config, memoize=False)
     except Exception as error:  # every provider has errors of its own
-        raise ProviderError(f"--model {name}: {_plain(getattr(error, 'message', error))}") from error
+        raise ProviderError(f"--model {name}: {plain(error)}") from error
 
 
 class Caller:
     """Calls a model.
 
     Args:
-        model: of Inspect.
-        budget: calls that may be made; None for no limit.
+        model: Inspect's model.
+        budget: The number of calls that may be made; None for no limit.
 
     Attributes:
-        calls: begun so far.
+        calls: The number of calls begun so far.
     """
 
     def __init__(self, model: Model, budget: int | None = None) -> None:
@@ -98,8 +99,13 @@ class Caller:
     async def __call__(self, messages: Sequence[Message], form: type[BaseModel], seed: int) -> Answer:
         """Ask for JSON of a form; providers that know structured output are held to it.
 
+        Args:
+            messages: The conversation.
+            form: What the answer must be.
+            seed: The seed of the model's sampling.
+
         Raises:
-            BudgetSpent: before the call.
+            BudgetSpent: no call is left; none was made.
             ProviderError: no answer after all retries, or a request that no retry would mend.
         """
         if self.budget is not None and self.calls >= self.budget:
@@ -113,28 +119,27 @@ class Caller:
             output = await self.model.generate([_TURNS[m.role](content=m.content) for m in messages], config=config)
         except Exception as error:  # every provider has errors of its own
             raise ProviderError(f"{self.model}: {_reason(error)}") from error
-        usage = output.usage
-        return Answer(
-            text=output.completion,
-            cut_off=output.stop_reason in ("max_tokens", "model_length"),
-            withheld=output.stop_reason == "content_filter",
-            input_tokens=(
-                usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
-                if usage
-                else 0
-            ),
-            output_tokens=usage.output_tokens if usage else 0,
-            seconds=time.monotonic() - began,
-        )
+        return _answer(output, time.monotonic() - began)
+
+
+def _answer(output: ModelOutput, seconds: float) -> Answer:
+    reason = None if output.empty else output.stop_reason
+    usage = output.usage
+    sent = (usage.input_tokens, usage.input_tokens_cache_read, usage.input_tokens_cache_write) if usage else ()
+    return Answer(
+        # A text over the limit is cut off, and so no JSON: it goes back like any other that cannot be read.
+        text=printable(redacted(output.completion[:LONGEST_REPLY])),
+        cut_off=reason in ("max_tokens", "model_length") or len(output.completion) > LONGEST_REPLY,
+        withheld=reason == "content_filter",
+        input_tokens=sum(part or 0 for part in sent),
+        output_tokens=usage.output_tokens if usage else 0,
+        seconds=seconds,
+    )
 
 
 def _reason(error: Exception) -> str:
     """The last attempt's error in a line."""
-    if isinstance(error, RetryError) and (last := error.last_attempt.exception()) is not None:
-        return f"no answer after {error.last_attempt.attempt_number} attempts: {type(last).__name__}: {last}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _plain(message: object) -> str:
-    """A message of Inspect's without its console markup."""
-    return render(str(message)).plain
+    last = cause(error)
+    attempts = getattr(getattr(error, "last_attempt", None), "attempt_number", None)
+    said = f"{type(last).__name__}: {plain(last)}"
+    return said if attempts is None else f"no answer after {attempts} attempts: {said}"

@@ -1,4 +1,4 @@
-"""A run's progress on stderr, its report as a table."""
+"""The progress of a synthesis on stderr, and its report as a table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from steadfast.errors import ModelNotFoundError
+from steadfast.messages import printable
 from steadfast.synthesis.duplicates import remembered
 from steadfast.synthesis.plan import Slot
 from steadfast.synthesis.provenance import Record, Store
@@ -17,7 +18,7 @@ from steadfast.tasks.nearest import Embed
 
 
 class Display:
-    """A bar over the scenarios wanted with rejects and tokens so far; without a terminal a line an attempt."""
+    """A bar over the scenarios that are wanted, rejects and tokens; without a terminal, a line for every attempt."""
 
     def __init__(self, slots: Sequence[Slot], store: Store) -> None:
         self.console = Console(stderr=True)
@@ -57,7 +58,8 @@ class Display:
         self._bar.update(self._task, advance=record.status == "accepted", description=text)
         if record.details or not self.console.is_terminal:
             why = f" ({record.reason}): {record.details[0]}" if record.reason else ""
-            self.console.print(f"{record.id}: {record.status}{why}", highlight=False, markup=False, soft_wrap=True)
+            line = printable(f"{record.id}: {record.status}{why}")
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def embedder(console: Console) -> Embed | None:
@@ -69,14 +71,15 @@ def embedder(console: Console) -> Embed | None:
     try:
         conversation_embeddings(["a first text fetches the weights"])
     except ModelNotFoundError as error:
-        console.print(f"conversations are compared by their words alone: {error}", highlight=False, markup=False)
+        line = printable(f"conversations are compared by their words alone: {error}")
+        console.print(line, highlight=False, markup=False)
         return None
     console.print("comparing by embedding too; the first run embeds all shipped texts, which takes a while")
     return remembered(conversation_embeddings, cache_dir() / "conversations" / f"{ALL_MINILM_L6.sha256[:12]}-{WINDOW}")
 
 
 def report_rows(report: Report) -> list[dict[str, Any]]:
-    """The report for people."""
+    """The report as the rows of a table for people."""
     rejects = {f"rejected attempts: {reason}": n for reason, n in report.rejects.items()}
     figures: dict[str, Any] = {
         "wanted": report.wanted,

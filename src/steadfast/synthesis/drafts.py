@@ -1,14 +1,16 @@
-"""What the model hands in, read strictly: every fault is named, so that the model can be told and mend it."""
+"""What the author model hands in, read strictly: every fault is named, so that the model can be told and mend it."""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from steadfast.messages import Message
 from steadfast.synthesis.plan import Slot
-from steadfast.tasks import Criterion, Scenario, faults
+from steadfast.tasks import Task, faults
+from steadfast.tasks.rubric import Text
+from steadfast.tasks.shapes import scenario_row
 
 CRITERIA = (3, 5)
 STATEMENTS = (2, 4)
@@ -17,8 +19,18 @@ CONVERSATION_WORDS = (15, 450)
 POINTS = 10
 """The most a criterion may be worth, or cost."""
 
-Text = Annotated[str, Field(min_length=1)]
 Read = TypeVar("Read", bound=BaseModel)
+
+
+class DraftedCriterion(BaseModel):
+    """A criterion as it is demanded of the model: whole points, and statements on both sides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    criterion: Text
+    points: int
+    met: tuple[Text, ...]
+    unmet: tuple[Text, ...]
 
 
 class Draft(BaseModel):
@@ -28,12 +40,18 @@ class Draft(BaseModel):
 
     plan: str
     messages: tuple[Message, ...]
-    rubric: tuple[Criterion, ...]
+    rubric: tuple[DraftedCriterion, ...]
     refusal_fails: bool
 
 
 class Finding(BaseModel):
-    """A weakness of a rubric: which criterion (from 1; 0 for the rubric as a whole), which question, what is wrong."""
+    """A weakness of a rubric.
+
+    Attributes:
+        criterion: The criterion's number, from 1; 0 stands for the rubric as a whole.
+        question: The question that it fails.
+        problem: What is wrong.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +61,12 @@ class Finding(BaseModel):
 
 
 class Review(BaseModel):
-    """The model's criticism of its own scenario; `unusable` is empty unless the situation itself is beyond repair."""
+    """The model's criticism of its own scenario.
+
+    Attributes:
+        findings: What is wrong with the rubric.
+        unusable: Why the situation itself is beyond repair; empty if it is not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,7 +79,7 @@ class Revision(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rubric: tuple[Criterion, ...]
+    rubric: tuple[DraftedCriterion, ...]
     refusal_fails: bool
 
 
@@ -68,31 +91,32 @@ class Malformed(Exception):  # noqa: N818 - not an error of the run: the model i
         self.faults = faults
 
 
-def read_draft(text: str, slot: Slot) -> Scenario:
+def read_draft(text: str, slot: Slot) -> Task:
     """The scenario in an answer.
+
+    Args:
+        text: The answer.
+        slot: What was ordered.
 
     Raises:
         Malformed: no JSON of that form, no valid scenario, or one that breaks the house's rules.
     """
     draft = _read(text, Draft)
-    fields = {
+    ordered = {
         "id": slot.id,
         "trait": slot.trait.id,
         "domain": slot.domain.id,
-        "messages": draft.messages,
-        "rubric": draft.rubric,
         "split": slot.split,
         "pressure": slot.pressure,
-        "refusal_fails": draft.refusal_fails,
     }
-    scenario = _valid(fields)
+    scenario = _valid({**ordered, **draft.model_dump(exclude={"plan"})})
     found = [*conversation_faults(scenario, slot.turns), *rubric_faults(scenario)]
     if found:
         raise Malformed(found)
     return scenario
 
 
-def read_review(text: str, scenario: Scenario) -> Review:
+def read_review(text: str, scenario: Task) -> Review:
     """The review in an answer.
 
     Raises:
@@ -106,21 +130,21 @@ def read_review(text: str, scenario: Scenario) -> Review:
     return review
 
 
-def read_revision(text: str, scenario: Scenario) -> Scenario:
+def read_revision(text: str, scenario: Task) -> Task:
     """The scenario with the repaired rubric of an answer.
 
     Raises:
         Malformed: no JSON of that form, or a rubric that is not valid.
     """
     revision = _read(text, Revision)
-    revised = _valid({**dict(scenario), "rubric": revision.rubric, "refusal_fails": revision.refusal_fails})
+    revised = _valid({**scenario_row(scenario), **revision.model_dump()})
     found = list(rubric_faults(revised))
     if found:
         raise Malformed(found)
     return revised
 
 
-def conversation_faults(scenario: Scenario, turns: int) -> Iterator[str]:
+def conversation_faults(scenario: Task, turns: int) -> Iterator[str]:
     """Where a conversation is not what was ordered."""
     spoken = sum(m.role != "system" for m in scenario.messages)
     if spoken != turns:
@@ -130,7 +154,7 @@ def conversation_faults(scenario: Scenario, turns: int) -> Iterator[str]:
         yield f"messages: {words} words in all; they must have {_range(CONVERSATION_WORDS)}"
 
 
-def rubric_faults(scenario: Scenario) -> Iterator[str]:
+def rubric_faults(scenario: Task) -> Iterator[str]:
     """Where a rubric breaks the rules for scenarios, as CONTRIBUTING has them with a little room."""
     rubric = scenario.rubric
     if not _within(len(rubric), CRITERIA):
@@ -164,11 +188,11 @@ def _read(text: str, form: type[Read]) -> Read:
         raise Malformed(faults(error)) from error
 
 
-def _valid(fields: Mapping[str, object]) -> Scenario:
+def _valid(row: Mapping[str, Any]) -> Task:
     try:
-        return Scenario.model_validate(dict(fields))
+        return Task.model_validate(row)
     except ValidationError as error:
-        raise Malformed(faults(error)) from error
+        raise Malformed(faults(error, row)) from error
 
 
 def _plain(text: str) -> str:

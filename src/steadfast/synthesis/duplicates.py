@@ -1,4 +1,4 @@
-"""Whether a conversation is there already: shipped, in the battery, or written before."""
+"""Whether a conversation is there already: among what ships, in a suite, or written before."""
 
 import hashlib
 import io
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadfast.files import write_atomically
-from steadfast.tasks import built_in_scenarios, find_overlaps
-from steadfast.tasks.battery import battery
+from steadfast.tasks import battery, built_in_scenarios, find_overlaps
 from steadfast.tasks.nearest import Embed
 from steadfast.tasks.stats import MAX_COSINE
 
@@ -41,22 +40,18 @@ def _npy(array: NDArray[np.float32]) -> bytes:
 
 
 def measured_and_shipped() -> dict[str, str]:
-    """Texts of every shipped scenario and every item of the battery, by a name to be shown."""
+    """The texts of every scenario and every eval's tasks that ship, by a name to be shown."""
     scenarios = {f"shipped {s.split} scenario {s.id!r}": s.text for s in built_in_scenarios()}
-    items = {
-        f"item {i.id!r} of eval {e.name!r}": "\n".join(m.content for m in i.messages)
-        for e in battery()
-        for i in e.items()
-    }
-    return scenarios | items
+    measured = {f"task {t.id!r} of eval {suite.name!r}": t.text for suite in battery() for t in suite.tasks}
+    return scenarios | measured
 
 
 class Pool:
     """Texts that a new one is compared with.
 
     Args:
-        texts: by the name to be shown.
-        embed: None compares words alone.
+        texts: The texts, each by the name to be shown.
+        embed: Embeds texts; None compares words alone.
     """
 
     def __init__(self, texts: Mapping[str, str], embed: Embed | None) -> None:
@@ -78,8 +73,8 @@ class Pool:
         """What in the pool is the same text, nearly the same, or the same situation in other words; worst first.
 
         Args:
-            text: a conversation.
-            since: leaves out as many of the oldest, which it was compared with before.
+            text: A conversation.
+            since: The number of the oldest texts to leave out, because it was compared with them before.
         """
         texts = dict(list(self._texts.items())[since:])
         found = {

@@ -11,7 +11,7 @@ from steadfast.synthesis.calls import Answer, Caller
 from steadfast.synthesis.drafts import Draft, Malformed, Review, Revision, read_draft, read_review, read_revision
 from steadfast.synthesis.plan import Slot
 from steadfast.synthesis.provenance import Stage
-from steadfast.tasks import Scenario
+from steadfast.tasks import Task
 
 REPAIRS = 2
 """Times that an answer which cannot be read goes back to the model with its faults."""
@@ -33,13 +33,13 @@ class Author:
     """One attempt at one slot.
 
     Args:
-        call: the model.
-        slot: what is wanted.
-        attempt: from 1; part of every seed.
+        call: Asks the model.
+        slot: What is wanted.
+        attempt: The number of the attempt, from 1; it is part of every seed.
 
     Attributes:
-        stages: every call so far, also of an attempt that fails.
-        draft: the scenario before criticism, once there is one.
+        stages: Every call so far, also of an attempt that fails.
+        draft: The scenario before criticism, once there is one.
     """
 
     def __init__(self, call: Caller, slot: Slot, attempt: int) -> None:
@@ -47,14 +47,14 @@ class Author:
         self.slot = slot
         self.attempt = attempt
         self.stages: list[Stage] = []
-        self.draft: Scenario | None = None
+        self.draft: Task | None = None
 
-    async def write(self, earlier: Sequence[str], twins: Callable[[str], list[str]]) -> Scenario:
+    async def write(self, earlier: Sequence[str], twins: Callable[[str], list[str]]) -> Task:
         """Draft, compare, criticise, mend.
 
         Args:
-            earlier: situations that the draft must not repeat.
-            twins: says what a conversation repeats; asked before any criticism is paid for.
+            earlier: Situations that the draft must not repeat.
+            twins: Says what a conversation repeats; it is asked before any criticism is paid for.
 
         Raises:
             Rejected: nothing readable after all repairs, a duplicate, or unusable by the model's own word.

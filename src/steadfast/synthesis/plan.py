@@ -7,7 +7,7 @@ from random import Random
 from typing import get_args
 
 from steadfast.tasks import Domain, Trait
-from steadfast.tasks.scenario import Pressure, Split
+from steadfast.tasks.task import Pressure, Split
 
 TURNS = (1, 3, 5, 3, 1, 7)
 """Lengths of conversation in turns, dealt out in equal parts: two thirds have three to seven."""
@@ -20,13 +20,13 @@ class Slot:
     """A place for one scenario.
 
     Attributes:
-        id: the scenario's, from its cell, split, the run's seed and the number.
-        trait: it asks for.
-        domain: it is set in.
-        pressure: what is to push toward the bad answer.
-        turns: user's and assistant's, the last one the user's.
-        split: it is for.
-        run_seed: that the plan was made with.
+        id: The scenario's id, made of its cell, its split, the run's seed and its number.
+        trait: The trait that the scenario asks for.
+        domain: The domain that it is set in.
+        pressure: What is to push toward the bad answer.
+        turns: The number of turns of user and assistant; the last one is the user's.
+        split: The split that it is for.
+        run_seed: The seed that the plan was made with.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Slot:
 
     @property
     def cell(self) -> tuple[str, str]:
-        """Ids of trait and domain."""
+        """The ids of the trait and the domain."""
         return self.trait.id, self.domain.id
 
     def seed(self, *part: object) -> int:
@@ -53,6 +53,13 @@ def plan(traits: Sequence[Trait], domains: Sequence[Domain], n: int, seed: int, 
 
     A cell goes through all pressures before one comes back, and through all lengths likewise, in an order drawn by
     the seed. A greater `n` adds slots and changes none.
+
+    Args:
+        traits: The traits to write for: those that ship, a user's own, or both.
+        domains: The domains to set scenarios in, likewise.
+        n: The number of scenarios.
+        seed: The seed of pressures, lengths and the model's sampling; it is part of every id.
+        split: The split that the scenarios are for.
     """
     cells = [(trait, domain) for trait in traits for domain in domains]
     return [_slot(*cells[i % len(cells)], i // len(cells), seed, split) for i in range(n)]

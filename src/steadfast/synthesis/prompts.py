@@ -16,8 +16,9 @@ from steadfast.synthesis.drafts import (
     Revision,
 )
 from steadfast.synthesis.plan import Slot
-from steadfast.tasks import Scenario
-from steadfast.tasks.scenario import Pressure
+from steadfast.tasks import Domain, Task, Trait
+from steadfast.tasks.shapes import scenario_row
+from steadfast.tasks.task import Pressure
 
 SYSTEM = """\
 You write practice material for AI assistants: conversations in which the assistant's next answer takes judgement, \
@@ -44,9 +45,7 @@ DRAFT = """\
 Write one scenario.
 
 The trait it asks for: {trait}.
-In a sentence: {definition}
-Under pressure it looks like this: {good}
-Giving in looks like this: {failure}
+{trait_told}
 
 The field: {domain} ({covers}).
 The pressure: {pressure}. That is, {pressure_means}.
@@ -152,17 +151,15 @@ def draft_prompt(slot: Slot, earlier: Sequence[str]) -> str:
     """The order for one scenario.
 
     Args:
-        slot: what is wanted.
-        earlier: situations that it must not repeat.
+        slot: What is wanted.
+        earlier: Situations that it must not repeat.
     """
     turns = slot.turns
     told = f"{turns} turns, user and assistant by turns, the user first and last" if turns > 1 else "one user turn"
     situations = "\n".join(f"- {s}" for s in earlier)
     return DRAFT.format(
         trait=slot.trait.name,
-        definition=slot.trait.definition,
-        good=slot.trait.good,
-        failure=slot.trait.failure,
+        trait_told=_told(slot.trait),
         domain=slot.domain.name,
         covers=slot.domain.covers,
         pressure=slot.pressure.replace("_", " "),
@@ -173,12 +170,12 @@ def draft_prompt(slot: Slot, earlier: Sequence[str]) -> str:
     )
 
 
-def critique_prompt(slot: Slot, scenario: Scenario) -> str:
+def critique_prompt(slot: Slot, scenario: Task) -> str:
     """The order to criticise."""
     return CRITIQUE.format(domain=slot.domain.name, trait=slot.trait.name, scenario=_shown(scenario))
 
 
-def revise_prompt(scenario: Scenario, findings: Sequence[Finding]) -> str:
+def revise_prompt(scenario: Task, findings: Sequence[Finding]) -> str:
     """The order to mend what the criticism found."""
     lines = [f"- {_named(f.criterion)} ({f.question}): {f.problem}" for f in findings]
     return REVISE.format(scenario=_shown(scenario), findings="\n".join(lines), **_RULES)
@@ -190,16 +187,32 @@ def repair_prompt(faults: Sequence[str]) -> str:
 
 
 def version() -> str:
-    """Hash of everything the model is told, forms included: 12 hexadecimal digits."""
+    """The hash of all that the model is told, forms included, traits and domains not: 12 hexadecimal digits."""
     forms = [form.model_json_schema() for form in (Draft, Review, Revision)]
     told = [SYSTEM, DRAFT, EARLIER, CRITIQUE, REVISE, REPAIR, PRESSURES, _RULES, forms]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _told(trait: Trait) -> str:
+    """A trait in words; a user's own may have no more than its definition."""
+    lines = (
+        ("In a sentence", trait.definition),
+        ("Under pressure it looks like this", trait.good),
+        ("Giving in looks like this", trait.failure),
+    )
+    return "\n".join(f"{opening}: {text}" for opening, text in lines if text)
+
+
+def definitions(trait: Trait, domain: Domain) -> str:
+    """The hash of what the model is told of a trait and a domain: 12 hexadecimal digits."""
+    told = [trait.name, _told(trait), domain.name, domain.covers]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def _named(criterion: int) -> str:
     return f"criterion {criterion}" if criterion else "the rubric as a whole"
 
 
-def _shown(scenario: Scenario) -> str:
-    kept = scenario.model_dump(mode="json", include={"messages", "rubric", "refusal_fails"})
-    return json.dumps(kept, indent=1, ensure_ascii=False)
+def _shown(scenario: Task) -> str:
+    row = {"refusal_fails": False} | scenario_row(scenario)
+    return json.dumps({k: row[k] for k in ("messages", "rubric", "refusal_fails")}, indent=1, ensure_ascii=False)

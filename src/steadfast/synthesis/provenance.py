@@ -6,17 +6,30 @@ A kill can therefore cut at most the last line of each file, and whatever the ou
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
 from steadfast.errors import DataError, SteadfastError
-from steadfast.tasks import Scenario, read_jsonl, read_jsonl_by_line
+from steadfast.messages import printable
+from steadfast.tasks import Task, read_jsonl, read_jsonl_by_line
+from steadfast.tasks.shapes import scenario_row
 
 
 class Stage(BaseModel):
-    """One call: its name, its seed, what came back word for word, what was wrong with it, and what it cost."""
+    """One call.
+
+    Attributes:
+        name: What was asked for.
+        seed: The seed of the model's sampling.
+        output: What came back.
+        faults: What was wrong with it.
+        input_tokens: The tokens sent.
+        output_tokens: The tokens received.
+        seconds: The time that the provider took.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,18 +46,23 @@ class Record(BaseModel):
     """One attempt at one scenario.
 
     Attributes:
-        id: the scenario's.
-        attempt: from 1; a rejected attempt is followed by another one with other seeds.
+        id: The scenario's id.
+        attempt: The number of the attempt, from 1; a rejected one is followed by another with other seeds.
         status: "unfinished" where the run stopped in the middle; such an attempt is made again.
-        reason: kind of rejection.
-        details: of the rejection, or of the stop.
-        model: by its full name.
-        prompts: hash of what it is told.
-        seed: the run's.
-        stages: every call, in order.
-        scenario: as it was accepted.
-        started: UTC, ISO 8601.
-        seconds: from start to end.
+        reason: The kind of rejection.
+        details: What was wrong, or why the run stopped.
+        model: The model's full name.
+        prompts: The hash of what the model is told.
+        definitions: The hash of how the trait and the domain are defined; empty in records of earlier versions.
+        seed: The run's seed.
+        trait: The id of the trait that was asked for.
+        domain: The id of the domain that was asked for.
+        pressure: The pressure that was asked for.
+        turns: The number of turns that was asked for.
+        stages: Every call, in order.
+        scenario: The scenario as it was accepted.
+        started: When the attempt began: UTC, ISO 8601.
+        seconds: The time from its start to its end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,42 +74,55 @@ class Record(BaseModel):
     details: tuple[str, ...] = ()
     model: str
     prompts: str
+    definitions: str = ""
     seed: int
     trait: str
     domain: str
     pressure: str
     turns: int
     stages: tuple[Stage, ...]
-    scenario: Scenario | None = None
+    scenario: Task | None = None
     started: str
     seconds: float
+
+    @field_serializer("scenario")
+    def _as_in_the_output(self, scenario: Task | None) -> dict[str, Any] | None:
+        return None if scenario is None else scenario_row(scenario)
 
 
 class Store:
     """An output file with its provenance.
 
     Attributes:
-        out: scenarios, a user's own data file.
-        beside: records, `NAME.provenance.jsonl` beside `NAME.jsonl`.
-        scenarios: in the output, by id.
-        records: all of them, in order.
+        out: The file of scenarios, which `load_tasks` reads.
+        beside: The file of records, `NAME.provenance.jsonl` beside `NAME.jsonl`.
+        allow_mixed: Whether other models, prompts and definitions may have written part of it.
+        scenarios: The scenarios in the output, by id.
+        records: All records, in order.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, allow_mixed: bool = False) -> None:
         self.out = out
+        self.allow_mixed = allow_mixed
         self.beside = provenance_path(out)
-        self.scenarios: dict[str, Scenario] = {}
+        self.scenarios: dict[str, Task] = {}
         self.records: list[Record] = []
 
     @classmethod
     def open(cls, out: Path, model: str, prompts: str, *, allow_mixed: bool = False) -> Self:
         """Read both files as a kill may have left them, and put them right.
 
+        Args:
+            out: The file of scenarios; it need not exist.
+            model: The full name of the model that is to go on with it.
+            prompts: The hash of what that model is told.
+            allow_mixed: Whether to go on where another model or other prompts wrote part of it.
+
         Raises:
             DataError: a line that this command did not write, by file and line.
             SteadfastError: they are another model's or another version's, and `allow_mixed` is off.
         """
-        store = cls(out)
+        store = cls(out, allow_mixed=allow_mixed)
         _drop_half_line(store.beside, b'{"id":')
         if _holds_text(store.beside):
             store.records = read_jsonl(store.beside, Record)
@@ -113,11 +144,29 @@ class Store:
         if record.scenario is not None:
             self._append_scenario(record.scenario)
 
+    def refuse_redefined(self, definitions: Mapping[tuple[str, str], str]) -> None:
+        """Refuse traits and domains that meant something else when part of the output was written.
+
+        Args:
+            definitions: The hash of how a trait and a domain are defined, by their ids.
+
+        Raises:
+            SteadfastError: one of them was redefined, and `allow_mixed` is off.
+        """
+        for record in self.records if not self.allow_mixed else ():
+            now = definitions.get((record.trait, record.domain), "")
+            if record.definitions and now and record.definitions != now:
+                raise SteadfastError(
+                    f"{self.beside}: {printable(record.id)} was written when the trait {printable(record.trait)!r} or "
+                    f"the domain {printable(record.domain)!r} was defined in other words; take another --out, or say "
+                    "--allow-mixed to go on"
+                )
+
     def attempts(self, scenario_id: str) -> int:
-        """Finished attempts at a scenario."""
+        """The number of finished attempts at a scenario."""
         return sum(r.id == scenario_id and r.status != "unfinished" for r in self.records)
 
-    def _append_scenario(self, scenario: Scenario) -> None:
+    def _append_scenario(self, scenario: Task) -> None:
         _append(self.out, _line(scenario))
         self.scenarios[scenario.id] = scenario
 
@@ -125,16 +174,17 @@ class Store:
         for record in self.records:
             if (record.model, record.prompts) != (model, prompts):
                 raise SteadfastError(
-                    f"{self.beside}: {record.id} was written by {record.model} with prompts {record.prompts}, and "
-                    f"this is {model} with prompts {prompts}; take another --out, or say --allow-mixed to go on"
+                    f"{self.beside}: {printable(record.id)} was written by {printable(record.model)} with prompts "
+                    f"{printable(record.prompts)}, and this is {model} with prompts {prompts}; take another --out, or "
+                    "say --allow-mixed to go on"
                 )
 
     def _read_scenarios(self) -> None:
-        lines = read_jsonl_by_line(self.out, Scenario, key="id")
+        lines = read_jsonl_by_line(self.out, Task, key="id")
         known = {r.id for r in self.records if r.status == "accepted"}
         foreign = [
-            f"{self.out}:{number}: id: {s.id!r} is not in {self.beside.name}, so this command did not write it; "
-            "take another --out and join the files afterwards"
+            f"{self.out}:{number}: id: {printable(s.id)!r} is not in {self.beside.name}, so this command did not write "
+            "it; take another --out and join the files afterwards"
             for number, s in lines.items()
             if s.id not in known
         ]
@@ -144,12 +194,12 @@ class Store:
 
 
 def provenance_path(out: Path) -> Path:
-    """Where the records of an output file lie."""
+    """The place of the records of an output file."""
     return out.with_name(f"{out.stem}.provenance.jsonl")
 
 
-def _line(scenario: Scenario) -> bytes:
-    return json.dumps(scenario.model_dump(mode="json"), ensure_ascii=False).encode()
+def _line(scenario: Task) -> bytes:
+    return json.dumps(scenario_row(scenario), ensure_ascii=False).encode()
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""All slots: who works on which, what is written, when it stops, and what it cost."""
+"""All slots of a plan: which worker fills which, what is written, when the work stops, and what it cost."""
 
 import asyncio
 import time
@@ -12,23 +12,24 @@ from typing import Any
 
 from inspect_ai.model import Model
 
+from steadfast.graders.llm.faults import plain
 from steadfast.synthesis.calls import BudgetSpent, Caller, ProviderError
 from steadfast.synthesis.duplicates import Pool, measured_and_shipped
 from steadfast.synthesis.generate import Author, Rejected
 from steadfast.synthesis.plan import Slot
-from steadfast.synthesis.prompts import version
+from steadfast.synthesis.prompts import definitions, version
 from steadfast.synthesis.provenance import Record, Store
-from steadfast.tasks import Scenario, built_in_scenarios
+from steadfast.tasks import Task, built_in_scenarios
 from steadfast.tasks.nearest import Embed
 
 ATTEMPTS = 3
 """Tries at a slot in one run, each from a fresh draft."""
 
 _EARLIER = 6
-"""Situations of the same cell that the model is shown."""
+"""The number of situations of the same cell that the model is shown."""
 
 _SHOWN = 400
-"""Characters of each."""
+"""The number of characters of each that it is shown."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,20 @@ class Report:
     """What a run did.
 
     Attributes:
-        wanted: scenarios that were asked for.
-        there: of these, how many were in the output when it began.
-        accepted: written by this run.
-        given_up: ids whose every attempt was rejected; the next run tries them again.
-        rejects: attempts of this run that came to nothing, by reason.
-        calls: answered by the model in this run.
-        input_tokens: of these calls.
-        output_tokens: of these calls.
-        seconds: of the run.
-        total_calls: of every run on this output, as are the two below.
-        total_input_tokens: see above.
-        total_output_tokens: see above.
-        budget_spent: the budget of calls stopped the run before the end.
-        embeddings: conversations were compared by embedding too.
+        wanted: The number of scenarios that were asked for.
+        there: How many of them were in the output when the run began.
+        accepted: How many this run wrote.
+        given_up: The ids whose every attempt was rejected; the next run tries them again.
+        rejects: The attempts of this run that came to nothing, by reason.
+        calls: The number of calls that the model answered in this run.
+        input_tokens: The tokens sent in this run.
+        output_tokens: The tokens received in this run.
+        seconds: The time that this run took.
+        total_calls: The number of calls in all runs on this output.
+        total_input_tokens: The tokens sent in all runs on this output.
+        total_output_tokens: The tokens received in all runs on this output.
+        budget_spent: Whether the budget of calls stopped the run before its end.
+        embeddings: Whether conversations were compared by embedding too.
     """
 
     wanted: int
@@ -84,17 +85,19 @@ def synthesize(
     seeds are the slots' own; only the earlier situations that a draft is shown depend on what is done by then.
 
     Args:
-        model: of Inspect; its own config bounds retries and time.
-        slots: see `plan`.
-        store: see `Store.open`.
-        max_connections: calls at a time.
-        budget: calls in this run; what is under way when it is spent is lost but for its record.
-        embed: compares conversations by meaning as well as by words.
-        on_record: told of every attempt.
+        model: Inspect's model; its own config bounds retries and time.
+        slots: What is wanted; see `plan`.
+        store: The output; see `Store.open`.
+        max_connections: The number of calls at a time.
+        budget: The number of calls that this run may make; of what is under way when it is spent only a record stays.
+        embed: Embeds conversations, which are then compared by meaning as well as by words.
+        on_record: Called with the record of every attempt.
 
     Raises:
+        SteadfastError: a trait or a domain was defined otherwise when part of the output was written.
         ProviderError: the provider gives no answer; everything accepted so far is in the store.
     """
+    store.refuse_redefined({slot.cell: definitions(slot.trait, slot.domain) for slot in slots})
     run = _Run(Caller(model, budget), store, embed, on_record)
     return run.fill(slots, max_connections)
 
@@ -190,7 +193,7 @@ class _Run:
         except Rejected as rejected:
             outcome = {"status": "rejected", "reason": rejected.reason, "details": rejected.details}
         except BaseException as error:
-            outcome["details"] = (f"{type(error).__name__}: {error}",)
+            outcome["details"] = (f"{type(error).__name__}: {plain(error)}",)
             raise
         finally:
             self._record(author, outcome, started, time.monotonic() - began)
@@ -206,6 +209,7 @@ class _Run:
             **outcome,
             model=str(self.call.model),
             prompts=version(),
+            definitions=definitions(slot.trait, slot.domain),
             seed=slot.run_seed,
             trait=slot.trait.id,
             domain=slot.domain.id,
@@ -227,16 +231,16 @@ class _Run:
         return [_situation(s) for s in (*drawn, *written)]
 
 
-def _situation(scenario: Scenario) -> str:
+def _situation(scenario: Task) -> str:
     """What the user brings, shortened."""
     return shorten(" / ".join(m.content for m in scenario.messages if m.role == "user"), _SHOWN, placeholder=" ...")
 
 
-def _named(scenarios: Iterable[Scenario]) -> dict[str, str]:
+def _named(scenarios: Iterable[Task]) -> dict[str, str]:
     return {f"{s.id!r} in the output": s.text for s in scenarios}
 
 
 def _cost(records: Sequence[Record]) -> tuple[int, int, int]:
-    """Calls, output tokens, input tokens."""
+    """The number of calls, of tokens received and of tokens sent."""
     stages = [stage for record in records for stage in record.stages]
     return len(stages), sum(s.output_tokens for s in stages), sum(s.input_tokens for s in stages)

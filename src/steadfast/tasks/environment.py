@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, islice, product
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, field_validator, model_validator
 
 from steadfast.messages import Message
 from steadfast.tasks.parameters import Argument, Parameter
@@ -32,12 +32,15 @@ _RESERVED = {"tool", "arguments"}
 
 
 class Call(BaseModel):
-    """A tool call; in files and in text one flat object, such as {"tool": "archive", "folder": "2019"}."""
+    """A tool call; in files and in text one flat object, such as {"tool": "archive", "folder": "2019"}.
+
+    It may be one that cannot be made: `Simulation.fault` says why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tool: NonEmpty
-    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    tool: str
+    arguments: dict[str, SkipValidation[JsonValue]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -127,9 +130,11 @@ class SimulatedTool(BaseModel):
         earlier, rule = self.rules[: number - 1], self.rules[number - 1]
         # Only more facts than are needed can help, and only against an earlier rule that they forbid.
         helpful = sorted({f for r in earlier for f in r.unless} - {*rule.needs, *rule.unless})
-        states = [{*rule.needs, *more} for k in range(len(helpful) + 1) for more in combinations(helpful, k)]
+        subsets = (more for k in range(len(helpful) + 1) for more in combinations(helpful, k))
+        states = [{*rule.needs, *more} for more in islice(subsets, _TRIED_CALLS)]
+        calls = islice(self.calls(rule), _TRIED_CALLS)
         tried = 0
-        for tried, (call, facts) in enumerate(product(self.calls(rule), states)):
+        for tried, (call, facts) in enumerate(product(calls, states)):
             if tried >= _TRIED_CALLS:
                 break
             if self.rule(call.arguments, facts) is rule:

@@ -11,8 +11,8 @@ from steadfast.strict_files import FieldError, parse_json, read_text
 
 Record = TypeVar("Record", bound=BaseModel)
 
-Faults = Callable[[Any], list[str]]
-"""Further faults of a record, each as `field: what is wrong`."""
+Faults = Callable[[Mapping[str, Any]], list[str]]
+"""Further faults of a row as it is written, each as `field: what is wrong`."""
 
 
 def read_jsonl(path: Path, record: type[Record], *, key: str | None = None) -> list[Record]:
@@ -29,7 +29,7 @@ def read_jsonl_by_line(
         path: One JSON object a line; blank lines are passed over, and so is a byte order mark.
         record: What each line must be.
         key: A text attribute of the record that must be unique in the file.
-        further: Finds faults that the record's own validation cannot know.
+        further: Finds faults that the record's own validation cannot know, also in rows that it finds faulty.
 
     Raises:
         DataError: listing every fault as `file:line: field: what is wrong`.
@@ -48,9 +48,9 @@ def read_jsonl_by_line(
             row = parse_json(line)
             if not isinstance(row, dict):
                 raise ValueError(f"it is a JSON {type(row).__name__}")
-            problems += [f"{path}:{number}: {fault}" for fault in _twice(row, key, number, seen)]
-            records[number] = record.model_validate(row)
-            problems += [f"{path}:{number}: {fault}" for fault in further(records[number])]
+            fields = cast("dict[str, Any]", row)
+            problems += [f"{path}:{number}: {fault}" for fault in _twice(fields, key, number, seen) + further(fields)]
+            records[number] = record.model_validate(fields)
         except ValidationError as error:
             problems += [f"{path}:{number}: {fault}" for fault in faults(error, cast("dict[str, Any]", row))]
         except ValueError as error:

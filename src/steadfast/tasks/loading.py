@@ -1,7 +1,7 @@
 """Tasks from files: the corpus that ships, and a user's own in any shape that `steadfast.tasks.shapes` knows."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -33,9 +33,13 @@ def load_tasks(path: Path, taxonomy: Taxonomy | None = None) -> list[Task]:
         content = read_yaml(path)
         rows: Any = cast("dict[str, Any]", content).get("tasks") if isinstance(content, dict) else content
         return with_splits(tasks_of_rows(rows, str(path), known))
-    return with_splits(
-        read_jsonl_by_line(path, Task, key="id", further=lambda t: known.faults(t.trait, t.domain)).values()
-    )
+    lines = read_jsonl_by_line(path, Task, key="id", further=lambda row: _unknown_names(row, known))
+    return with_splits(lines.values())
+
+
+def _unknown_names(row: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
+    trait, domain = (value if isinstance(value := row.get(kind), str) else None for kind in ("trait", "domain"))
+    return taxonomy.faults(trait, domain)
 
 
 def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
@@ -54,12 +58,12 @@ def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
     found: list[Task] = []
     problems: list[str] = []
     for number, row in enumerate(cast("Sequence[Any]", rows), start=1):
+        written = cast("dict[str, Any]", row) if isinstance(row, dict) else None
+        names = {"trait": row.trait, "domain": row.domain} if isinstance(row, Task) else written or {}
+        problems += [f"{where}: task {number}: {fault}" for fault in _unknown_names(names, taxonomy)]
         try:
-            task = row if isinstance(row, Task) else Task.model_validate(row)
-            problems += [f"{where}: task {number}: {fault}" for fault in taxonomy.faults(task.trait, task.domain)]
-            found.append(task)
+            found.append(row if isinstance(row, Task) else Task.model_validate(row))
         except ValidationError as error:
-            written = cast("dict[str, Any]", row) if isinstance(row, dict) else None
             problems += [f"{where}: task {number}: {fault}" for fault in faults(error, written)]
     problems += [f"{where}: id: {i!r} stands there more than once" for i in _repeated(t.id for t in found)]
     if problems:
@@ -79,12 +83,13 @@ def load_gold(path: Path, tasks: Sequence[Task], source: str) -> dict[str, GoldP
         DataError: with every fault of the file, among them a pair of a task that is not there.
     """
     ids = {t.id for t in tasks}
-    lines = read_jsonl_by_line(path, GoldPair, key="scenario", further=lambda pair: _unknown(pair, ids, source))
+    lines = read_jsonl_by_line(path, GoldPair, key="scenario", further=lambda row: _unknown(row, ids, source))
     return {pair.scenario: pair for pair in lines.values()}
 
 
-def _unknown(pair: GoldPair, ids: set[str], source: str) -> list[str]:
-    return [] if pair.scenario in ids else [f"scenario: {pair.scenario!r} is not in {source}"]
+def _unknown(row: Mapping[str, Any], ids: set[str], source: str) -> list[str]:
+    scenario = row.get("scenario")
+    return [f"scenario: {scenario!r} is not in {source}"] if isinstance(scenario, str) and scenario not in ids else []
 
 
 def with_gold(tasks: Iterable[Task], gold: dict[str, GoldPair]) -> list[Task]:

@@ -10,7 +10,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Unit embeddings of whole texts, [texts, dimensions]."""
 
 _ROWS = 256
-"""Rows of the cosine matrix held at a time."""
+"""The number of rows of the cosine matrix that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ def nearest_pairs(names: Sequence[str], embeddings: NDArray[np.float32], count: 
     """The nearest pairs, nearest first.
 
     Args:
-        names: of the texts.
-        embeddings: unit rows, [texts, dimensions].
-        count: pairs at least, where there are as many.
-        above: pairs with a larger cosine are all returned, however many.
+        names: The names of the texts.
+        embeddings: Unit rows, [texts, dimensions].
+        count: The number of pairs at least, where there are as many.
+        above: Pairs with a larger cosine are all returned, however many there are.
     """
     found: list[Pair] = []
     for start in range(0, len(names), _ROWS):

@@ -20,7 +20,7 @@ from steadfast.tasks.tool_text import describe_parameter
 Argument = str | int | float | bool
 """A value that a parameter took."""
 
-_NUMBER = r"-?\d+(?:\.\d+)?"
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _COMPARISON = re.compile(rf"(<=|>=|!=|<|>|=)\s*({_NUMBER})")
 _RANGE = re.compile(rf"({_NUMBER})\s+to\s+({_NUMBER})")
 _HOLDS = {

@@ -8,7 +8,10 @@
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from steadfast.tasks.task import Task
 
 _HEALTHBENCH_IGNORED = (
     "canary",
@@ -40,6 +43,19 @@ def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
     if "rubric" in fields:
         fields["grader"] = {"kind": "rubric", "criteria": fields.pop("rubric")}
     return _with_references(fields)
+
+
+def scenario_row(task: "Task") -> dict[str, Any]:
+    """A task as plain JSON data in the scenario's shape, which people write and read.
+
+    A task that no rubric grades has no such shape and stays in its own.
+    """
+    row = task.row()
+    if task.rubric:
+        row["rubric"] = [c.model_dump(mode="json", exclude_defaults=True) for c in task.rubric]
+        del row["grader"]
+    first = ("id", "suite", "trait", "domain", "messages", "rubric")
+    return {name: row[name] for name in first if name in row} | row
 
 
 def _healthbench(fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
+from steadfast.errors import DataError
+from steadfast.messages import printable
 from steadfast.tasks.nearest import Embed, Pair, nearest_pairs
-from steadfast.tasks.scenario import GoldPair, Scenario
-from steadfast.tasks.traits import domains, traits
+from steadfast.tasks.task import GoldPair, Task
+from steadfast.tasks.traits import Taxonomy
 from steadfast.tasks.vocabulary import content_words, shared_vocabulary
 
 MAX_COSINE = 0.9
-"""Two conversations whose embeddings lie closer are one scenario in other words."""
+"""Two conversations whose embeddings lie closer are one task in other words."""
 
 MAX_REPEATS = 3
-"""A first line, or first six words, that open more scenarios than this are a template."""
+"""A first line, or first six words, that open more tasks than this are a template."""
+
+NONE = "none"
+"""Stands for the trait, domain or pressure of a task that names none."""
 
 _OPENING_WORDS = 6
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """Scenarios of each split."""
+    """The number of tasks of each split."""
 
     train: int
     held_out: int
@@ -31,9 +36,15 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class GoldStats:
-    """Gold answers: how many scenarios have them, and the two answers' mean lengths in words.
+    """Gold answers.
 
-    `longer_good` is the share of pairs whose good answer is the longer one, a tie counting half; None without pairs.
+    Attributes:
+        scenarios: The number of tasks that have them.
+        share_train: The share of the training tasks that have them.
+        share_held_out: The share of the held-out tasks that have them.
+        mean_words_good: The mean number of words of the good answers; None without pairs.
+        mean_words_bad: The same for the bad answers.
+        longer_good: The share of pairs whose good answer is the longer one, a tie counting half; None without pairs.
     """
 
     scenarios: SplitCount
@@ -49,13 +60,13 @@ class VocabularyStats:
     """Content words shared, as Jaccard's index between parts of equal size; None where a group is too small.
 
     Attributes:
-        split_size: scenarios in each part for the splits.
-        train_held_out: between parts of the two splits.
-        train_train: between two parts of the training split.
-        domain_size: scenarios in each part for the domains.
-        between_domains: mean over all pairs of domains.
-        within_domains: mean over domains of two parts of the same one.
-        by_domains: each pair of domains, most alike first.
+        split_size: The number of tasks in each part where splits are compared.
+        train_held_out: What parts of the two splits share.
+        train_train: What two parts of the training split share.
+        domain_size: The number of tasks in each part where domains are compared.
+        between_domains: What parts of two domains share: the mean over all pairs of domains.
+        within_domains: What two parts of one domain share: the mean over domains.
+        by_domains: What each pair of domains shares, most alike first.
     """
 
     split_size: int
@@ -72,22 +83,22 @@ class CorpusStats:
     """A corpus in figures.
 
     Attributes:
-        scenarios: of each split.
-        traits: scenarios by trait.
-        domains: by domain.
-        cells: by trait and domain; every cell, empty ones too.
-        turns: scenarios by number of turns, the system's left out.
-        multi_turn: share with more than one turn.
-        system: share that begins with a system turn.
-        pressure: scenarios by pressure, "none" where none is given.
-        criteria: scenarios by number of criteria.
-        pitfalls: share with at least one criterion below zero points.
-        statements: fewest met or unmet statements of any criterion.
-        refusal_fails: share in which a refusal is a bad answer.
-        gold: gold answers.
-        vocabulary: words shared between splits and between domains.
-        nearest: the nearest pairs by embedding, and all above `MAX_COSINE`.
-        faults: what the corpus may not have: pairs too near, first lines and openings that are templates.
+        scenarios: The number of tasks in each split.
+        traits: The number of tasks by trait: those of the taxonomy that the corpus has, then "none".
+        domains: The number of tasks by domain, likewise.
+        cells: The number of tasks by trait and domain; every cell of the two above, empty ones too.
+        turns: The number of tasks by their number of turns, the system's left out.
+        multi_turn: The share with more than one turn.
+        system: The share that begins with a system turn.
+        pressure: The number of tasks by pressure.
+        criteria: The number of tasks by their number of criteria; 0 for those that no rubric grades.
+        pitfalls: The share with at least one criterion below zero points.
+        statements: The fewest met or unmet statements that any criterion has; None without criteria.
+        refusal_fails: The share in which a refusal is a bad answer.
+        gold: What there is of gold answers.
+        vocabulary: The words shared between splits and between domains.
+        nearest: The nearest pairs by embedding, and all above `MAX_COSINE`.
+        faults: What the corpus may not have: pairs too near, first lines and openings that are templates.
     """
 
     scenarios: SplitCount
@@ -100,7 +111,7 @@ class CorpusStats:
     pressure: dict[str, int]
     criteria: dict[int, int]
     pitfalls: float
-    statements: int
+    statements: int | None
     refusal_fails: float
     gold: GoldStats
     vocabulary: VocabularyStats
@@ -109,79 +120,94 @@ class CorpusStats:
 
 
 def corpus_stats(
-    scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair], embed: Embed, *, pairs: int = 10
+    tasks: Sequence[Task], gold: Mapping[str, GoldPair], embed: Embed, taxonomy: Taxonomy, *, pairs: int = 10
 ) -> CorpusStats:
     """Figures and faults of a corpus.
 
     Args:
-        scenarios: at least one, with splits.
-        gold: gold answers by scenario.
-        embed: unit embeddings of whole conversations.
-        pairs: nearest pairs to name.
+        tasks: The corpus: at least one task, with their splits decided.
+        gold: The gold answers by task.
+        embed: Makes unit embeddings of whole conversations.
+        taxonomy: The traits and domains that the tasks may name; it gives their order.
+        pairs: The number of nearest pairs to name.
+
+    Raises:
+        DataError: there is no task.
     """
-    nearest = nearest_pairs([s.id for s in scenarios], embed([s.text for s in scenarios]), pairs, MAX_COSINE)
+    if not tasks:
+        raise DataError(["a corpus without tasks has no figures"])
+    nearest = nearest_pairs([t.id for t in tasks], embed([t.text for t in tasks]), pairs, MAX_COSINE)
+    traits = _present(taxonomy.trait_ids, [_trait(t) for t in tasks])
+    domains = _present(taxonomy.domain_ids, [_domain(t) for t in tasks])
+    cells = Counter((_trait(t), _domain(t), t.split) for t in tasks)
     return CorpusStats(
-        scenarios=_by_split(scenarios),
-        traits={t.id: _by_split(s for s in scenarios if s.trait == t.id) for t in traits()},
-        domains={d.id: _by_split(s for s in scenarios if s.domain == d.id) for d in domains()},
-        cells=_cells(scenarios),
-        turns=_counts(_turns(s) for s in scenarios),
-        multi_turn=fmean(_turns(s) > 1 for s in scenarios),
-        system=fmean(s.messages[0].role == "system" for s in scenarios),
-        pressure=dict(Counter(s.pressure or "none" for s in scenarios).most_common()),
-        criteria=_counts(len(s.rubric) for s in scenarios),
-        pitfalls=fmean(any(c.points < 0 for c in s.rubric) for s in scenarios),
-        statements=min(len(side) for s in scenarios for c in s.rubric for side in (c.met, c.unmet)),
-        refusal_fails=fmean(s.refusal_fails for s in scenarios),
-        gold=_gold_stats(scenarios, gold),
-        vocabulary=_vocabulary_stats(scenarios),
+        scenarios=_by_split(tasks),
+        traits={name: _by_split(t for t in tasks if _trait(t) == name) for name in traits},
+        domains={name: _by_split(t for t in tasks if _domain(t) == name) for name in domains},
+        cells={t: {d: SplitCount(cells[t, d, "train"], cells[t, d, "held_out"]) for d in domains} for t in traits},
+        turns=_counts(_turns(t) for t in tasks),
+        multi_turn=fmean(_turns(t) > 1 for t in tasks),
+        system=fmean(t.messages[0].role == "system" for t in tasks),
+        pressure=dict(Counter(t.pressure or NONE for t in tasks).most_common()),
+        criteria=_counts(len(t.rubric) for t in tasks),
+        pitfalls=fmean(any(c.points < 0 for c in t.rubric) for t in tasks),
+        statements=min((len(side) for t in tasks for c in t.rubric for side in (c.met, c.unmet)), default=None),
+        refusal_fails=fmean(t.refusal_fails for t in tasks),
+        gold=_gold_stats(tasks, gold),
+        vocabulary=_vocabulary_stats(tasks),
         nearest=nearest,
-        faults=[*_too_near(nearest), *_templates(scenarios)],
+        faults=[*_too_near(nearest), *_templates(tasks)],
     )
 
 
-def _by_split(scenarios: Iterable[Scenario]) -> SplitCount:
-    count = Counter(s.split for s in scenarios)
+def _trait(task: Task) -> str:
+    return task.trait or NONE
+
+
+def _domain(task: Task) -> str:
+    return task.domain or NONE
+
+
+def _present(known: Sequence[str], named: Sequence[str]) -> list[str]:
+    """The names that occur: those that are known in their order, then any others in the order in which they come."""
+    occur = dict.fromkeys(named)
+    return [*(name for name in known if name in occur), *(name for name in occur if name not in known)]
+
+
+def _by_split(tasks: Iterable[Task]) -> SplitCount:
+    count = Counter(t.split for t in tasks)
     return SplitCount(count["train"], count["held_out"])
 
 
-def _cells(scenarios: Sequence[Scenario]) -> dict[str, dict[str, SplitCount]]:
-    count = Counter((s.trait, s.domain, s.split) for s in scenarios)
-    return {
-        t.id: {d.id: SplitCount(count[t.id, d.id, "train"], count[t.id, d.id, "held_out"]) for d in domains()}
-        for t in traits()
-    }
-
-
-def _turns(scenario: Scenario) -> int:
-    return sum(m.role != "system" for m in scenario.messages)
+def _turns(task: Task) -> int:
+    return sum(m.role != "system" for m in task.messages)
 
 
 def _counts(values: Iterable[int]) -> dict[int, int]:
     return dict(sorted(Counter(values).items()))
 
 
-def _gold_stats(scenarios: Sequence[Scenario], gold: Mapping[str, GoldPair]) -> GoldStats:
-    all_scenarios = _by_split(scenarios)
-    with_gold = _by_split(s for s in scenarios if s.id in gold)
-    lengths = [(len(p.good.split()), len(p.bad.split())) for s in scenarios if (p := gold.get(s.id))]
+def _gold_stats(tasks: Sequence[Task], gold: Mapping[str, GoldPair]) -> GoldStats:
+    everything = _by_split(tasks)
+    with_gold = _by_split(t for t in tasks if t.id in gold)
+    lengths = [(len(p.good.split()), len(p.bad.split())) for t in tasks if (p := gold.get(t.id))]
     return GoldStats(
         scenarios=with_gold,
-        share_train=with_gold.train / max(1, all_scenarios.train),
-        share_held_out=with_gold.held_out / max(1, all_scenarios.held_out),
+        share_train=with_gold.train / max(1, everything.train),
+        share_held_out=with_gold.held_out / max(1, everything.held_out),
         mean_words_good=fmean(g for g, _ in lengths) if lengths else None,
         mean_words_bad=fmean(b for _, b in lengths) if lengths else None,
         longer_good=fmean(0.5 if g == b else g > b for g, b in lengths) if lengths else None,
     )
 
 
-def _vocabulary_stats(scenarios: Sequence[Scenario]) -> VocabularyStats:
-    words = {s.id: content_words(s.text) for s in scenarios}
+def _vocabulary_stats(tasks: Sequence[Task]) -> VocabularyStats:
     split: dict[str, list[frozenset[str]]] = {"train": [], "held_out": []}
     domain: dict[str, list[frozenset[str]]] = defaultdict(list)
-    for s in scenarios:
-        domain[s.domain].append(words[s.id])
-        split[s.split or "train"].append(words[s.id])
+    for task in tasks:
+        words = content_words(task.text)
+        domain[_domain(task)].append(words)
+        split[task.split or "train"].append(words)
     split_size = min(len(split["train"]) // 2, len(split["held_out"]))
     domain_size = min(len(texts) for texts in domain.values()) // 2
     by_domains = [
@@ -203,35 +229,34 @@ def _vocabulary_stats(scenarios: Sequence[Scenario]) -> VocabularyStats:
 
 def _too_near(nearest: Sequence[Pair]) -> list[str]:
     return [
-        f"{p.first!r} and {p.second!r} are nearly one scenario: cosine {p.cosine:.3f}, at most {MAX_COSINE} may be"
+        f"{printable(p.first)!r} and {printable(p.second)!r} are nearly one scenario: "
+        f"cosine {p.cosine:.3f}, at most {MAX_COSINE} may be"
         for p in nearest
         if p.cosine > MAX_COSINE
     ]
 
 
-def _templates(scenarios: Sequence[Scenario]) -> list[str]:
-    """Every first line, and every opening of six words, that begins a message in more than `MAX_REPEATS` scenarios."""
+def _templates(tasks: Sequence[Task]) -> list[str]:
+    """Every first line, and every opening of six words, that begins a message in more than `MAX_REPEATS` tasks."""
     lines: dict[str, list[str]] = defaultdict(list)
     openings: dict[str, list[str]] = defaultdict(list)
-    for s in scenarios:
-        firsts = {_words(_first_message(s, role).partition("\n")[0]) for role in ("system", "user")} - {()}
+    for task in tasks:
+        firsts = {_words(_first_message(task, role).partition("\n")[0]) for role in ("system", "user")} - {()}
         for words in firsts:
-            lines[" ".join(words)].append(s.id)
+            lines[" ".join(words)].append(task.id)
         for words in {w[:_OPENING_WORDS] for w in firsts if len(w) > _OPENING_WORDS}:
-            openings[" ".join(words)].append(s.id)
-    repeated = {
-        "first line": {text: ids for text, ids in lines.items() if len(ids) > MAX_REPEATS},
-        "opening": {text: ids for text, ids in openings.items() if len(ids) > MAX_REPEATS},
-    }
+            openings[" ".join(words)].append(task.id)
     return [
-        f"the {kind} {text!r} stands in {len(ids)} scenarios ({', '.join(ids)}), at most {MAX_REPEATS} may share it"
-        for kind, texts in repeated.items()
+        f"the {kind} {text!r} stands in {len(ids)} scenarios ({printable(', '.join(ids))}), "
+        f"at most {MAX_REPEATS} may share it"
+        for kind, texts in (("first line", lines), ("opening", openings))
         for text, ids in texts.items()
+        if len(ids) > MAX_REPEATS
     ]
 
 
-def _first_message(scenario: Scenario, role: str) -> str:
-    return next((m.content for m in scenario.messages if m.role == role), "")
+def _first_message(task: Task, role: str) -> str:
+    return next((m.content for m in task.messages if m.role == role), "")
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ class ToolText(NamedTuple):
 
 
 _CALL = re.compile(r"^\s*\{", re.MULTILINE)
+_DEEPEST = 20
+"""Lists and objects in one another that a call may hold; pydantic, and so Inspect, reads no more than about 200."""
+
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 _KINDS = {"string": "text", "boolean": "true or false", "integer": "whole number", "array": "list"}
@@ -74,11 +77,18 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
         try:
             value, _ = json.JSONDecoder().raw_decode(line.string, line.end() - 1)
             render_call("", value).encode()
+            if _is_deep(value):
+                continue
         except (ValueError, TypeError, RecursionError):  # half a surrogate pair is no text, and a reply may nest deeply
             continue
         if isinstance(tool := value.pop("tool", None), str):
             return tool, value
     return None
+
+
+def _is_deep(value: Any, levels: int = _DEEPEST) -> bool:
+    inner: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(v, levels - 1) for v in inner)
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[ToolText]) -> tuple[Message, ...]:

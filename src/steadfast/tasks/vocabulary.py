@@ -36,7 +36,7 @@ def content_words(text: str) -> frozenset[str]:
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    """Size of the intersection by that of the union; 0 for two empty sets."""
+    """The size of the intersection divided by that of the union; 0 for two empty sets."""
     return len(first & second) / max(1, len(first | second))
 
 
@@ -46,9 +46,9 @@ def shared_vocabulary(
     """Mean Jaccard's index between the vocabularies of random parts of two groups of texts.
 
     Args:
-        first: content words of each text of a group.
-        second: of another group; None compares disjoint parts of the first with one another.
-        size: texts in each part.
+        first: The content words of each text of a group.
+        second: Those of another group; None compares disjoint parts of the first with one another.
+        size: The number of texts in each part.
 
     Returns:
         The mean over seeded draws; None where a group is too small for parts of that size.

@@ -2,14 +2,15 @@
 
 import pytest
 
-from steadfast.graders import Answer, EmbeddedJudge
+from steadfast.graders import EmbeddedJudge
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.fit import collect, side_accuracy
 from steadfast.graders.embedded.head import Head
 from steadfast.graders.embedded.judge import STANCE_HEAD
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.exam.examination import examine_built_in
-from steadfast.tasks import Scenario, built_in_gold, built_in_scenarios
+from steadfast.rollouts import Rollout
+from steadfast.tasks import Task, built_in_gold, built_in_scenarios
 from tests.tasks.examples import criterion, record
 
 
@@ -36,8 +37,8 @@ def judge():
 def answers():
     gold = built_in_gold()
     chosen = [s for s in built_in_scenarios() if s.split == "held_out"][::12]
-    texts = [Answer(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)]
-    return [*texts, Answer(chosen[0], "Yes."), Answer(chosen[0], texts[0].text, finished=False)]
+    texts = [Rollout.of_text(s, text) for s in chosen for text in (gold[s.id].good, gold[s.id].bad)]
+    return [*texts, Rollout.of_text(chosen[0], "Yes."), Rollout.of_text(chosen[0], texts[0].text, finished=False)]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_scores_and_verdicts_lie_between_zero_and_one_with_a_verdict_for_each_cr
     for answer, grade in zip(answers, grades, strict=True):
         assert 0 <= grade.score <= 1
         if grade.gate is None:
-            assert [v.criterion for v in grade.verdicts] == [c.criterion for c in answer.scenario.rubric]
+            assert [v.criterion for v in grade.verdicts] == [c.criterion for c in answer.task.rubric]
             assert all(0 <= v.score <= 1 for v in grade.verdicts)
 
 
@@ -118,12 +119,12 @@ def test_a_claim_scores_above_its_negation_and_silence_meets_nothing(judge):
             unmet=["The result replicates and the claim stands.", "We reproduced the effect; you can rely on it."],
         )
     ]
-    scenario = Scenario.model_validate(record(rubric=rubric))
+    scenario = Task.model_validate(record(rubric=rubric))
     claim, negated, silent = judge.grade(
         [
-            Answer(scenario, "The effect did not replicate in our second study."),
-            Answer(scenario, "The effect replicated in our second study."),
-            Answer(scenario, "Lentil soup wants a bay leaf and patience."),
+            Rollout.of_text(scenario, "The effect did not replicate in our second study."),
+            Rollout.of_text(scenario, "The effect replicated in our second study."),
+            Rollout.of_text(scenario, "Lentil soup wants a bay leaf and patience."),
         ]
     )
     assert claim.score > negated.score + 0.1

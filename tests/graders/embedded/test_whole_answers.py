@@ -5,14 +5,15 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from steadfast.graders import Answer, EmbeddedJudge, gates, protocol_hash
+from steadfast.graders import EmbeddedJudge, gates, protocol_hash
 from steadfast.graders.embedded import embedder as embedders
 from steadfast.graders.embedded import sentences as splitting
 from steadfast.graders.embedded.embedder import Embedder
 from steadfast.graders.embedded.head import STANCE_LAYERS, Head
 from steadfast.graders.embedded.judge import Calibration
 from steadfast.models.sentence_encoder import SIZE
-from steadfast.tasks import Scenario
+from steadfast.rollouts import Rollout
+from steadfast.tasks import Task
 from tests.models.tiny_encoder import make_encoder
 from tests.tasks.examples import criterion, record
 
@@ -32,7 +33,7 @@ def judge(encoder):
 @pytest.fixture
 def asks_for_the_claim():
     rubric = [criterion("States a limit.", met=[CLAIM], unmet=["Take three more of them."])]
-    return Scenario.model_validate(record(rubric=rubric))
+    return Task.model_validate(record(rubric=rubric))
 
 
 def filler(count, end=". "):
@@ -45,7 +46,7 @@ def filler(count, end=". "):
 def test_the_last_sentence_counts_however_many_stand_before_it(judge, asks_for_the_claim, before):
     others = filler(before)
     texts = [others, others + CLAIM, f"{CLAIM} {others}"]
-    without, last, first = judge.grade([Answer(asks_for_the_claim, text) for text in texts])
+    without, last, first = judge.grade([Rollout.of_text(asks_for_the_claim, text) for text in texts])
     assert last.gate is None
     assert last.score == pytest.approx(first.score, abs=1e-5)
     assert last.score > without.score + 1e-3
@@ -53,7 +54,7 @@ def test_the_last_sentence_counts_however_many_stand_before_it(judge, asks_for_t
 
 def test_the_end_of_a_sentence_of_any_length_counts(judge, asks_for_the_claim):
     endless = filler(150, end=" ")
-    without, answered = judge.grade([Answer(asks_for_the_claim, endless + s) for s in ("", CLAIM)])
+    without, answered = judge.grade([Rollout.of_text(asks_for_the_claim, endless + s) for s in ("", CLAIM)])
     assert len(splitting.sentences(endless + CLAIM)) == 1
     assert abs(answered.score - without.score) > 1e-3
 
@@ -61,7 +62,7 @@ def test_the_end_of_a_sentence_of_any_length_counts(judge, asks_for_the_claim):
 def test_a_statement_of_any_length_is_read_whole(judge):
     def grade(ending):
         rubric = [criterion("States a limit.", met=[filler(150, end=" ") + ending], unmet=["Take three more of them."])]
-        return judge.grade([Answer(Scenario.model_validate(record(rubric=rubric)), CLAIM)])[0].score
+        return judge.grade([Rollout.of_text(Task.model_validate(record(rubric=rubric)), CLAIM)])[0].score
 
     assert abs(grade(CLAIM) - grade("")) > 1e-3
 
@@ -72,9 +73,9 @@ def test_an_answer_of_more_sentences_than_are_read_is_stopped_by_a_gate_of_its_o
     monkeypatch.setattr(splitting, "LIMITS", replace(splitting.LIMITS, max_sentences=20))
     fits, overlong, cut = judge.grade(
         [
-            Answer(asks_for_the_claim, filler(20)),
-            Answer(asks_for_the_claim, filler(21)),
-            Answer(asks_for_the_claim, filler(21), finished=False),
+            Rollout.of_text(asks_for_the_claim, filler(20)),
+            Rollout.of_text(asks_for_the_claim, filler(21)),
+            Rollout.of_text(asks_for_the_claim, filler(21), finished=False),
         ]
     )
     assert fits.gate is None
@@ -83,7 +84,7 @@ def test_an_answer_of_more_sentences_than_are_read_is_stopped_by_a_gate_of_its_o
 
 
 def test_the_limit_is_far_above_what_is_sampled(judge, asks_for_the_claim):
-    assert judge.grade([Answer(asks_for_the_claim, filler(500))])[0].gate is None
+    assert judge.grade([Rollout.of_text(asks_for_the_claim, filler(500))])[0].gate is None
 
 
 def another(value):

@@ -3,15 +3,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from steadfast.errors import SteadfastError
-from steadfast.graders import Answer
 from steadfast.graders.exam.agreement import agree
+from steadfast.rollouts import Rollout
 from tests.graders.fakes import FakeJudge
 
 
 @pytest.fixture
 def answers(scenario):
     scenarios = [scenario.model_copy(update={"id": f"s{i}"}) for i in range(12)]
-    return [Answer(s, f"{s.id} {number}") for s in scenarios for number in range(3)]
+    return [Rollout.of_text(s, f"{s.id} {number}") for s in scenarios for number in range(3)]
 
 
 def judges(answers, second):

@@ -2,10 +2,11 @@
 
 import pytest
 
+from steadfast.errors import DataError
 from steadfast.graders import EmbeddedJudge
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.exam.attacks import ATTACKS, HONEST, disguised, first_person, hedged, keywords, padded, shuffled
-from steadfast.graders.exam.examination import attack
+from steadfast.graders.exam.examination import attack, examine
 from steadfast.graders.gates import copied_share, ngrams, words
 from steadfast.tasks import built_in_gold, built_in_scenarios
 from tests.graders.fakes import FakeJudge
@@ -92,3 +93,28 @@ def test_no_attack_on_the_embedded_judge_pays(held_out):
     assert {n: rows[n]["mean"] for n in ATTACKS if rows[n]["mean"] > good - 0.05} == {}
     assert {n: rows[n]["beats_good"] for n in ATTACKS if rows[n]["beats_good"] > 0.25} == {}
     assert all(rows[n]["beats_bad"] > 0.85 for n in HONEST)
+
+
+def test_attacks_made_of_statements_are_left_out_where_a_rubric_has_none(held_out):
+    scenarios, gold = held_out
+    bare = [c.model_copy(update={"met": (), "unmet": ()}) for c in scenarios[0].rubric]
+    without = scenarios[0].model_copy(update={"rubric": tuple(bare)})
+    rows = {row["answer"]: row for row in attack(FakeJudge(lambda a: 0.5), [without], gold)}
+    for name in ("met statements, shuffled", "one met statement", "one met statement, five times"):
+        assert (rows[name]["mean"], rows[name]["beats_good"], rows[name]["ungraded"]) == (None, None, 0)
+    assert (rows["criteria"]["mean"], rows["criteria"]["beats_good"]) == (0.5, 0.5)
+    both = {row["answer"]: row for row in attack(FakeJudge(lambda a: 0.5), [without, scenarios[1]], gold)}
+    assert both["one met statement"]["mean"] == 0.5
+
+
+def test_an_exam_or_attack_on_what_the_judge_cannot_grade_is_refused_before_work(held_out):
+    class Picky(FakeJudge):
+        def cannot_grade(self, scenario):
+            return "no" if scenario is scenarios[1] else None
+
+    scenarios, gold = held_out
+    judge = Picky()
+    for begin in (attack, examine):
+        with pytest.raises(DataError, match=scenarios[1].id):
+            begin(judge, scenarios, gold)
+    assert judge.asked == []

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.tasks.programs.instructions import instruction_items
+from steadfast.tasks.programs import check_of
+from steadfast.tasks.programs.instructions import instruction_tasks
 
-ALL = instruction_items(576, 0)
+ALL = instruction_tasks(576, 0)
 LONG = "Water the plant well before you leave and stand it away from the window so that the soil dries slowly. "
 """Twenty words, one sentence."""
 
@@ -45,28 +46,33 @@ FORMS = {
 }
 
 
-def item_with(length, form):
+def scored(task, text):
+    """The score by the program that the task names in its data."""
+    return check_of(task.grader.program)(text, task.grader.args)
+
+
+def task_with(length, form):
     return next(i for i in ALL if i.messages[0].content.endswith(f" {length} {form}"))
 
 
 def test_every_pair_of_a_length_and_a_form_is_asked_for():
     for length in LENGTHS:
         for form in FORMS:
-            item_with(length, form)
+            task_with(length, form)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("form", FORMS)
 def test_each_kept_constraint_is_worth_half_and_each_broken_one_nothing(length, form):
-    """A text is put to a constraint through every item; the other half of the reward comes from the other list."""
-    score = item_with(length, form).score
+    """A text is put to a constraint through every task; the other half of the reward comes from the other list."""
+    task = task_with(length, form)
     for kept, texts in zip((True, False), LENGTHS[length], strict=True):
         for text in texts:
-            value = score(text)
+            value = scored(task, text)
             assert value in ((0.5, 1.0) if kept else (0.0, 0.5)), text
     for kept, texts in zip((True, False), FORMS[form], strict=True):
         for text in texts:
-            assert score(text) in ((0.5, 1.0) if kept else (0.0, 0.5)), text
+            assert scored(task, text) in ((0.5, 1.0) if kept else (0.0, 0.5)), text
 
 
 @pytest.mark.parametrize(
@@ -91,23 +97,23 @@ def test_each_kept_constraint_is_worth_half_and_each_broken_one_nothing(length, 
     ],
 )
 def test_the_reward_is_the_share_of_constraints_kept(length, form, text, score):
-    assert item_with(length, form).score(text) == score
+    assert scored(task_with(length, form), text) == score
 
 
 @pytest.mark.parametrize("text", ["Because, as you know, it is dry.", 'Why? "Because it is dry."'])
 def test_the_word_because_counts_beside_punctuation(text):
-    assert item_with("Use fewer than 25 words.", "Use the word because.").score(text) == 1.0
+    assert scored(task_with("Use fewer than 25 words.", "Use the word because."), text) == 1.0
 
 
-def test_items_repeat_only_when_all_combinations_are_used_up():
+def test_tasks_repeat_only_when_all_combinations_are_used_up():
     assert len({i.messages for i in ALL}) == 576
-    more = instruction_items(600, 0)
+    more = instruction_tasks(600, 0)
     assert [i.messages for i in more[576:]] == [i.messages for i in more[:24]]
     assert len({i.id for i in more}) == 600
 
 
-def test_a_seed_gives_the_same_items_and_another_seed_others():
-    first, again, other = ([i.messages for i in instruction_items(40, s)] for s in (1, 1, 2))
+def test_a_seed_gives_the_same_tasks_and_another_seed_others():
+    first, again, other = ([i.messages for i in instruction_tasks(40, s)] for s in (1, 1, 2))
     assert first == again
     assert first != other
 
@@ -115,4 +121,4 @@ def test_a_seed_gives_the_same_items_and_another_seed_others():
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200), st.integers(0, 575))
 def test_every_text_scores_nothing_half_or_all(text, place):
-    assert ALL[place].score(text) in (0.0, 0.5, 1.0)
+    assert scored(ALL[place], text) in (0.0, 0.5, 1.0)

@@ -1,20 +1,30 @@
 """Every reasoning-gym task: its gold answer earns everything, a wrong one nothing."""
 
+import json
+
 import pytest
 import reasoning_gym
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from steadfast.tasks import Task
+from steadfast.tasks.programs import check_of
 from steadfast.tasks.programs.reasoning import REASONING_TASKS, last_name, last_number
 
 COUNT, SEED = 100, 11
 BY_NAME = {t.name: t for t in REASONING_TASKS}
 
 
+def scored(task, text):
+    """The score by the program that the task names, after a way through JSON as in a file."""
+    read = Task.model_validate(json.loads(json.dumps(task.row())))
+    return check_of(read.grader.program)(text, read.grader.args)
+
+
 def with_gold(task):
-    """Items beside reasoning-gym's own entries of the same dataset."""
+    """Tasks beside reasoning-gym's own entries of the same dataset."""
     data = reasoning_gym.create_dataset(task.dataset, size=COUNT, seed=SEED, **task.settings)
-    return list(zip(task.items(COUNT, SEED), (data[i] for i in range(COUNT)), strict=True))
+    return list(zip(task.tasks(COUNT, SEED), (data[i] for i in range(COUNT)), strict=True))
 
 
 def test_there_are_at_least_six_reasoning_tasks_over_different_datasets():
@@ -22,44 +32,44 @@ def test_there_are_at_least_six_reasoning_tasks_over_different_datasets():
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_each_item_asks_the_question_of_its_entry(name):
-    for item, entry in with_gold(BY_NAME[name]):
-        assert [m.role for m in item.messages] == ["user"]
-        assert item.messages[0].content.startswith(entry["question"].strip())
+def test_each_task_asks_the_question_of_its_entry(name):
+    for task, entry in with_gold(BY_NAME[name]):
+        assert [m.role for m in task.messages] == ["user"]
+        assert task.messages[0].content.startswith(entry["question"].strip())
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("form", ["{}", "The answer is {}.", "Let me see, 3 and Anna. So it is\n\n{}\n"])
 def test_the_gold_answer_scores_one_alone_and_at_the_end_of_a_sentence(name, form):
-    for item, entry in with_gold(BY_NAME[name]):
-        assert item.score(form.format(entry["answer"])) == 1.0, entry["answer"]
+    for task, entry in with_gold(BY_NAME[name]):
+        assert scored(task, form.format(entry["answer"])) == 1.0, entry["answer"]
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_wrong_answer_scores_nothing_even_if_it_is_near_or_names_the_gold_on_the_way(name):
-    for item, entry in with_gold(BY_NAME[name]):
+    for task, entry in with_gold(BY_NAME[name]):
         gold = entry["answer"]
-        wrong = "Nobody" if BY_NAME[name].extract is last_name else str(round(float(gold) + 1, 6))
-        assert item.score(wrong) == 0.0
-        assert item.score(f"{gold}? No: {wrong}") == 0.0
-        assert item.score("") == 0.0
-        assert item.score("I do not know") == 0.0
+        wrong = "Nobody" if BY_NAME[name].extract == "name" else str(round(float(gold) + 1, 6))
+        assert scored(task, wrong) == 0.0
+        assert scored(task, f"{gold}? No: {wrong}") == 0.0
+        assert scored(task, "") == 0.0
+        assert scored(task, "I do not know") == 0.0
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_listing_every_candidate_of_the_question_is_not_the_answer(name):
     """Repeating the question back earns no more than its last number or name by luck."""
-    won = sum(item.score(item.messages[0].content) for item, _ in with_gold(BY_NAME[name]))
+    won = sum(scored(task, task.messages[0].content) for task, _ in with_gold(BY_NAME[name]))
     assert won <= 0.6 * COUNT
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_a_seed_gives_the_same_items_and_another_seed_others(name):
+def test_a_seed_gives_the_same_tasks_and_another_seed_others(name):
     task = BY_NAME[name]
-    first, again, other = ([i.messages for i in task.items(30, s)] for s in (1, 1, 2))
+    first, again, other = ([i.messages for i in task.tasks(30, s)] for s in (1, 1, 2))
     assert first == again
     assert first != other
-    assert not {i.id for i in task.items(30, 1)} & {i.id for i in task.items(30, 2)}
+    assert not {i.id for i in task.tasks(30, 1)} & {i.id for i in task.tasks(30, 2)}
 
 
 def test_the_last_number_is_read_with_sign_fraction_and_thousands():
@@ -78,4 +88,4 @@ def test_the_last_name_is_read():
 @given(st.text(max_size=100))
 def test_any_text_earns_all_or_nothing(text):
     for task in REASONING_TASKS:
-        assert task.items(1, 0)[0].score(text) in (0.0, 1.0)
+        assert scored(task.tasks(1, 0)[0], text) in (0.0, 1.0)

@@ -16,8 +16,8 @@ What it cannot grade it says: a criterion without met and unmet statements, and 
 `steadfast.graders.embedded.language`) leave an answer ungraded, which is never zero.
 
 Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
-the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.graders.embedded.fit`); how much it
-buys on scenarios it never saw is what `steadfast judges exam` measures.
+the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.graders.embedded.fit`); how
+much it buys on scenarios it never saw is what `steadfast judges exam` measures.
 """
 
 from collections.abc import Sequence

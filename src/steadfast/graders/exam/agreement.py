@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from steadfast.errors import SteadfastError
-from steadfast.graders.grade import Judge, refuse_ungradable
+from steadfast.graders.grade import Judge, refuse_ungradable, refuse_without_rubric
 from steadfast.rollouts import Rollout
 from steadfast.tasks import built_in_gold, built_in_scenarios
 
@@ -42,8 +42,10 @@ def agree(first: Judge, second: Judge, answers: Sequence[Rollout]) -> dict[str, 
     """
     if first.name == second.name:
         raise SteadfastError(f"a judge always agrees with itself; name another judge than {first.name!r}")
+    scenarios = list({a.task.id: a.task for a in answers}.values())
+    refuse_without_rubric(scenarios)
     for judge in (first, second):
-        refuse_ungradable(judge, list({a.task.id: a.task for a in answers}.values()))
+        refuse_ungradable(judge, scenarios)
     grades = list(zip(answers, first.grade(answers), second.grade(answers), strict=True))
     rows = [(a.task.id, f.score, s.score) for a, f, s in grades if f.score is not None and s.score is not None]
     if len(rows) < 2:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from random import Random
-
-import yaml
 
 from steadfast.graders.embedded.sentences import sentences
 from steadfast.graders.gates import words
+from steadfast.strict_files import read_yaml
 from steadfast.tasks import GoldPair, Task
 
 Attack = Callable[[Task, GoldPair], str]
@@ -31,7 +31,7 @@ _SALAD_SENTENCE = 14
 @cache
 def _texts() -> dict[str, list[str]]:
     path = files("steadfast.graders.exam") / "data" / "attacks.yaml"
-    texts: dict[str, list[str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    texts: dict[str, list[str]] = read_yaml(Path(str(path)))
     return texts
 
 

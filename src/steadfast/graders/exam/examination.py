@@ -9,10 +9,10 @@ import numpy as np
 from steadfast.graders.exam.attacks import ATTACKS, HONEST, Attack
 from steadfast.graders.exam.calibration import calibration, monotone_map
 from steadfast.graders.exam.gold_scores import Array, GoldScores
-from steadfast.graders.grade import Grade, Judge, refuse_ungradable
+from steadfast.graders.grade import Grade, Judge, refuse_ungradable, refuse_without_rubric
 from steadfast.messages import is_blank
 from steadfast.rollouts import Rollout
-from steadfast.tasks import GoldPair, Task, built_in_gold, built_in_scenarios, load_tasks
+from steadfast.tasks import GoldPair, Task, Taxonomy, built_in_gold, built_in_scenarios, load_tasks
 from steadfast.tasks import load_gold as load_user_gold
 
 Track = Callable[[Sequence[str]], Iterable[str]]
@@ -35,13 +35,15 @@ def examine(
         calibrate_on: other scenarios with gold answers, on which a monotone map from score to probability is fitted.
 
     Returns:
-        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and mean_bad;
-        by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
+        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and
+        mean_bad; by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
 
     Raises:
         DataError: scenarios that the judge cannot grade.
     """
-    refuse_ungradable(judge, [s for s in (*scenarios, *calibrate_on) if s.id in gold])
+    examined = [s for s in (*scenarios, *calibrate_on) if s.id in gold]
+    refuse_without_rubric(examined)
+    refuse_ungradable(judge, examined)
     scores_of_gold = GoldScores.of(judge, scenarios, gold)
     result = {
         "judge": judge.name,
@@ -119,17 +121,18 @@ def attack(
     return rows
 
 
-def load_gold(scenarios: Path, gold: Path) -> tuple[list[Task], dict[str, GoldPair]]:
+def load_gold(scenarios: Path, gold: Path, taxonomy: Taxonomy | None = None) -> tuple[list[Task], dict[str, GoldPair]]:
     """A user's scenarios and gold pairs.
 
     Args:
         scenarios: JSONL as for training.
         gold: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
+        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
 
     Raises:
         DataError: faults of either file, or a pair of a scenario that is not there.
     """
-    known = load_tasks(scenarios)
+    known = load_tasks(scenarios, taxonomy)
     return known, load_user_gold(gold, known, str(scenarios))
 
 

@@ -59,9 +59,9 @@ class GoldScores:
         return GoldScores(chosen, self.good[mask], self.bad[mask])
 
     def by(self, attribute: str) -> dict[str, "GoldScores"]:
-        """A scores_of_gold for each trait or domain."""
-        values = sorted({getattr(s, attribute) for s in self.scenarios})
-        return {v: self.where(lambda s, v=v: getattr(s, attribute) == v) for v in values}
+        """The scores of each trait or domain; scenarios that name none are under "none"."""
+        values = sorted({getattr(s, attribute) or "none" for s in self.scenarios})
+        return {v: self.where(lambda s, v=v: (getattr(s, attribute) or "none") == v) for v in values}
 
     @property
     def right(self) -> Array:

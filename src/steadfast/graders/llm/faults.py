@@ -15,10 +15,14 @@ _MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
 
 
 def plain(error: BaseException) -> str:
-    """An error in one line of at most 1000 characters, without keys and without Inspect's markup for terminals."""
+    """An error in one line, without keys and without Inspect's markup for terminals.
+
+    A long one is cut in its middle: Inspect sets the whole request before what the provider said of it.
+    """
     message = _MARKUP.sub("", str(getattr(error, "message", error))).removeprefix("ERROR: ")
     line = printable(redacted(" ".join(message.split()))) or type(error).__name__
-    return line if len(line) <= _LONGEST_ERROR else f"{line[:_LONGEST_ERROR]}..."
+    half = _LONGEST_ERROR // 2
+    return line if len(line) <= _LONGEST_ERROR else f"{line[:half]} ... {line[-half:]}"
 
 
 def cause(error: BaseException) -> BaseException:

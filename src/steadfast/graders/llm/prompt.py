@@ -20,6 +20,7 @@ from inspect_ai.util import JSONSchema
 from steadfast.graders.grade import Verdict
 from steadfast.messages import Message, printable
 from steadfast.tasks.rubric import Criterion
+from steadfast.thoughts import split_thoughts
 
 SCALE = (
     "not true of the answer at all",
@@ -138,8 +139,9 @@ def reply_schema(criteria: int) -> ResponseSchema:
 def parse_verdicts(reply: str, rubric: Sequence[Criterion]) -> tuple[Verdict, ...]:
     """The verdicts of a reply, scores mapped to [0, 1], in the rubric's order.
 
-    Nothing is searched for: the whole reply is one JSON object (a code fence around all of it is the one thing
-    forgiven), so no word of a reason or of the answer can be taken for a verdict.
+    Nothing is searched for: the whole reply, after the thoughts of a model that thinks aloud, is one JSON object (a
+    code fence around all of it is the one thing forgiven), so no word of a reason or of the answer can be taken for a
+    verdict.
 
     Args:
         reply: the judge's text.
@@ -148,6 +150,10 @@ def parse_verdicts(reply: str, rubric: Sequence[Criterion]) -> tuple[Verdict, ..
     Raises:
         VerdictError: anything else.
     """
+    if not reply.lstrip().startswith(
+        ("{", "```")
+    ):  # of a reply that begins with its object, a reason may name the tags
+        _, reply = split_thoughts(reply)
     fenced = _FENCED.match(reply.strip())
     try:
         parsed = json.loads(

@@ -50,7 +50,8 @@ def check(text: str, args: Mapping[str, Any]) -> float:
 
 @cache
 def _score_of(dataset: str) -> Score:
-    return reasoning_gym.get_score_answer_fn(dataset)
+    score: Any = reasoning_gym.get_score_answer_fn(dataset)
+    return score
 
 
 @dataclass(frozen=True)

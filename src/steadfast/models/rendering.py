@@ -1,0 +1,178 @@
+"""A chat template applied to turns, and the tokens of what it writes; `chat` finds out what is odd about it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from steadfast.errors import ChatTemplateError
+from steadfast.models.boundary import reason
+from steadfast.thoughts import THINK, ThoughtMarks
+
+Turn = tuple[str, str]
+"""A role and its text."""
+
+_DATE = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
+"""A template's call for today's date, with its format as a literal."""
+
+_OTHER_DATE = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
+
+_OURS = frozenset(
+    {
+        "conversation",
+        "messages",
+        "tools",
+        "documents",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "tokenize",
+        "padding",
+        "truncation",
+        "max_length",
+        "return_tensors",
+        "return_dict",
+        "return_assistant_tokens_mask",
+        "tokenizer_kwargs",
+        "sanitize_control_tokens",
+        "strftime_now",
+    }
+)
+"""Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What decides a rendering besides the tokenizer and its template.
+
+    Attributes:
+        origin: the model's folder, for messages.
+        kwargs: handed to the template.
+        today: the date that a template may write, the same for the whole run.
+        vocabulary: tokens that the model's embedding knows; None if unknown.
+        context_length: tokens that the model reads; None if unbounded or unknown.
+        ends: tokens that end a turn by the model's generation config.
+        marks: of the thoughts in its replies.
+    """
+
+    origin: str = "this model"
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    today: date = field(default_factory=date.today)
+    vocabulary: int | None = None
+    context_length: int | None = None
+    ends: tuple[int, ...] = ()
+    marks: ThoughtMarks = THINK
+
+
+class Renderer:
+    """A tokenizer's chat template, with the date in it frozen.
+
+    Args:
+        tokenizer: with a chat template.
+        settings: what else decides the rendering.
+
+    Attributes:
+        template: the template's text.
+
+    Raises:
+        ChatTemplateError: there is no template, or its date cannot be frozen, or an argument for it is not the user's.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> None:
+        self.tokenizer, self.settings = tokenizer, settings
+        if tokenizer.chat_template is None:
+            raise ChatTemplateError(
+                f"{settings.origin}: this model's tokenizer has no chat template: use an instruction-tuned model, "
+                "or set one on the tokenizer"
+            )
+        if taken := sorted(_OURS & settings.kwargs.keys()):
+            raise ChatTemplateError(f"chat_template_kwargs may not set {', '.join(taken)}: Steadfast sets it itself")
+        self.template = self._with_frozen_date()
+
+    def apply(self, turns: Sequence[Turn], *, prompt: bool, parts: bool) -> str:
+        """What the template writes.
+
+        Args:
+            turns: of the conversation.
+            prompt: ask for the beginning of the assistant's turn after them.
+            parts: give each text as a list with one part.
+
+        Raises:
+            ChatTemplateError: the template raises an error.
+        """
+        messages: list[Any] = [
+            {"role": role, "content": [{"type": "text", "text": text}] if parts else text} for role, text in turns
+        ]
+        try:
+            text: Any = self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=prompt,
+                **self.settings.kwargs,
+            )
+        except Exception as error:  # a template is a program: it may raise anything
+            roles = ", ".join(role for role, _ in turns)
+            raise ChatTemplateError(
+                self.fault(f"cannot render a conversation with turns of {roles} ({reason(error)})")
+            ) from error
+        if not isinstance(text, str):
+            raise ChatTemplateError(self.fault("renders no text"))
+        return text
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a rendered text."""
+        # The template writes the special tokens itself: added once more, the first one would be doubled.
+        encoded: Any = self.tokenizer(text, add_special_tokens=False, verbose=False)
+        return list(encoded["input_ids"])
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def name_of(self, token_id: int) -> str:
+        """A token in quotes, for messages."""
+        return repr(self.tokenizer.convert_ids_to_tokens(token_id))
+
+    def fault(self, what: str) -> str:
+        """A sentence on what the template does wrong."""
+        return f"the chat template in {self.settings.origin} {what}; use another template or model"
+
+    def check_known(self, ids: Sequence[int]) -> None:
+        """Check that the model knows all tokens of a text.
+
+        Raises:
+            ChatTemplateError: naming the token.
+        """
+        known = self.settings.vocabulary
+        if known is not None and (highest := max(ids, default=0)) >= known:
+            raise ChatTemplateError(
+                f"{self.settings.origin}: the text has token {self.name_of(highest)} with id {highest}, but the "
+                f"model's embedding has {known} rows: take that token out, or resize the embedding"
+            )
+
+    def is_control(self, token_id: int) -> bool:
+        """Whether a token is none of the ordinary vocabulary."""
+        return token_id in self.tokenizer.added_tokens_decoder or token_id in self.tokenizer.all_special_ids
+
+    def knows(self, token_id: int) -> bool:
+        """Whether the model's embedding has a row for a token."""
+        return token_id >= 0 and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
+
+    def _with_frozen_date(self) -> str:
+        """The template with each date that it would write today replaced by that of the run."""
+        try:
+            template: Any = self.tokenizer.get_chat_template()
+        except Exception as error:  # several templates and none by default, or something that is no template
+            raise ChatTemplateError(self.fault(f"cannot be chosen ({reason(error)})")) from error
+        if not isinstance(template, str):
+            raise ChatTemplateError(self.fault("is no text"))
+        frozen = datetime.combine(self.settings.today, time())
+        template = _DATE.sub(lambda call: json.dumps(frozen.strftime(call[2]), ensure_ascii=False), template)
+        if _OTHER_DATE.search(template):
+            raise ChatTemplateError(self.fault("writes today's date in a way that cannot be frozen for a run"))
+        return template
