@@ -303,7 +303,7 @@ def test_a_directory_that_another_process_uses_is_left_alone(tmp_path):
     assert not (tmp_path / "protocol.json").exists()
 
 
-# Behind an API on the loopback.
+# Behind an API on the loopback. Inspect keeps a model's client for the process, so each server has names of its own.
 
 API = {"evals": EVALS[:1], "limit": 3, "judge": JudgeConfig.parse("openai/gpt-4-test")}
 
@@ -319,34 +319,36 @@ def test_a_model_behind_an_api_is_measured_end_to_end(server, tmp_path):
 
 
 def test_a_spent_budget_stops_and_the_next_call_goes_on_from_the_grades(server, tmp_path):
-    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-test", "limits": {"max_calls": 2}})
+    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 2}})
     with pytest.raises(JudgeError, match="budget of 2 calls is used up"):
         evaluate_model(
-            options("openai/gpt-4-subject", scoring="generation", **API | {"judge": limited}), tmp_path, Heard()
+            options("openai/gpt-4-budgeted", scoring="generation", **API | {"judge": limited}), tmp_path, Heard()
         )
     assert not list(tmp_path.glob("rows/*.parquet"))
-    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-test", "limits": {"max_calls": 1}})
-    asked = options("openai/gpt-4-subject", scoring="generation", **API | {"judge": limited})
+    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 1}})
+    asked = options("openai/gpt-4-budgeted", scoring="generation", **API | {"judge": limited})
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     assert rows["score"].null_count() == 0
-    assert sum(r["model"] == "gpt-4-test" for r in server.requests) == 3
+    assert sum(r["model"] == "gpt-4-budget" for r in server.requests) == 3
 
 
 def test_what_an_api_left_without_a_score_is_asked_again_by_the_same_call(server, tmp_path):
     reply = server.reply
 
     def filtered(messages, request):
-        asked = request["model"] == "gpt-4-subject"
+        asked = request["model"] == "gpt-4-filtered"
         return Completion("Withheld.", "content_filter") if asked else reply(messages, request)
 
     server.reply = filtered
-    asked = options("openai/gpt-4-subject", scoring="generation", **API)
+    asked = options(
+        "openai/gpt-4-filtered", scoring="generation", **API | {"judge": JudgeConfig.parse("openai/gpt-4-reader")}
+    )
     evaluated = evaluate_model(asked, tmp_path, Heard())
     assert evaluated.rows["score"].null_count() == len(evaluated.rows) == 3
-    assert set(evaluated.rows["judge"]) == {"openai/gpt-4-test"}
+    assert set(evaluated.rows["judge"]) == {"openai/gpt-4-reader"}
     (line,) = evaluated.unscored
     assert "none of 3 tasks was scored: a content filter" in line
-    assert sum(r["model"] == "gpt-4-test" for r in server.requests) == 0, "the judge read no filtered words"
+    assert sum(r["model"] == "gpt-4-reader" for r in server.requests) == 0, "the judge read no filtered words"
     server.reply = reply
     again = evaluate_model(asked, tmp_path, Heard())
     assert again.rows["score"].null_count() == 0

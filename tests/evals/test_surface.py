@@ -9,6 +9,7 @@ from steadfast.analysis import clustered_bootstrap
 from steadfast.evals.surface import CONSTANTS, POLICIES, constant_scores, policy_scores, share_won
 from steadfast.graders import Grade, make_judge
 from steadfast.graders.gates import gate
+from steadfast.messages import is_blank
 from steadfast.tasks import Task, battery
 
 CHANCES = {"chance", "chance, without itself"}
@@ -27,8 +28,8 @@ class FakeJudge:
 
 
 def item(good, bad):
-    content = {"criterion": "c", "good": list(good), "bad": list(bad)}
-    return Task.model_validate({"id": "i", "messages": [{"role": "user", "content": "?"}], **content})
+    references = {"good": list(good), "bad": list(bad)}
+    return Task.model_validate({"id": "i", "messages": [{"role": "user", "content": "?"}], **references})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_a_policy_takes_the_reply_it_looks_for_whichever_side_it_is_on(policy, t
     assert share_won(POLICIES[policy], item([left], [left])) == 0.5
 
 
-replies = st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=3)
+replies = st.lists(st.text(min_size=1, max_size=30).filter(lambda t: not is_blank(t)), min_size=1, max_size=3)
 
 
 @given(replies, replies, st.sampled_from(sorted(POLICIES)))

@@ -21,7 +21,7 @@ def save_model(folder: Path, layers: int = 2) -> Path:
 def content(model: Path, **changes):
     recipe = {
         "name": "tiny",
-        "arms": ["baseline", "health-only"],
+        "arms": ["health-only", "baseline"],
         "share": 0.5,
         "judge": "tests.study.word_judges:WordJudge",
         "model": {"name": str(model)},

@@ -281,7 +281,6 @@ def test_an_override_of_a_key_that_is_not_there_is_an_error(tmp_path, key, messa
         ("training.group_size", 10**9),
         ("training.max_new_tokens", 10**9),
         ("training.learning_rate", 1e9),
-        ("training.adapter.rank", 10**9),
         ("data.standard_prompts", 10**9),
         ("evaluation.trait_items", 10**9),
         ("evaluation.max_new_tokens", 10**9),

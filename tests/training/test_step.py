@@ -1,10 +1,13 @@
 """One step of training: what counts, what is left out, and episodes of several turns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from steadfast.errors import TrainingError
 from steadfast.graders import Grade
+from steadfast.rollouts import Segment
 from steadfast.training import step
 from steadfast.training.step import GradedGroup, grade, measure_kl, roll_out, train_step, update
 from tests.scripted import script
@@ -206,12 +209,59 @@ def test_tool_results_and_prompts_are_never_trained_on(monkeypatch):
     assert disk().task not in trained
 
 
-def test_an_episode_whose_template_writes_earlier_turns_anew_is_refused(monkeypatch):
+COUNTING = (
+    "{{ messages|length }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""A template that writes earlier turns anew: the first token of the conversation changes with every turn."""
+
+
+def played_with_spaces(prompt, number):
+    return f"{play(prompt, number)}  "
+
+
+@pytest.mark.parametrize(("say", "template"), [(play, COUNTING), (played_with_spaces, None)])
+def test_each_reply_is_trained_on_the_tokens_that_it_was_given_to_where_they_do_not_read_on(monkeypatch, say, template):
+    """As where thoughts of earlier turns are left out, or a reply's text has other tokens than were sampled."""
+    script(monkeypatch, say)
+    policy = policy_for()
+    if template:
+        policy.tokenizer.chat_template = template
+    before = weights(policy)
+    groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
+    assert all(len(step._sequences(r)) == len(r.replies) for r in groups[0].group.rollouts)
+    batch = step._batch(groups[0], EPISODES, 4, 100)
+    torch.testing.assert_close(step._logprobs(policy, batch, EPISODES), batch.old_N, atol=1e-4, rtol=1e-4)
+    assert sorted(set(groups[0].rewards)) == [0.0, 1.0]
+    metrics = update(policy, optimizer_of(policy), groups, EPISODES)
+    assert metrics["grad_norm"] > 0
+    assert changed(policy, before)
+
+
+@pytest.mark.parametrize("normalization", ["sequence", "token", "constant"])
+@pytest.mark.parametrize("importance", ["token", "sequence"])
+def test_an_episode_weighs_the_same_whether_its_tokens_read_on_or_not(monkeypatch, normalization, importance):
+    """Split into sequences, the loss of a rollout is still that of one rollout: same tokens, same weights."""
+    config = EPISODES.model_copy(update={"normalization": normalization, "importance": importance})
     script(monkeypatch, play)
     policy = policy_for()
-    policy.tokenizer.chat_template = (
-        "{{ messages|length }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
-        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    (whole,) = grade(roll_out(policy, [acting()], config, seed=1), LetterJudge())
+    split = GradedGroup(
+        step.RolloutGroup(whole.group.scheduled, [apart(r) for r in whole.group.rollouts]), whole.grades
     )
-    with pytest.raises(TrainingError, match="writes earlier turns anew"):
-        roll_out(policy, [acting()], EPISODES, seed=1)
+    assert len(step._sequences(split.group.rollouts[0])) > 1
+    for ours, theirs in zip(gradient(policy, [whole], config), gradient(policy, [split], config), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+
+
+def apart(rollout):
+    """The same rollout, each of its replies after a prompt of its own with the tokens so far."""
+    segments, seen = [], ()
+    for segment in rollout.segments:
+        if segment.role == "tool":
+            segments.append(replace(segment, token_ids=()))
+            segments.append(Segment("prompt", "", token_ids=(*seen, *segment.token_ids)))
+        else:
+            segments.append(segment)
+        seen = (*seen, *segment.token_ids)
+    return replace(rollout, segments=tuple(segments))

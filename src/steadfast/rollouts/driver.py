@@ -83,16 +83,19 @@ class _Episode:
         return True
 
     def _append(self, reply: Reply) -> None:
-        """Add what was said since the last reply, and the reply, so that the tokens read on without a gap."""
+        """Add what was said since the last reply, and the reply, so that its tokens follow those it was given to.
+
+        Where the template writes earlier turns anew, or their text has other tokens than those that were sampled, the
+        conversation so far is no beginning of the new one: its tokens then stand there whole, as another prompt.
+        """
         if not self.segments:
             self.segments.append(Segment("prompt", self.task.text, token_ids=reply.prompt_ids))
         else:
-            new = reply.prompt_ids[len(self._seen) :]
-            if reply.prompt_ids and reply.prompt_ids[: len(self._seen)] != self._seen:
-                # The template writes earlier turns anew, so the tokens so far are not those the reply was given to.
-                self.segments = [Segment(s.role, s.text, s.thoughts) for s in self.segments]
-                new = ()
+            goes_on = reply.prompt_ids[: len(self._seen)] == self._seen
+            new = reply.prompt_ids[len(self._seen) :] if goes_on else ()
             self.segments.append(Segment("tool", self._result, token_ids=new))
+            if not goes_on:
+                self.segments.append(Segment("prompt", "", token_ids=reply.prompt_ids))
         self.segments.append(reply.segment)
         self._seen = (*reply.prompt_ids, *reply.segment.token_ids)
 

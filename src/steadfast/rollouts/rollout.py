@@ -20,7 +20,8 @@ class Segment:
     """What one party said.
 
     Attributes:
-        role: "prompt", "assistant", or "tool" for what the environment answered.
+        role: "prompt", "assistant", or "tool" for what the environment answered. A prompt begins a sequence of tokens;
+            one after the first holds the conversation so far as the next reply was given to it, and no new words.
         text: The words, without special tokens and, for the assistant, without its thoughts.
         thoughts: What the assistant thought before it spoke; kept, and never graded.
         token_ids: The tokens, where the model runs in this process; the end-of-turn token is among them.

@@ -75,9 +75,10 @@ class GradedGroup:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A group ready for the loss: graded rollouts only."""
+    """A group ready for the loss: graded rollouts only; `lengths` are the trained tokens of each."""
 
     packed: Pack
+    lengths: list[int]
     hidden_TD: Tensor | None
     old_N: Tensor
     advantages_S: Tensor
@@ -87,11 +88,7 @@ class _Batch:
 def roll_out(
     policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
 ) -> list[RolloutGroup]:
-    """Sample a group of rollouts for each task: single answers with their prompt computed once, episodes turn by turn.
-
-    Raises:
-        TrainingError: an episode's turns cannot be trained on, since the chat template writes earlier turns anew.
-    """
+    """Sample a group of rollouts for each task: single answers with their prompt computed once, episodes by turns."""
     single = [s for s in scheduled if s.task.environment is None]
     acted = [s for s in scheduled if s.task.environment is not None]
     made = iter(_single_turns(policy, single, config, seed) if single else ())
@@ -134,11 +131,6 @@ def _episodes(
         policy.lm, policy.chat, config.max_new_tokens, style=config.style, temperature=config.temperature, seed=seed
     )
     rollouts = drive(sampler, [s.task for s in scheduled for _ in range(config.group_size)])
-    if any(not s.token_ids for r in rollouts for s in r.segments if s.trained or s.role == "assistant"):
-        raise TrainingError(
-            "this model's chat template writes earlier turns anew, so the tokens of an episode cannot be trained on: "
-            "take the tasks with environments out of the arm"
-        )
     groups = zip(*[iter(rollouts)] * config.group_size, strict=True)
     return [RolloutGroup(s, list(g)) for s, g in zip(scheduled, groups, strict=True)]
 
@@ -170,7 +162,7 @@ def update(
                 logprobs_N,
                 batch.old_N.to(logprobs_N.device),
                 batch.advantages_S.to(logprobs_N.device),
-                batch.packed.lengths,
+                batch.lengths,
                 batch.weights_N.to(logprobs_N.device),
                 clip_low=config.clip_low,
                 clip_high=config.clip_high,
@@ -213,7 +205,18 @@ def _trained_tokens(rollout: Rollout) -> int:
 
 
 def _pack(rollouts: Sequence[Rollout]) -> Pack:
-    return pack_sequences([[Span(s.token_ids, s.trained) for s in r.segments if s.token_ids] for r in rollouts])
+    return pack_sequences([sequence for r in rollouts for sequence in _sequences(r)])
+
+
+def _sequences(rollout: Rollout) -> list[list[Span]]:
+    """A rollout's tokens, a sequence for each prompt in it: most have one, however many turns they have."""
+    found: list[list[Span]] = []
+    for segment in rollout.segments:
+        if segment.role == "prompt":
+            found.append([])
+        if segment.token_ids:
+            found[-1].append(Span(segment.token_ids, segment.trained))
+    return found
 
 
 def _old_logprobs(rollouts: Sequence[Rollout]) -> Tensor:
@@ -222,14 +225,15 @@ def _old_logprobs(rollouts: Sequence[Rollout]) -> Tensor:
 
 def _batch(graded: GradedGroup, config: TrainingConfig, sequences: int, tokens: int) -> _Batch:
     kept = [graded.group.rollouts[i] for i in graded.graded]
-    packed = _pack(kept)
+    lengths = [_trained_tokens(r) for r in kept]
     return _Batch(
-        packed=packed,
+        packed=_pack(kept),
+        lengths=lengths,
         hidden_TD=graded.group.hidden_of(graded.graded),
         old_N=_old_logprobs(kept),
         advantages_S=advantages(torch.tensor(graded.rewards), config.advantage),
         weights_N=token_weights(
-            packed.lengths,
+            lengths,
             config.normalization,
             batch_sequences=sequences,
             batch_tokens=tokens,
@@ -258,7 +262,7 @@ def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingCo
     for graded in groups:
         first = graded.group.rollouts[:1]
         old_N = _old_logprobs(first)
-        batch = _Batch(_pack(first), graded.group.hidden_of([0]), old_N, torch.zeros(1), torch.zeros(1))
+        batch = _Batch(_pack(first), [len(old_N)], graded.group.hidden_of([0]), old_N, torch.zeros(1), torch.zeros(1))
         kl_N = kl_k3(old_N, _reference(policy, batch, config).to(old_N.device))
         total += float(kl_N.sum())
         tokens += kl_N.numel()
