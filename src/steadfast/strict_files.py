@@ -166,7 +166,8 @@ def _nests_too_deeply(text: str) -> bool:
     loader, depth = _LOADER(text), 0
     try:
         while loader.check_event() and depth <= _DEEPEST:
-            depth += {yaml.CollectionStartEvent: 1, yaml.CollectionEndEvent: -1}.get(type(loader.get_event()).__base__, 0)
+            event = loader.get_event()
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
     except _YAML_FAULTS:
         return False  # told by the reader itself, with its place
     finally:

@@ -199,7 +199,9 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 def test_a_dotenv_file_is_read_before_anything_needs_it(tmp_path):
     (tmp_path / "below").mkdir()
     (tmp_path / ".env").write_text("STEADFAST_DEBUG=1\nOPENAI_API_KEY=from-the-file\n")
-    (tmp_path / "show.py").write_text("import os\n\ndef suite():\n    raise ValueError(os.environ['OPENAI_API_KEY'][:4])\n")
+    (tmp_path / "show.py").write_text(
+        "import os\n\ndef suite():\n    raise ValueError(os.environ['OPENAI_API_KEY'][:4])\n"
+    )
     result = process("check", "show:suite", cwd=tmp_path)
     assert b"ValueError: from" in result.stderr
     kept = process("check", "show:suite", cwd=tmp_path, OPENAI_API_KEY="mine-is-set", TERM_PROGRAM="xterm")

@@ -8,8 +8,8 @@ import click
 import pytest
 import typer
 
-from steadfast.cli import app
 from steadfast import __version__
+from steadfast.cli import app
 from steadfast.tasks import battery, built_in_scenarios, domains, traits
 from tests.tasks.examples import record, write_lines
 
@@ -26,7 +26,19 @@ COMMANDS = [*commands(typer.main.get_command(app))]
 
 
 def test_the_commands_of_the_issue_are_there():
-    expected = {"demo", "run", "report", "traits", "domains", "scenarios", "evals", "evaluate", "check", "grade", "sample"}
+    expected = {
+        "demo",
+        "run",
+        "report",
+        "traits",
+        "domains",
+        "scenarios",
+        "evals",
+        "evaluate",
+        "check",
+        "grade",
+        "sample",
+    }
     assert expected <= {c[0] for c in COMMANDS}
 
 
