@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 
 import pytest
 import yaml
@@ -37,7 +38,7 @@ def mutated(value, dice):
             holder = holder[key]
         match dice.choice(["replace", "replace", "take out", "rename"]):
             case "replace":
-                holder[last] = dice.choice(WEIRD)
+                holder[last] = deepcopy(dice.choice(WEIRD))
             case "take out":
                 del holder[last]
             case "rename" if isinstance(holder, dict):

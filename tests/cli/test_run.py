@@ -127,7 +127,7 @@ def tiny_recipe(folder, model):
             "generation_items": 1,
             "chat_eval": None,
             "trait_items": 1,
-            "capability_items": 0,
+            "capability_items": 1,
             "max_new_tokens": 6,
             "judge": "tests.cli.judges:HalvedLengthJudge",
         },

@@ -12,7 +12,7 @@ from steadfast.cli._shared import (
     DomainsFile,
     TraitsFile,
     echo,
-    judge_config,
+    made_judge,
     note,
     print_json,
     problem,
@@ -21,7 +21,7 @@ from steadfast.cli._shared import (
 from steadfast.errors import DataError
 
 if TYPE_CHECKING:
-    from steadfast.graders import AnyJudgeConfig
+    from steadfast.graders import Judge
     from steadfast.tasks import Task, Taxonomy
 
 app = typer.Typer()
@@ -41,13 +41,13 @@ def check(
     """Check your scenarios or suite: every fault with line and field in one go, and what the judge cannot grade."""
     from steadfast.tasks import Taxonomy
 
-    taxonomy, config = Taxonomy.load(traits, domains), judge_config(judge)
+    taxonomy, grader = Taxonomy.load(traits, domains), made_judge(judge)
     tasks: Sequence[Task] = ()
     problems: list[str] = []
     notes: list[str] = []
     try:
         tasks = _load(file, taxonomy)
-        notes += _against(config, tasks)
+        notes += _against(grader, tasks)
         problems += _program_faults(tasks)
         notes += _prove_disjoint(tasks)
     except DataError as error:
@@ -79,21 +79,17 @@ def _load(name: str, taxonomy: "Taxonomy") -> "Sequence[Task]":
     return load_tasks(path, taxonomy)
 
 
-def _against(config: "AnyJudgeConfig", tasks: "Sequence[Task]") -> list[str]:
+def _against(judge: "Judge", tasks: "Sequence[Task]") -> list[str]:
     """What a judge could not grade, in a sentence; the embedded judge is asked without its encoder."""
-    from steadfast.graders import make_judge
     from steadfast.graders.grade import reason_against
 
     rubrics = [t for t in tasks if t.rubric]
-    if not rubrics:
-        return []
-    made = make_judge(config)
-    reasons = {t.id: reason for t in rubrics if (reason := reason_against(made, t))}
+    reasons = {t.id: reason for t in rubrics if (reason := reason_against(judge, t))}
     if not reasons:
         return []
     first, reason = next(iter(reasons.items()))
     return [
-        f"the judge {config.name!r} cannot grade {len(reasons)} of {len(rubrics)} scenarios; the first of them is "
+        f"the judge {judge.name!r} cannot grade {len(reasons)} of {len(rubrics)} scenarios; the first of them is "
         f"{first!r}: {reason}"
     ]
 

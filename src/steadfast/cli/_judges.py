@@ -12,6 +12,7 @@ from steadfast.cli._shared import (
     DomainsFile,
     TraitsFile,
     judge_config,
+    made_judge,
     note,
     print_json,
     print_rows,
@@ -44,11 +45,10 @@ def grade(
     as_json: AsJson = False,
 ) -> None:
     """Grade stored answers with any judge; --json prints a line for each answer."""
-    from steadfast.graders import make_judge
     from steadfast.graders.stored_answers import grade_file
     from steadfast.tasks import Taxonomy
 
-    grader = make_judge(judge_config(judge, max_calls=budget, max_connections=max_connections))
+    grader = made_judge(judge, max_calls=budget, max_connections=max_connections)
     graded = grade_file(scenarios, answers, grader, Taxonomy.load(traits, domains))
     if as_json:
         for line in graded:
@@ -83,7 +83,6 @@ def exam(
     as_json: AsJson = False,
 ) -> None:
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
-    from steadfast.graders import make_judge
     from steadfast.graders.exam import examination as exams
     from steadfast.graders.exam.crossfit import cross_fit as left_out
     from steadfast.tasks import Taxonomy, built_in_gold, built_in_scenarios
@@ -96,7 +95,7 @@ def exam(
         )
     if (scenarios is None) != (gold is None):
         raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
-    examined = make_judge(config)
+    examined = made_judge(judge, max_calls=budget)
     if scenarios and gold:
         chosen, pairs = exams.load_gold(scenarios, gold, Taxonomy.load(traits, domains))
         result = exams.examine(examined, chosen, pairs)
@@ -128,18 +127,16 @@ def agree(
     as_json: AsJson = False,
 ) -> None:
     """Tell how far two judges agree, on the gold answers of held-out scenarios or on your answers."""
-    from steadfast.graders import JudgeConfig, Limits, make_judge
     from steadfast.graders.exam import agreement
     from steadfast.graders.stored_answers import load_answers
     from steadfast.tasks import Taxonomy
 
     if (scenarios is None) != (answers is None):
         raise SteadfastError("--scenarios and --answers belong together: give both, or neither for our gold answers")
-    limits = Limits(max_calls=budget) if budget else None
-    configs = [JudgeConfig.parse(name) for name in (first, second)]
-    if limits and not any(c.is_model for c in configs):
+    limited = {name: judge_config(name).is_model for name in (first, second)}
+    if budget and not any(limited.values()):
         raise SteadfastError("--judge-budget limits a provider/model judge, and neither of these is one")
-    one, other = (make_judge(c, limits if c.is_model else None) for c in configs)
+    one, other = (made_judge(name, max_calls=budget if limited[name] else None) for name in (first, second))
     if scenarios and answers:
         given = load_answers(scenarios, answers, Taxonomy.load(traits, domains))
     else:

@@ -16,7 +16,7 @@ from steadfast.errors import SteadfastError
 from steadfast.messages import printable
 
 if TYPE_CHECKING:
-    from steadfast.graders import AnyJudgeConfig
+    from steadfast.graders import AnyJudgeConfig, Judge
 
 __all__ = [
     "BUDGET_HELP",
@@ -29,6 +29,7 @@ __all__ = [
     "echo",
     "json_object",
     "judge_config",
+    "made_judge",
     "note",
     "print_json",
     "print_rows",
@@ -160,3 +161,21 @@ def json_object(option: str, text: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SteadfastError(f"{option}: {text!r} is not a JSON object, such as '{{\"enable_thinking\": false}}'")
     return cast("dict[str, Any]", value)
+
+
+def made_judge(judge: str, **limits: int | None) -> "Judge":
+    """The judge that the command line names; see `judge_config`.
+
+    Raises:
+        JudgeError: It cannot be made; where a file describes it, the file is named.
+    """
+    from steadfast.errors import JudgeError
+    from steadfast.graders import make_judge
+
+    config = judge_config(judge, **limits)
+    try:
+        return make_judge(config)
+    except JudgeError as error:
+        if judge in str(error):
+            raise
+        raise JudgeError(f"{judge}: {error}") from error

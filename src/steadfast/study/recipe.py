@@ -284,7 +284,7 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
 
 def _suite(name: Any, found: Any) -> Any:
     shipped = {i.name for i in catalogue()} | {SCENARIOS, STANDARD}
-    return name if name in shipped else found(name)
+    return name if isinstance(name, str) and name in shipped else found(name)
 
 
 def _arm(arm: Any, found: Any) -> Any:

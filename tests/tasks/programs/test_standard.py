@@ -86,3 +86,7 @@ def shouts(text, args):
 def test_a_program_of_the_users_is_found_by_module_and_function():
     check = check_of("tests.tasks.programs.test_standard:shouts")
     assert [check(t, {"word": "yes"}) for t in ("YES", "yes")] == [1.0, 0.0]
+
+
+def test_no_held_out_tasks_are_wanted_and_none_are_made():
+    assert held_out_tasks(0, 0, []) == {}

@@ -26,10 +26,12 @@ def held_out_tasks(per_kind: int, seed: int, training: list[Task]) -> dict[str, 
     """`per_kind` tasks of each kind, none of whose questions stands among the training tasks.
 
     Args:
-        per_kind: How many are wanted; a kind with few possible questions may give fewer.
+        per_kind: How many are wanted, 0 for no kind at all; a kind with few possible questions may give fewer.
         seed: The run's seed.
         training: What the run trains on.
     """
+    if per_kind == 0:
+        return {}
     seen = {task.messages for task in training}
     chosen: dict[str, list[Task]] = {}
     for name in TASK_NAMES:
