@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from steadfast.errors import ChatTemplateError
 from steadfast.evals.measure import Condition, OnDone, Preference
 from steadfast.evals.rows import PREFERENCE
 from steadfast.graders.preference import pairs_won, preference
@@ -38,21 +39,31 @@ class LocalSubject:
     prefers_by: str = PREFERENCE
 
     def prefer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Preference]:
-        """The preference for each task's good references, by the likelihood of a token."""
-        requests = [
-            (
-                self.chat.encode(t.messages, condition.style),
-                [self.chat.encode_reply(r) for r in (*t.references.good, *t.references.bad)],
-            )
-            for t in tasks
-        ]
-        scores = score_candidates(self.lm, requests, on_done=lambda: on_done(1), lower_layers=self.lower_layers)
-        found: list[Preference] = []
-        for task, candidates in zip(tasks, scores, strict=True):
-            split = len(task.references.good)
+        """The preference for each task's good references, by the likelihood of a token.
+
+        A task that the model cannot be shown, such as one beyond its context, has a reason instead.
+        """
+        requests: dict[int, tuple[list[int], list[list[int]]]] = {}
+        found: dict[int, Preference] = {}
+        for place, task in enumerate(tasks):
+            try:
+                requests[place] = self._request(task, condition)
+            except ChatTemplateError as error:
+                found[place] = Preference(None, reason=str(error))
+                on_done(1)
+        scores = score_candidates(
+            self.lm, list(requests.values()), on_done=lambda: on_done(1), lower_layers=self.lower_layers
+        )
+        for place, candidates in zip(requests, scores, strict=True):
+            split = len(tasks[place].references.good)
             good, bad = candidates[:split], candidates[split:]
-            found.append(Preference(preference(good, bad), pairs_won(good, bad)))
-        return found
+            found[place] = Preference(preference(good, bad), pairs_won(good, bad))
+        return [found[place] for place in range(len(tasks))]
+
+    def _request(self, task: Task, condition: Condition) -> tuple[list[int], list[list[int]]]:
+        replies = [self.chat.encode_reply(r) for r in (*task.references.good, *task.references.bad)]
+        longest = max(map(len, replies))
+        return self.chat.encode(task.messages, condition.style, max_new_tokens=longest), replies
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
         """One greedy rollout of each task."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from transformers import PreTrainedModel
 
+from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
 from steadfast.models.sampling import sample_groups
@@ -76,41 +77,43 @@ class LocalSampler:
         return self.chat.encode(conversation, self.style, max_new_tokens=self.max_new_tokens)
 
     def reply(self, conversations: Sequence[Conversation], on_done: OnDone = lambda _: None) -> list[Reply]:
-        """One reply for each conversation, in order."""
-        encoded = [self.encode(c) for c in conversations]
-        places = range(len(encoded))
-        asked = list({tuple(encoded[i]): i for i in reversed(places)}.values()) if not self.temperature else [*places]
+        """One reply for each conversation, in order; one that cannot be rendered or is too long has a reason."""
+        encoded: dict[int, list[int]] = {}
+        found: dict[int, Reply] = {}
+        for place, conversation in enumerate(conversations):
+            try:
+                encoded[place] = self.encode(conversation)
+            except ChatTemplateError as error:
+                found[place] = Reply(Segment("assistant", ""), reason=str(error))
+        on_done(len(found))
+        asked = list(encoded)
+        if not self.temperature:
+            asked = list({tuple(encoded[i]): i for i in reversed(asked)}.values())
         order = sorted(asked, key=lambda i: (len(encoded[i]), encoded[i], i))
         self._calls += 1
-        found: dict[int, Reply] = {}
         for number, start in enumerate(range(0, len(order), _BATCH)):
             batch = order[start : start + _BATCH]
-            groups = sample_groups(
-                self.lm,
-                [encoded[i] for i in batch],
-                group_size=1,
-                max_new_tokens=self.max_new_tokens,
-                eos_token_ids=self.chat.end_tokens(),
-                temperature=self.temperature,
-                seed=self.seed + 7919 * self._calls + number,
-            )
-            for place, group in zip(batch, groups, strict=True):
-                completion = group.completions[0]
-                found[place] = Reply(
-                    assistant_segment(
-                        self.chat,
-                        completion.token_ids,
-                        completion.logprobs_T.tolist(),
-                        completion.entropies_T.tolist(),
-                    ),
-                    completion.finished,
-                    tuple(encoded[place]),
-                )
+            found |= self._batch({i: encoded[i] for i in batch}, self.seed + 7919 * self._calls + number)
             on_done(len(batch))
-        if self.temperature:
-            return [found[i] for i in places]
-        by_tokens = {tuple(encoded[i]): reply for i, reply in found.items()}
-        return [by_tokens[tuple(ids)] for ids in encoded]
+        by_tokens = {tuple(encoded[i]): found[i] for i in asked}
+        return [found[i] if i in found else by_tokens[tuple(encoded[i])] for i in range(len(conversations))]
+
+    def _batch(self, encoded: dict[int, list[int]], seed: int) -> dict[int, Reply]:
+        groups = sample_groups(
+            self.lm,
+            list(encoded.values()),
+            group_size=1,
+            max_new_tokens=self.max_new_tokens,
+            eos_token_ids=self.chat.end_tokens(),
+            temperature=self.temperature,
+            seed=seed,
+        )
+        found: dict[int, Reply] = {}
+        for place, group in zip(encoded, groups, strict=True):
+            c = group.completions[0]
+            said = assistant_segment(self.chat, c.token_ids, c.logprobs_T.tolist(), c.entropies_T.tolist())
+            found[place] = Reply(said, c.finished, tuple(encoded[place]))
+        return found
 
 
 def assistant_segment(

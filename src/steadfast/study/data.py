@@ -7,9 +7,10 @@ from random import Random
 
 from pydantic import ValidationError
 
-from steadfast.errors import DataError, RecipeError
+from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Part
 from steadfast.graders import Judge, refuse_ungradable
+from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, Arm, rubric_of
 from steadfast.study.recipe import Recipe
 from steadfast.tasks import (
@@ -181,6 +182,22 @@ class StudyData:
         for task in (*slices.values(), *answered):
             if task.grader.kind == "program":
                 check_of(task.grader.program)
+
+    def check_prompts(self, chat: ChatTemplate) -> None:
+        """See that every task that is trained on can be shown to the model, with room for its answer.
+
+        Raises:
+            DataError: naming each that cannot.
+        """
+        training = self.recipe.training
+        problems: dict[str, str] = {}
+        for task in {id(t): t for tasks in self.slices.values() for t in (*tasks, *self.standard)}.values():
+            try:
+                chat.encode(task.messages, training.style, max_new_tokens=training.max_new_tokens)
+            except ChatTemplateError as error:
+                problems.setdefault(task.id, f"training task {task.id!r}: {error}")
+        if problems:
+            raise DataError(list(problems.values()))
 
     def prove_pools_disjoint(self) -> dict[str, int]:
         """Compare every text that trains with every text that measures; returns the pairs compared.

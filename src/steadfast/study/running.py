@@ -199,6 +199,7 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> St
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
     model = _load(recipe, directory, progress)
+    data.check_prompts(model.chat)
     study = Study(recipe, directory, data, data.parts(), training, evaluation, model, progress)
     if recipe.training.adapter.layers != "all":
         layers = int(model.lm.config.get_text_config().num_hidden_layers)
