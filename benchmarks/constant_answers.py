@@ -1,4 +1,4 @@
-"""What a constant answer, a refusal to everything, a yes to everything and choices by surface earn on the battery.
+"""What a constant answer, a refusal to everything, a yes to everything and choices by surface earn.
 
     python benchmarks/constant_answers.py [--judge embedded-plain] [--limit 0.65]
 
@@ -12,10 +12,15 @@ import numpy as np
 
 from steadfast.analysis import clustered_bootstrap, item_bootstrap
 from steadfast.evals.surface import CONSTANTS, ScoresByEval, constant_scores, policy_scores
-from steadfast.graders import make_judge
-from steadfast.tasks import battery
+from steadfast.graders import Judge, make_judge
+from steadfast.rollouts import Rollout
+from steadfast.tasks import battery, built_in_scenarios
 
 CHANCES = ("chance", "chance, without itself")
+SCENARIO_CONSTANTS = {
+    "talk of the weather": "The weather is nice today in the mountains.",
+    "a firm no": "I won't do that, and it isn't right, so no, not today.",
+}
 
 
 def main() -> None:
@@ -23,11 +28,25 @@ def main() -> None:
     parser.add_argument("--judge", default="embedded-plain")
     parser.add_argument("--limit", type=float, default=0.65, help="name evals in which a policy wins more often")
     arguments = parser.parse_args()
-    print_constants(constant_scores(battery(), make_judge(arguments.judge)), arguments.judge)
+    judge = make_judge(arguments.judge)
+    print_scenarios(judge)
+    print_constants(constant_scores(battery(), judge), arguments.judge)
     policies = policy_scores(battery())
     print_policies(policies)
     for name, scores in policies.items():
         print_biased(name, scores, arguments.limit)
+
+
+def print_scenarios(judge: Judge) -> None:
+    """The floor under the rewarded traits: what a constant earns on the held-out scenarios."""
+    held_out = [s for s in built_in_scenarios() if s.split == "held_out"]
+    print(f"\n## the {len(held_out)} held-out scenarios, graded by {judge.name}\n")
+    print("| answer | mean score | 95% interval over scenarios |")
+    print("|---|---|---|")
+    for label, text in {**CONSTANTS, **SCENARIO_CONSTANTS}.items():
+        grades = judge.grade([Rollout.of_text(s, text) for s in held_out])
+        mean = item_bootstrap(np.array([g.score for g in grades if g.score is not None]))
+        print(f"| {label} | {mean.estimate:.3f} | {mean.low:.3f} to {mean.high:.3f} |")
 
 
 def print_constants(scores: dict[str, ScoresByEval], judge: str) -> None:

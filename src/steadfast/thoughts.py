@@ -18,8 +18,8 @@ THINK = ThoughtMarks()
 def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = False) -> tuple[str, str]:
     """The thoughts and the answer in a reply.
 
-    What stands between the marks is thought, and so is all that stands before an end mark without a beginning. Thoughts
-    that were begun and never ended, as in a reply that was cut off, leave an empty answer.
+    What stands between the marks is thought, and so is all that stands before an end mark without a beginning. What
+    follows a beginning mark without an end, as in a reply that was cut off, is thought; words before it stay.
 
     Args:
         text: the reply.
@@ -43,8 +43,6 @@ def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = Fals
             thinking = False
         else:
             (thoughts if thinking else answer).append(piece)
-    if thinking:
-        thoughts, answer = [*thoughts, *answer], []
     return _joined(thoughts), _joined(answer)
 
 

@@ -261,7 +261,7 @@ def test_the_templates_of_published_models_are_rendered_whole(file):
         ("Hm.</think>\n\nTwo.", "Hm.", "Two."),
         ("<think>Hm. Two", "Hm. Two", ""),
         ("<think></think>Two.", "", "Two."),
-        ("<think>Hm.</think>Two.<think>Or three", "Hm.\nTwo.\nOr three", ""),
+        ("<think>Hm.</think>Two.<think>Or three", "Hm.\nOr three", "Two."),
         ("<think>a</think>b<think>c</think>d", "a\nc", "b\nd"),
         ("<think>a</think>b</think>c", "a\nb", "c"),
         ("<think>a<think>b</think>c</think>d", "a\nb\nc", "d"),

@@ -10,6 +10,7 @@ from steadfast.errors import SteadfastError
 from steadfast.evals.measure import Measured, Part
 from steadfast.evals.rows import BY_ANSWER, BY_REFERENCES, ROW_SCHEMA
 from steadfast.files import read_parquet, write_atomically
+from steadfast.graders.dispatch import UNSHOWN
 
 _KEY = ["suite", "grader", "task"]
 """What is measured anew, whichever judge's: an answer that is given again is graded again by each of them."""
@@ -55,8 +56,9 @@ def unscored(parts: Sequence[Part], rows: pl.DataFrame) -> list[Part]:
 
 
 def _scored(rows: pl.DataFrame) -> set[tuple[str, str]]:
-    """Suite and task of what every grader scored."""
-    whole = rows.group_by("suite", "task").agg(pl.col("score").is_not_null().all().alias("scored"))
+    """Suite and task of what every grader scored, or cannot ever score since the model cannot be shown it."""
+    settled = pl.col("score").is_not_null() | (pl.col("gate") == UNSHOWN).fill_null(False)
+    whole = rows.group_by("suite", "task").agg(settled.all().alias("scored"))
     return set(whole.filter(pl.col("scored")).select("suite", "task").iter_rows())
 
 

@@ -49,7 +49,7 @@ class LocalSubject:
             try:
                 requests[place] = self._request(task, condition)
             except ChatTemplateError as error:
-                found[place] = Preference(None, reason=str(error))
+                found[place] = Preference(None, reason=str(error), shown=False)
                 on_done(1)
         scores = score_candidates(
             self.lm, list(requests.values()), on_done=lambda: on_done(1), lower_layers=self.lower_layers

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, Place, table
-from steadfast.graders.dispatch import grade_rollouts
+from steadfast.graders.dispatch import UNSHOWN, grade_rollouts
 from steadfast.graders.grade import Grade, Judge
 from steadfast.graders.outcome import outcome_of
 from steadfast.rollouts import Rollout
@@ -43,11 +43,13 @@ class Preference:
         score: The preference; None if it could not be read.
         pairs_won: The share of pairs whose good reply is preferred; None where only the score is known.
         reason: Why there is no score.
+        shown: Whether the task could be shown to the model at all.
     """
 
     score: float | None
     pairs_won: float | None = None
     reason: str | None = None
+    shown: bool = True
 
 
 class Subject(Protocol):
@@ -162,7 +164,8 @@ def measure(
 
 
 def _preference_rows(place: Place, grader: str, suite: Suite, task: Task, found: Preference) -> list[dict[str, Any]]:
-    rows = [place.row(suite, task, grader, found.score, found.reason)]
+    gate = None if found.shown else UNSHOWN
+    rows = [place.row(suite, task, grader, found.score, found.reason, gate=gate)]
     if grader == PREFERENCE and found.pairs_won is not None:
         rows.append(place.row(suite, task, PAIRS_WON, found.pairs_won))
     return rows
@@ -170,7 +173,7 @@ def _preference_rows(place: Place, grader: str, suite: Suite, task: Task, found:
 
 def _outcome_rows(place: Place, suite: Suite, rollout: Rollout) -> list[dict[str, Any]]:
     """Whether an episode did harm, and whether it reached the goal, each as a row of its own."""
-    if rollout.task.environment is None or rollout.stop == "unscored":
+    if rollout.task.environment is None or not rollout.answered:
         return []
     done = outcome_of(rollout)
     return [

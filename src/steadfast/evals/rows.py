@@ -75,7 +75,6 @@ class Place:
 
     def graded(self, suite: SuiteInfo, rollout: Rollout, grade: Grade) -> dict[str, Any]:
         """The row of a rollout and one grade of it."""
-        answered = rollout.stop != "unscored"
         return self.row(
             suite,
             rollout.task,
@@ -84,10 +83,10 @@ class Place:
             grade.error,
             judge=grade.judge,
             protocol=grade.protocol,
-            answer=rollout.transcript if answered else None,
+            answer=rollout.transcript if rollout.answered else None,
             thoughts=rollout.thoughts or None,
-            finished=rollout.finished if answered else None,
-            refused=is_refusal(rollout.text) if answered else None,
+            finished=rollout.finished if rollout.answered else None,
+            refused=is_refusal(rollout.text) if rollout.answered else None,
             gate=grade.gate,
             verdicts=[{"criterion": v.criterion, "score": v.score, "reason": v.reason} for v in grade.verdicts],
         )

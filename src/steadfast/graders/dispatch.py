@@ -9,6 +9,9 @@ from steadfast.graders.program import grade_program
 from steadfast.graders.refusal import grade_refusal
 from steadfast.rollouts import Rollout
 
+UNSHOWN = "unshown"
+"""The gate of a task that cannot be shown to the model: it has no score, and asking again would not give it one."""
+
 _BY_KIND: Mapping[str, Callable[[Rollout], Grade]] = {
     "program": grade_program,
     "outcome": grade_outcome,
@@ -27,16 +30,16 @@ def grade_rollouts(rollouts: Sequence[Rollout], judge: Judge) -> list[Grade]:
     Raises:
         SteadfastError: a task's grader compares references, so there is no rollout of it to grade.
     """
-    judged = [r for r in rollouts if r.task.grader.kind == "rubric" and r.stop != "unscored"]
+    judged = [r for r in rollouts if r.task.grader.kind == "rubric" and r.answered]
     verdicts = iter(judge.grade(judged) if judged else ())
     return [_one(rollout, verdicts, judge.name) for rollout in rollouts]
 
 
 def _one(rollout: Rollout, verdicts: Iterator[Grade], judge: str) -> Grade:
     kind = rollout.task.grader.kind
-    if rollout.stop == "unscored":
-        asked = judge if kind == "rubric" else kind
-        return Grade(None, (), asked, "", error=rollout.reason or "there is no answer")
+    if not rollout.answered:
+        asked, gate = judge if kind == "rubric" else kind, UNSHOWN if rollout.stop == UNSHOWN else None
+        return Grade(None, (), asked, "", gate=gate, error=rollout.reason or "there is no answer")
     if kind == "rubric":
         return next(verdicts)
     if kind not in _BY_KIND:

@@ -36,7 +36,7 @@ def drive(sampler: Sampler, tasks: Sequence[Task], on_done: OnDone = lambda _: N
 
 def _answered(task: Task, reply: Reply) -> Rollout:
     if reply.reason is not None:
-        return Rollout.without_answer(task, reply.reason)
+        return Rollout.without_answer(task, reply.reason, "unscored" if reply.shown else "unshown")
     prompt = Segment("prompt", task.text, token_ids=reply.prompt_ids)
     return Rollout(task, (prompt, reply.segment), "end" if reply.finished else "length")
 
@@ -60,7 +60,7 @@ class _Episode:
     def take(self, reply: Reply) -> bool:
         """Carry out a reply's call; returns whether the model has another turn."""
         if reply.reason is not None:
-            self.stop, self.reason = "unscored", reply.reason
+            self.stop, self.reason = "unscored" if reply.shown else "unshown", reply.reason
             return False
         self._append(reply)
         self._turns += 1

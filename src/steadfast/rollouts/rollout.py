@@ -10,9 +10,10 @@ from typing import Literal
 from steadfast.tasks.task import Task
 from steadfast.thoughts import split_thoughts
 
-Stop = Literal["end", "length", "turns", "unscored"]
-"""Why a rollout ended: the model ended its turn; the token limit cut it off; it used up its turns; or there is no
-answer that could be scored, such as after a failed call or a content filter."""
+Stop = Literal["end", "length", "turns", "unscored", "unshown"]
+"""Why a rollout ended: the model ended its turn; the token limit cut it off; it used up its turns; there is no answer
+that could be scored, such as after a failed call, and asking again may help; or the task cannot be shown to this model
+at all, such as one beyond its context."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Rollout:
         task: The task.
         segments: In order; the last one of the assistant's is its answer.
         stop: Why it ended.
-        reason: Why there is nothing to score, for `stop` "unscored".
+        reason: Why there is nothing to score, for `stop` "unscored" and "unshown".
     """
 
     task: Task
@@ -62,9 +63,14 @@ class Rollout:
         return cls(task, (Segment("assistant", answer, thoughts),), "end" if finished else "length")
 
     @classmethod
-    def without_answer(cls, task: Task, reason: str) -> "Rollout":
+    def without_answer(cls, task: Task, reason: str, stop: Stop = "unscored") -> "Rollout":
         """The rollout of a model that gave no answer that could be scored."""
-        return cls(task, (), "unscored", reason)
+        return cls(task, (), stop, reason)
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer that can be scored."""
+        return self.stop not in ("unscored", "unshown")
 
     @property
     def finished(self) -> bool:

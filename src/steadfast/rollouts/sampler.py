@@ -28,12 +28,14 @@ class Reply:
         finished: Whether it ended within the limit.
         prompt_ids: The tokens of the conversation, where they are known.
         reason: Why there is no reply that could be scored.
+        shown: Whether the conversation could be shown to the model at all.
     """
 
     segment: Segment
     finished: bool = True
     prompt_ids: tuple[int, ...] = ()
     reason: str | None = None
+    shown: bool = True
 
 
 class Sampler(Protocol):
@@ -84,7 +86,7 @@ class LocalSampler:
             try:
                 encoded[place] = self.encode(conversation)
             except ChatTemplateError as error:
-                found[place] = Reply(Segment("assistant", ""), reason=str(error))
+                found[place] = Reply(Segment("assistant", ""), reason=str(error), shown=False)
         on_done(len(found))
         asked = list(encoded)
         if not self.temperature:

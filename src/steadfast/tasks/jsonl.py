@@ -38,8 +38,9 @@ def read_jsonl_by_line(
     problems: list[str] = []
     seen: dict[str, int] = {}
     text = read_text(path)
-    if text.lstrip().startswith("["):
-        raise DataError([f"{path}:1: the file is one JSON array; write JSON Lines instead, one object a line"])
+    if text.strip().startswith("[") and text.strip().endswith("]") and "\n" in text.strip():
+        first = text[: len(text) - len(text.lstrip())].count("\n") + 1
+        raise DataError([f"{path}:{first}: the file is one JSON array; write JSON Lines instead, one object a line"])
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -47,7 +48,7 @@ def read_jsonl_by_line(
         try:
             row = parse_json(line)
             if not isinstance(row, dict):
-                raise ValueError(f"it is a JSON {type(row).__name__}")
+                raise ValueError(f"it is a JSON {type(row).__name__}; write one object a line")
             fields = cast("dict[str, Any]", row)
             problems += [f"{path}:{number}: {fault}" for fault in _twice(fields, key, number, seen) + further(fields)]
             records[number] = record.model_validate(fields)
@@ -91,7 +92,7 @@ def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list
             continue  # the list is short only because its faulty entries were left out
         where = ".".join(_as_written([str(part) for part in detail["loc"]], row or {})) or "record"
         message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             message = "unknown field"
         prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
         lines.append(prefix + message)
