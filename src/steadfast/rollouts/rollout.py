@@ -1,4 +1,4 @@
-"""A rollout: what a model did with a task, turn by turn, as plain data.
+"""A rollout records what a model did with a task, turn by turn, as plain data.
 
 One answer, a conversation of several turns and an episode with tools are the same type. A segment is what one party
 said; the model's own segments are marked as trained, tool results and prompts are not.
@@ -17,7 +17,7 @@ answer that could be scored, such as after a failed call or a content filter."""
 
 @dataclass(frozen=True)
 class Segment:
-    """What one party said.
+    """A segment is what one party said.
 
     Attributes:
         role: "prompt", "assistant", or "tool" for what the environment answered. A prompt begins a sequence of tokens;
@@ -41,13 +41,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a model did with a task.
+    """A rollout is what a model did with a task.
 
     Attributes:
-        task: The task.
-        segments: In order; the last one of the assistant's is its answer.
-        stop: Why it ended.
-        reason: Why there is nothing to score, for `stop` "unscored".
+        task: The task that the model was given.
+        segments: What was said, in order; the assistant's last segment is its answer.
+        stop: Why the rollout ended.
+        reason: Why there is nothing to score, if `stop` is "unscored".
     """
 
     task: Task
@@ -57,18 +57,18 @@ class Rollout:
 
     @classmethod
     def of_text(cls, task: Task, text: str, finished: bool = True) -> "Rollout":
-        """The rollout of a stored answer, of which only the text is known; its thoughts are taken off."""
+        """Make the rollout of a stored answer, of which only the text is known; its thoughts are taken off."""
         thoughts, answer = split_thoughts(text)
         return cls(task, (Segment("assistant", answer, thoughts),), "end" if finished else "length")
 
     @classmethod
     def without_answer(cls, task: Task, reason: str) -> "Rollout":
-        """The rollout of a model that gave no answer that could be scored."""
+        """Make the rollout of a model that gave no answer that could be scored."""
         return cls(task, (), "unscored", reason)
 
     @property
     def finished(self) -> bool:
-        """Whether the token limit did not cut it off."""
+        """Whether the rollout ended before the token limit cut it off."""
         return self.stop != "length"
 
     @property
@@ -83,7 +83,7 @@ class Rollout:
 
     @property
     def transcript(self) -> str:
-        """All that was said after the prompt, a line break between the segments."""
+        """All that was said after the prompt, with a line break between the segments."""
         return "\n".join(s.text for s in self.segments if s.role != "prompt").strip()
 
     @property
@@ -92,5 +92,5 @@ class Rollout:
         return "\n".join(s.thoughts for s in self.segments if s.thoughts)
 
     def for_task(self, task: Task) -> "Rollout":
-        """The same rollout, to be graded as one of another task."""
+        """Return the same rollout, to be graded as one of another task."""
         return replace(self, task=task)

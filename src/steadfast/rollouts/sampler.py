@@ -1,4 +1,4 @@
-"""Where replies come from: a model in this process, batch by batch."""
+"""Replies come from a sampler, such as a model in this process that answers batch by batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from steadfast.rollouts.rollout import Segment
 
 Conversation = tuple[Message, ...]
 OnDone = Callable[[int], None]
-"""Told the number of requests done since the last call."""
+"""A function that is told how many requests were done since its last call."""
 
 _BATCH = 48
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said to a conversation.
+    """A reply is what a model said to a conversation.
 
     Attributes:
-        segment: Its words, and its tokens where they are known.
-        finished: Whether it ended within the limit.
-        prompt_ids: The tokens of the conversation, where they are known.
-        reason: Why there is no reply that could be scored.
+        segment: The words, and the tokens if they are known.
+        finished: Whether the reply ended within the limit.
+        prompt_ids: The tokens of the conversation, if they are known.
+        reason: Why there is no reply that could be scored; None if there is one.
     """
 
     segment: Segment
@@ -36,27 +36,27 @@ class Reply:
 
 
 class Sampler(Protocol):
-    """Answers conversations in batches."""
+    """A sampler answers conversations in batches."""
 
     def reply(self, conversations: Sequence[Conversation], on_done: OnDone = lambda _: None) -> list[Reply]:
-        """One reply for each conversation, in order."""
+        """Return one reply for each conversation, in order."""
         ...
 
 
 @dataclass
 class LocalSampler:
-    """A causal LM in this process.
+    """This sampler answers with a causal LM in this process.
 
-    Equal conversations are answered once where the sampling is greedy. They are answered in batches of like length, in
-    an order that depends on their tokens alone.
+    With greedy sampling, equal conversations are answered once. Conversations are answered in batches of like length,
+    in an order that depends on their tokens alone.
 
     Attributes:
-        lm: The model, its adapter active.
-        chat: Its chat template.
-        max_new_tokens: The limit of a reply.
-        style: An instruction on form, in the system turn.
-        temperature: 0 takes the likeliest token.
-        seed: Seeds the sampling; each call of `reply` draws anew.
+        lm: The model, with its adapter active.
+        chat: The model's chat template.
+        max_new_tokens: The limit of a reply in tokens.
+        style: An instruction on form, which is put into the system turn.
+        temperature: The temperature of the sampling; 0 takes the likeliest token.
+        seed: The seed of the sampling; each call of `reply` draws anew.
     """
 
     lm: PreTrainedModel
@@ -68,15 +68,15 @@ class LocalSampler:
     _calls: int = field(default=0, init=False)
 
     def encode(self, conversation: Conversation) -> list[int]:
-        """The token ids of a conversation up to the point where the model speaks.
+        """Return the token ids of a conversation up to the point where the model speaks.
 
         Raises:
-            ChatTemplateError: it cannot be rendered rightly, or leaves no room for a reply.
+            ChatTemplateError: The conversation cannot be rendered rightly, or leaves no room for a reply.
         """
         return self.chat.encode(conversation, self.style, max_new_tokens=self.max_new_tokens)
 
     def reply(self, conversations: Sequence[Conversation], on_done: OnDone = lambda _: None) -> list[Reply]:
-        """One reply for each conversation, in order."""
+        """Return one reply for each conversation, in order."""
         encoded = [self.encode(c) for c in conversations]
         places = range(len(encoded))
         asked = list({tuple(encoded[i]): i for i in reversed(places)}.values()) if not self.temperature else [*places]
@@ -116,6 +116,6 @@ class LocalSampler:
 def assistant_segment(
     chat: ChatTemplate, token_ids: Sequence[int], logprobs: Sequence[float], entropies: Sequence[float]
 ) -> Segment:
-    """A completion as a segment that is trained on, its thoughts apart from its answer."""
+    """Make a segment that is trained on out of a completion, with its thoughts apart from its answer."""
     thoughts, answer = chat.decode(token_ids)
     return Segment("assistant", answer, thoughts, tuple(token_ids), tuple(logprobs), tuple(entropies), trained=True)
