@@ -33,7 +33,7 @@ _HALF_PRECISION = (torch.bfloat16, torch.float16)
 _ROUNDINGS_ALLOWED = 4.0
 """A computation in half precision may be off by this many times the effect of one rounding."""
 _LAYERS_IN_FLOAT32 = 4
-"""Of a model in half precision at least this many layers are checked in float32; more if rarer kinds come later."""
+"""At least this many layers of a model in half precision are checked in float32, and two of each rarer kind."""
 
 _Reply = tuple[list[int], list[int]]
 

@@ -206,7 +206,7 @@ class ChatTemplate:
             )
         return found
 
-    # What the template does, found out by rendering.
+    # What the template does is found out by rendering.
 
     def _wants_parts(self) -> bool:
         self.parts = False

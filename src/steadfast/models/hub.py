@@ -174,7 +174,12 @@ def _cached(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[P
 def _listing(name: str, revision: str | None) -> tuple[str, list[str]]:
     """Return the commit that a revision stands for, and the files of the repository there."""
     patience = constants.HF_HUB_ETAG_TIMEOUT
-    timeout: Any = (_CONNECT_SECONDS, patience, patience, patience)  # of httpx: connect, read, write, pool
+    timeout: Any = (
+        _CONNECT_SECONDS,
+        patience,
+        patience,
+        patience,
+    )  # to connect, read, write and pool
     info = HfApi().model_info(name, revision=revision, timeout=timeout)
     if info.sha is None:
         raise HubUnreachableError(f"the Hugging Face Hub did not name the commit of {name}")
@@ -202,7 +207,7 @@ def _is_read(file: str) -> bool:
 
 
 def _download(name: str, revision: str | None, files: Iterable[str]) -> Snapshot:
-    # By the revision's own name, not its commit, so that the client's cache knows which commit the name stands for.
+    # The revision's own name is asked for, not its commit, so that the client's cache learns which commit it stands for.
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=[escape(f) for f in files]))
     return Snapshot(folder, "hub", folder.name)
 

@@ -124,7 +124,7 @@ class _Tree:
         self.token_ids: list[int] = []
         self.positions: list[int] = []
         self.node_of_token: list[int] = []
-        self.ancestors: list[list[int]] = [[0]]  # of each node, itself included
+        self.ancestors: list[list[int]] = [[0]]  # each node is among its own
 
     def shared_child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
         """Return the child with these tokens, which is laid out if it is not there yet."""

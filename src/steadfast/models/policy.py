@@ -61,7 +61,7 @@ class Policy:
 
     @property
     def chat(self) -> ChatTemplate:
-        """How the model's conversations are rendered."""
+        """The model's chat template, which renders its conversations."""
         return template_of(self.tokenizer)
 
     @property

