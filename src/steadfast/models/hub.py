@@ -207,7 +207,7 @@ def _is_read(file: str) -> bool:
 
 
 def _download(name: str, revision: str | None, files: Iterable[str]) -> Snapshot:
-    # The revision's own name is asked for, not its commit, so that the client's cache learns which commit it stands for.
+    # The revision's own name is asked for, not its commit, so that the cache learns which commit it stands for.
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=[escape(f) for f in files]))
     return Snapshot(folder, "hub", folder.name)
 

@@ -27,7 +27,7 @@ class _Packed:
     """This keeps a weight [out, in] in packed form, and its transpose once a gradient asks for it."""
 
     def __init__(self, linear: nn.Linear, ops: Any) -> None:
-        # The tensors are kept and not the module: a reference to it would keep whole models alive until they are collected.
+        # The tensors are kept, not the module: a reference to it would keep whole models alive until a collection.
         self.ops, self.plain, self.bias = ops, linear.weight.detach(), linear.bias
         self.weight = ops._reorder_linear_weight(self.plain, _PACK_FOR_ROWS)
         self.transposed: Tensor | None = None
