@@ -1,3 +1,3 @@
-"""Train a language model's beneficial traits, measure how far the change spreads, see what it costs."""
+"""Train a language model's beneficial traits, measure how far the change spreads, and see what it costs."""
 
 __version__ = "0.1.0"

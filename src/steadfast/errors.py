@@ -1,10 +1,10 @@
-"""The errors a user can mend: each says where the fault is and what to do."""
+"""These are the errors that a user can mend: each says where the fault is and what to do."""
 
 from collections.abc import Sequence
 
 
 class SteadfastError(Exception):
-    """Something the user can put right; the command line prints it without a traceback."""
+    """Something went wrong that the user can put right; the command line prints it without a traceback."""
 
 
 class DataError(SteadfastError):
@@ -21,7 +21,7 @@ class RecipeError(SteadfastError):
 
 
 class ModelNotFoundError(SteadfastError):
-    """No model or adapter under that name, or none that can be loaded or asked."""
+    """There is no model or adapter of that name, or none that can be loaded or asked."""
 
 
 class ModelLoadError(ModelNotFoundError):
@@ -33,11 +33,7 @@ class ChatTemplateError(ModelNotFoundError):
 
 
 class UnsupportedModelError(SteadfastError):
-    """A model of an architecture that cannot be sampled from, scored or trained rightly here."""
-
-
-class EvaluationError(SteadfastError):
-    """An evaluation did not finish; Inspect's log, whose place is named, says why."""
+    """The model's architecture cannot be sampled from, scored or trained rightly here."""
 
 
 class JudgeError(SteadfastError):
@@ -49,4 +45,4 @@ class TrainingError(SteadfastError):
 
 
 class PublicEvalError(SteadfastError):
-    """A public benchmark cannot run here; what it would need is said."""
+    """A public benchmark cannot run here; the message says what it would need."""

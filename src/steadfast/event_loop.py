@@ -1,4 +1,4 @@
-"""One event loop, in a thread of its own, for all calls to models behind an API."""
+"""All calls to models behind an API run in one event loop, which has a thread of its own."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """The loop in which the calls run.
+    """Return the loop in which the calls run.
 
     There is one for the process: the providers' clients keep connections, and Inspect keeps semaphores, that belong to
     a loop.
@@ -23,8 +23,8 @@ def _loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def start_apart(work: Coroutine[Any, Any, T]) -> "Future[T]":
-    """Begin a coroutine in the loop, whether or not a loop runs here.
+def start_apart(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Begin a coroutine in the loop, whether or not the caller runs in a loop already.
 
     It starts from an empty context: within an Inspect eval the calls would otherwise take the evaluated model's
     settings, count against its limits and stand in its transcript.
@@ -33,7 +33,7 @@ def start_apart(work: Coroutine[Any, Any, T]) -> "Future[T]":
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that `start_apart` begins; it is cancelled where waiting for it is broken off."""
+    """Wait for the result of a coroutine that `start_apart` begins; it is cancelled if the wait is broken off."""
     future = start_apart(work)
     try:
         return future.result()

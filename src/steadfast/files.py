@@ -1,4 +1,4 @@
-"""Writing so that a kill or a full disk never leaves half a file, and reading what was written line by line."""
+"""Write files so that a kill or a full disk never leaves half of one, and read back what was written."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from steadfast.errors import SteadfastError
 
 _TEMPORARY_FILE = re.compile(r"\..+\.(\d+)\.tmp")
 _FRESH_DIRECTORY, _OLD_DIRECTORY = re.compile(r"\..+\.tmp"), re.compile(r"\.(.+)\.old")
-"""The names that `write_atomically` and `replace_directory` give to what is not in place yet, or no longer."""
+"""`write_atomically` and `replace_directory` give these names to what is not in place yet, or no longer is."""
 
 # torch and safetensors raise errors of their own where the system says that the disk is full.
 _WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step.
 
     Raises:
-        SteadfastError: the disk is full or not writable; what stood at `path` before still stands there.
+        SteadfastError: The disk is full or not writable; what stood at `path` before still stands there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -59,7 +59,7 @@ def write_json(path: Path, value: Any) -> None:
 def replace_directory(path: Path, fill: Callable[[Path], object]) -> None:
     """Let `fill` fill a fresh directory, then put it in the place of `path`.
 
-    A kill between the two renames leaves the old one as `.NAME.old`, which `recover_directory` puts back.
+    A kill between the two renames leaves the old directory as `.NAME.old`, which `recover_directory` puts back.
     """
     fresh, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -94,7 +94,7 @@ def clear_leftovers(directory: Path) -> None:
         directory: A directory that no other process writes to (see `steadfast.locking.sole_use`).
 
     Raises:
-        SteadfastError: Something cannot be removed.
+        SteadfastError: A file or a directory cannot be removed.
     """
     for place, folders, names in os.walk(directory):
         here = Path(place)
@@ -117,7 +117,7 @@ def clear_leftovers(directory: Path) -> None:
 
 
 def _is_another_alive(process: int) -> bool:
-    """Whether a process number belongs to a living process other than this one."""
+    """Return whether a process number belongs to a living process other than this one."""
     if process == os.getpid():
         return False
     try:
@@ -130,10 +130,10 @@ def _is_another_alive(process: int) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file of ours.
+    """Return the content of a JSON file that Steadfast wrote.
 
     Raises:
-        SteadfastError: it is missing, unreadable or damaged; what to do is said.
+        SteadfastError: The file is missing, unreadable or damaged; the message says what to do.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -146,10 +146,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """A table of ours.
+    """Return a table that Steadfast wrote.
 
     Raises:
-        SteadfastError: it is missing, unreadable or damaged; what to do is said.
+        SteadfastError: The file is missing, unreadable or damaged; the message says what to do.
     """
     try:
         return pl.read_parquet(path)
@@ -162,10 +162,10 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSONL file of ours, up to the first line that is damaged, such as one cut off by a kill.
+    """Return the records of a JSONL file of ours up to the first damaged line, such as one that a kill cut off.
 
     Raises:
-        SteadfastError: the file is there and cannot be read.
+        SteadfastError: The file exists and cannot be read.
     """
     if not path.is_file():
         return []
@@ -188,5 +188,5 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def write_json_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write JSONL atomically."""
+    """Write a file of JSON lines atomically."""
     write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))

@@ -1,4 +1,4 @@
-"""One process at a time on a run directory or an output file."""
+"""Only one process at a time uses a run directory or an output file."""
 
 import os
 import platform
@@ -21,10 +21,12 @@ def sole_use(path: Path) -> Generator[None]:
     The lock is the operating system's and ends with the process, so a killed one leaves nothing to clear away.
 
     Args:
-        path: a directory that exists, locked by a hidden file in it; or a file, locked by one beside it.
+        path: A directory that exists, which is locked by a hidden file in it, or a file, which is locked by one beside
+            it.
 
     Raises:
-        SteadfastError: another process uses it, with that process's number and command; or no lock can be made there.
+        SteadfastError: Another process uses it, and the message gives its number and command; or no lock can be made
+            there.
     """
     lock = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
     holder = lock.with_name(f"{lock.name}.holder")  # apart, since a system may forbid others to read what it locks
@@ -34,7 +36,7 @@ def sole_use(path: Path) -> Generator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise SteadfastError(
-            f"{path} is in use by {_told(holder)}; wait until that ends, or give another --out"
+            f"{path} is in use by {_described(holder)}; wait until that ends, or give another --out"
         ) from error
     except OSError as error:
         raise SteadfastError(f"cannot write to {path}: {error.strerror or error}") from error
@@ -54,7 +56,7 @@ def _this_process() -> str:
     return f"process {os.getpid()} on {platform.node()} since {began} ({command})"
 
 
-def _told(holder: Path) -> str:
+def _described(holder: Path) -> str:
     try:
         return holder.read_text(encoding="utf-8") or "another process"
     except OSError:

@@ -1,4 +1,4 @@
-"""The chat message that every package shares, and what is done to text before people or judges read it."""
+"""The chat message that every package shares, and the cleaning of text that people or judges are to read."""
 
 import re
 import unicodedata
@@ -38,11 +38,11 @@ class Message(BaseModel):
 
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""C0 and C1 control characters other than the tab and the newline, and marks that turn the reading direction."""
+"""Control characters (C0 and C1) other than the tab and the newline, and marks that turn the reading direction."""
 
 
 def printable(text: str) -> str:
-    r"""A text that is safe to print and can be written as UTF-8.
+    r"""Return the text in a form that is safe to print and can be written as UTF-8.
 
     A control character or a bidirectional override is shown as its escape (`\x1b`, `\u202e`), so that no model,
     provider or file can drive the reader's terminal or reorder what is read. Half a surrogate pair, which JSON lets
@@ -57,7 +57,7 @@ def _escape(code: int) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """Whether a text shows nothing: white space, control characters and characters of no width only."""
+    """Return whether a text shows nothing: it holds only white space, control characters and characters of no width."""
     return all(unicodedata.category(letter)[0] in "ZC" for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""What a long run shows of itself: its stages, where it is, and how long it still needs."""
+"""A long run shows its stages, how far it is, and how much time it still needs."""
 
 from collections.abc import Mapping
 
@@ -18,34 +18,34 @@ from steadfast.messages import printable
 
 
 class Progress:
-    """Hears from a run what it is doing, and shows nothing of it."""
+    """This progress hears from a run what it is doing, and shows nothing of it."""
 
     def note(self, text: str) -> None:
-        """Something worth a line."""
+        """Take note of something that is worth a line."""
 
     def plan(self, units: Mapping[str, float]) -> None:
-        """The stages to come, with the work of each in common units."""
+        """Learn which stages are to come, with the work of each in common units."""
 
     def skip(self, stage: str) -> None:
-        """A stage whose output is complete."""
+        """Learn that a stage's output is complete already, so that it is not run."""
 
     def begin(self, stage: str, already: float = 0.0) -> None:
-        """A stage begins, or goes on with `already` units of it done by an earlier session."""
+        """Learn that a stage begins, or goes on with `already` units of it done by an earlier session."""
 
     def reach(self, stage: str, units: float, text: str) -> None:
-        """How far the stage is."""
+        """Learn how many units of the stage are done."""
 
     def end(self, stage: str) -> None:
-        """The stage is done."""
+        """Learn that the stage is done."""
 
     def finish(self) -> None:
-        """The run is done."""
+        """Learn that the run is done."""
 
 
 class ConsoleProgress(Progress):
-    """A bar over the whole run with the time left, and a line for each stage; plain lines without a terminal.
+    """Show a bar over the whole run with the time left, and a line for each stage; only lines without a terminal.
 
-    What it is told is printed as it is: names of suites and of models are not read as markup.
+    Names of suites and of models are printed as they are and never read as markup.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -68,7 +68,7 @@ class ConsoleProgress(Progress):
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self.console.print(printable(text), markup=False, highlight=False)
 
     def plan(self, units: Mapping[str, float]) -> None:
@@ -83,7 +83,7 @@ class ConsoleProgress(Progress):
         self._refresh(stage)
 
     def begin(self, stage: str, already: float = 0.0) -> None:
-        """Name the stage; what was done before is taken off the bar."""
+        """Name the stage; the work that an earlier session did is taken off the bar."""
         self._bar.start()
         number = list(self._units).index(stage) + 1
         self.note(f"stage {number} of {len(self._units)}: {stage}")
@@ -91,7 +91,7 @@ class ConsoleProgress(Progress):
         self._refresh(stage)
 
     def reach(self, stage: str, units: float, text: str) -> None:
-        """Move the bar; without a terminal, a line now and then."""
+        """Move the bar; without a terminal, print a line now and then."""
         before = self._done.get(stage, 0.0)
         self._done[stage] = units
         self._refresh(f"{stage}: {text}")

@@ -1,4 +1,4 @@
-"""Keys taken out of text that comes from elsewhere: a provider's error may echo the key that it was called with."""
+"""Keys are taken out of text from elsewhere: a provider's error may echo the key that it was called with."""
 
 import os
 import re
@@ -7,10 +7,10 @@ from urllib.parse import quote
 _HIDDEN = "[redacted]"
 
 _SECRET_NAME = re.compile(r"(?:KEY|(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?))(?:_\w+)?$", re.IGNORECASE)
-"""Names of environment variables whose value is a secret."""
+"""Environment variables with such a name hold a secret."""
 
 _SHORTEST = 8
-"""Letters that a secret has at least: a shorter value, such as "false", may be an ordinary word."""
+"""A secret has at least this many letters: a shorter value, such as "false", may be an ordinary word."""
 
 _SECRET_SHAPE = re.compile(
     r"""
@@ -30,7 +30,7 @@ _SECRET_FIELD = re.compile(
 
 
 def redacted(text: str) -> str:
-    """The text with "[redacted]" in place of every secret.
+    """Return the text with "[redacted]" in place of every secret.
 
     Secrets are the values of environment variables that are named like keys (as they are and as they stand in an
     address), and whatever has the shape of a known provider's key, of a bearer token or of a password in an address.

@@ -1,12 +1,12 @@
-"""A run directory: what decides its numbers, how long it took, and the tables that its stages write.
+"""A run directory holds what decides a run's numbers, how long the run took, and the tables of its stages.
 
-protocol.json     what decides every number, by name and hash; a session that would change one is refused
-environment.json  versions and machine of the first session
-timing.json       seconds of each session
+protocol.json     names and hashes of all that decides a number; a session that would change one is refused
+environment.json  the versions and the machine of the first session
+timing.json       the seconds that each session took
 grades.sqlite     every grade, under its judge's protocol
-rows/             tables of results, one for each thing that is measured in one go
-logs/             the same as logs of Inspect's
-results.parquet   all rows
+rows/             the tables of results, one for each thing that is measured in one go
+logs/             the same results as logs of Inspect's
+results.parquet   the rows of all tables
 """
 
 import platform
@@ -24,13 +24,13 @@ from steadfast.errors import RecipeError, SteadfastError
 from steadfast.files import clear_leftovers, read_json, read_parquet, write_atomically, write_json
 
 FORMAT = 2
-"""Raised when a directory of an earlier version can no longer be read."""
+"""The format's number is raised when a directory of an earlier version can no longer be read."""
 
 _PACKAGES = ("steadfast-rl", "torch", "transformers", "peft", "inspect-ai", "reasoning-gym")
 
 
 class RunDirectory:
-    """The files of a run or of an evaluation.
+    """The files of a run or of an evaluation are found here.
 
     Args:
         path: The directory; it need not exist yet.
@@ -45,16 +45,16 @@ class RunDirectory:
         self.logs = path / "logs"
 
     def rows_file(self, *names: str) -> Path:
-        """The table of one thing that is measured, by its names from the outermost."""
+        """Return the path of one table of rows, given its names from the outermost to the innermost."""
         *folders, name = (n.replace(":", "-") for n in names)
         return self.path.joinpath("rows", *folders, f"{name}.parquet")
 
     def protocol(self) -> dict[str, Any]:
-        """What an earlier session wrote; empty if there was none.
+        """Return the protocol that an earlier session wrote; it is empty if there was none.
 
         Raises:
-            SteadfastError: the file is damaged.
-            RecipeError: another version wrote it.
+            SteadfastError: The file is damaged.
+            RecipeError: Another version wrote the directory.
         """
         if not self.protocol_file.is_file():
             return {}
@@ -63,19 +63,20 @@ class RunDirectory:
         return before
 
     def claim(self, protocol: Mapping[str, Any], may_grow: Sequence[str] = ()) -> bool:
-        """Write the protocol, or check that what the directory holds was made under the same one.
+        """Write the protocol, or check that the directory's content was made under the same one.
 
         What kills of earlier sessions left half written is cleared first.
 
         Args:
-            protocol: What decides the numbers; plain data, nested as deep as names can usefully be told.
-            may_grow: Keys whose mappings may gain entries, as when evals are added to an evaluation.
+            protocol: All that decides the numbers, as plain data, nested as deeply as a change should be named.
+            may_grow: The keys whose mappings may gain entries, as when evals are added to an evaluation.
 
         Returns:
-            Whether the directory was new.
+            True if the directory was new.
 
         Raises:
-            RecipeError: it holds results of another protocol, each key that changed named, or of another version.
+            RecipeError: The directory holds results of another protocol, and each key that changed is named; or another
+                version wrote it.
         """
         clear_leftovers(self.path)
         protocol = {"format": FORMAT, **protocol}
@@ -95,7 +96,7 @@ class RunDirectory:
         return False
 
     def write_environment(self, **more: Any) -> None:
-        """Record the versions and the machine."""
+        """Record the versions of the packages and the machine."""
         import torch
 
         write_json(
@@ -112,7 +113,7 @@ class RunDirectory:
 
     @contextmanager
     def timed(self, started: float) -> Generator[None]:
-        """Add this session's seconds to the run's, also where it ends with an error."""
+        """Add this session's seconds to those of the run, even if the session ends with an error."""
         before = sessions(self.timing_file)
         try:
             yield
@@ -120,7 +121,7 @@ class RunDirectory:
             write_json(self.timing_file, {"sessions": [*before, round(time.time() - started, 1)]})
 
     def write_results(self, files: Sequence[Path], schema: Mapping[str, Any]) -> pl.DataFrame:
-        """Join the tables of some things measured into results.parquet; those that are missing are left out."""
+        """Join the tables of what was measured into results.parquet; tables that are missing are left out."""
         tables = [read_parquet(f) for f in files if f.is_file()]
         rows = pl.concat(tables) if tables else pl.DataFrame(schema=dict(schema))
         write_atomically(self.results_file, lambda p: rows.write_parquet(p))
@@ -128,10 +129,10 @@ class RunDirectory:
 
 
 def sessions(timing_file: Path) -> list[float]:
-    """The seconds of each session so far; none if nothing was timed yet.
+    """Return the seconds of each session so far; the list is empty if nothing was timed yet.
 
     Raises:
-        SteadfastError: the file is damaged.
+        SteadfastError: The file is damaged.
     """
     if not timing_file.is_file():
         return []
@@ -146,7 +147,7 @@ def check_format(protocol: Any, directory: Path) -> None:
     """Refuse a directory that another version wrote.
 
     Raises:
-        RecipeError: saying which.
+        RecipeError: The directory has another format; the message says which.
     """
     found = protocol.get("format", 1) if isinstance(protocol, dict) else None
     if found != FORMAT:
@@ -157,7 +158,7 @@ def check_format(protocol: Any, directory: Path) -> None:
 
 
 def _changed(before: Any, after: Any, may_grow: frozenset[str], path: str = "") -> list[str]:
-    """The paths of the values that differ, the innermost names that can be told."""
+    """Return the paths of the values that differ, each by the innermost name that can be given."""
     if isinstance(before, dict) and isinstance(after, dict):
         found: list[str] = []
         for key in sorted({*before, *after}, key=str):

@@ -1,4 +1,4 @@
-"""Reading JSON lines and YAML as they were written: nothing that a parser would pass over in silence is accepted."""
+"""Read JSON lines and YAML as they were written, and accept nothing that a parser would pass over in silence."""
 
 import json
 import math
@@ -15,21 +15,21 @@ from steadfast.messages import printable
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _DEEPEST = 100
-"""Lists and mappings in one another that a YAML file may hold; libyaml ends the process on a hundred thousand."""
+"""A YAML file may nest lists and mappings this deeply; libyaml ends the process on a hundred thousand levels."""
 
 # PyYAML's constructors let errors of Python out as they are: a month 13, `!!bool abc`, an unhashable key.
 _YAML_FAULTS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 _LONGEST_NUMBER = 300
-"""Digits of a number; the greatest float has 309, and no file of ours needs a tenth of them."""
+"""A number may have this many digits; the greatest float has 309, and no file of ours needs a tenth of them."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; a byte order mark at its start is dropped.
+    """Return the text of a UTF-8 file; a byte order mark at its start is dropped.
 
     Raises:
-        DataError: the file is missing, unreadable or not UTF-8.
+        DataError: The file is missing, unreadable or not UTF-8.
     """
     if not path.exists():
         raise DataError([f"{path}: no such file"])
@@ -42,11 +42,11 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """One JSON value, without the liberties that Python's parser takes.
+    """Parse one JSON value, without the liberties that Python's parser takes.
 
     Raises:
-        ValueError: the text is not JSON, a key stands twice in an object, a number is no finite float, or a text holds
-            half a surrogate pair, which no file can be written with.
+        ValueError: The text is not JSON, a key stands twice in an object, a number is not a finite float, or a text
+            holds half a surrogate pair, which no file can be written with.
     """
     refused: list[_Refused] = []
 
@@ -64,13 +64,13 @@ def parse_json(text: str) -> Any:
     try:
         value = json.loads(
             text,
-            object_pairs_hook=_once,
+            object_pairs_hook=_with_each_key_once,
             parse_float=lambda text: number(text, float),
             parse_int=lambda text: number(text, int),
             parse_constant=constant,
         )
         if refused or "\\ud" in text.lower():
-            for fault in _refused(value, ""):
+            for fault in _faults_in(value, ""):
                 raise FieldError(fault)
         return value
     except json.JSONDecodeError as error:
@@ -80,17 +80,17 @@ def parse_json(text: str) -> Any:
 
 
 class FieldError(ValueError):
-    """A fault whose message begins with the field that it is in."""
+    """The message of this fault begins with the field that it is in."""
 
 
 @dataclass(frozen=True)
 class _Refused:
-    """Stands in a parsed value where something was that is not accepted, until its place is known."""
+    """A refused value stands in the parsed data until its place is known."""
 
     why: str
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -99,8 +99,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refused(value: Any, place: str) -> Iterator[str]:
-    """What is not accepted in a parsed value, as `path: what is wrong`."""
+def _faults_in(value: Any, place: str) -> Iterator[str]:
+    """Yield what is not accepted in a parsed value, as `path: what is wrong`."""
     if isinstance(value, _Refused):
         yield f"{place}: {value.why}" if place else value.why
     elif isinstance(value, str) and not _encodable(value):
@@ -110,7 +110,7 @@ def _refused(value: Any, place: str) -> Iterator[str]:
         path = f"{place}.{printable(str(key))}".strip(".")
         if isinstance(key, str) and not _encodable(key):
             yield f"{path}: the field's name holds half a surrogate pair, which is no text"
-        yield from _refused(inner, path)
+        yield from _faults_in(inner, path)
 
 
 def _encodable(text: str) -> bool:
@@ -118,19 +118,19 @@ def _encodable(text: str) -> bool:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file; see `parse_yaml`."""
+    """Return the content of a YAML file, read as `parse_yaml` reads it."""
     return parse_yaml(read_text(path), str(path))
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text.
+    """Parse a YAML text.
 
     Args:
         text: The text.
-        where: Names it in faults.
+        where: The name of the text's source, with which each fault begins.
 
     Raises:
-        DataError: The text is not YAML, or a key stands twice; each fault with its line.
+        DataError: The text is not YAML, or a key stands twice; each fault is given with its line.
     """
     try:
         _refuse_deep_nesting(text)
@@ -139,7 +139,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
     try:
         node = loader.get_single_node()
-        twice = [] if node is None else list(_keys_twice(node, set()))
+        twice = [] if node is None else list(_doubled_keys(node, set()))
         content = None if node is None else loader.construct_document(node)
     except _YAML_FAULTS as error:
         raise DataError([f"{where}:{_yaml_fault(error)}"]) from error
@@ -159,15 +159,15 @@ def _refuse_deep_nesting(text: str) -> None:
 
 
 def _yaml_fault(error: Exception) -> str:
-    """A parser's error in one line, beginning with the line it is in where that is known."""
+    """Return a parser's error as one line, which begins with the line of the text that it is in, if that is known."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         line, said = error.problem_mark.line + 1, error.problem or error.context
         return f"{line}: not valid YAML: {said}; text with signs of YAML must stand in quotes"
     return f" not valid YAML: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
-    """Keys that stand twice in a mapping, as they were written: before merges, and each anchor's node once."""
+def _doubled_keys(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """Yield the keys that stand twice in a mapping as it was written, before merges; each anchor is read once."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))
@@ -178,4 +178,4 @@ def _keys_twice(node: yaml.Node, seen: set[int]) -> Iterator[str]:
             here, there = key.start_mark.line + 1, before.start_mark.line + 1
             yield f"{here}: {key.value}: is already on line {there}; keep one of them"
         for inner in child if isinstance(node, yaml.MappingNode) else [child]:
-            yield from _keys_twice(inner, seen)
+            yield from _doubled_keys(inner, seen)

@@ -1,4 +1,4 @@
-"""A reply's thoughts and its answer, told apart by the marks that a reasoning model writes."""
+"""The thoughts in a reply are told from its answer by the marks that a reasoning model writes."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ThoughtMarks:
-    """What stands before and after a model's thoughts."""
+    """These marks stand before and after a model's thoughts."""
 
     begin: str = "<think>"
     end: str = "</think>"
@@ -16,18 +16,18 @@ THINK = ThoughtMarks()
 
 
 def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = False) -> tuple[str, str]:
-    """The thoughts and the answer in a reply.
+    """Split a reply into its thoughts and its answer.
 
     What stands between the marks is thought, and so is all that stands before an end mark without a beginning. What
     follows a beginning mark without an end, as in a reply that was cut off, is thought; words before it stay.
 
     Args:
-        text: the reply.
-        marks: of the thoughts.
-        begun: the prompt ended within thoughts, as some templates open them for the model.
+        text: The reply.
+        marks: The marks that stand around the thoughts.
+        begun: Whether the prompt ended within thoughts, as some templates open them for the model.
 
     Returns:
-        The thoughts and the answer, both without white space around them; a text without marks is returned as it is.
+        The thoughts and the answer, both without white space around them. A text without marks is returned as it is.
     """
     if not begun and marks.begin not in text and marks.end not in text:
         return "", text

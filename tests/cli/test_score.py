@@ -7,7 +7,6 @@ import torch
 
 from steadfast.evals.replies import read_replies
 from steadfast.models import load_model, score_candidates
-from steadfast.models.chat import encode_chat
 
 
 def write(path, *lines):
@@ -55,7 +54,7 @@ def test_the_figures_are_those_of_the_code_that_the_evals_use(steadfast, tiny_mo
     loaded = load_model(str(tiny_model_dir))
     requests = [
         (
-            encode_chat(loaded.tokenizer, line.messages),
+            loaded.chat.encode(line.messages),
             [loaded.tokenizer(r, add_special_tokens=False)["input_ids"] for r in line.replies],
         )
         for line in read_replies(file).values()

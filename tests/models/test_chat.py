@@ -9,7 +9,7 @@ import trl
 
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
-from steadfast.models.chat import ChatTemplate, encode_chat, set_rendering, template_of
+from steadfast.models.chat import ChatTemplate, set_rendering, template_of
 from steadfast.models.policy import eos_token_ids
 from steadfast.models.rendering import RenderSettings
 from steadfast.thoughts import ThoughtMarks, split_thoughts
@@ -56,7 +56,7 @@ def test_its_ids_are_those_of_the_tokenizers_own_rendering():
     own = tokenizer.apply_chat_template([m.model_dump() for m in WHOLE], add_generation_prompt=True, return_dict=True)[
         "input_ids"
     ]
-    assert encode_chat(tokenizer, WHOLE) == own
+    assert template_of(tokenizer).encode(WHOLE) == own
 
 
 def test_a_style_goes_into_the_system_turn_that_is_there_or_is_made():
@@ -224,7 +224,7 @@ def test_a_tokenizer_without_a_template_is_refused_and_one_whose_template_is_rep
     assert template_of(tokenizer).folds_system
     tokenizer.chat_template = None
     with pytest.raises(ChatTemplateError, match="/models/mine: this model's tokenizer has no chat template"):
-        encode_chat(tokenizer, [USER])
+        template_of(tokenizer)
     assert eos_token_ids(make_lm(), tokenizer) == [0]
 
 

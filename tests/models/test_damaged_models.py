@@ -11,7 +11,8 @@ from safetensors.torch import load, save_file
 
 from steadfast.errors import SteadfastError
 from steadfast.messages import Message
-from steadfast.models import AdapterConfig, load_adapter, load_model
+from steadfast.models import AdapterConfig, load_model
+from steadfast.models.adapters import applied
 from tests.conftest import make_lm
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -262,7 +263,8 @@ def use(folder):
 
 
 def test_the_sound_model_and_adapter_load(tiny_model_dir, sound_adapter):
-    load_adapter(use(tiny_model_dir).lm, sound_adapter)
+    with applied(use(tiny_model_dir).lm, sound_adapter) as adapter:
+        assert adapter.modules
 
 
 @pytest.mark.parametrize("damage", MODEL)
@@ -283,16 +285,16 @@ def test_a_damaged_adapter_is_refused_in_a_sentence_that_names_its_folder(damage
     ADAPTER[damage](folder)
     lm = make_lm()
     before = lm.state_dict()
-    with pytest.raises(SteadfastError) as refusal:
-        load_adapter(lm, folder)
+    with pytest.raises(SteadfastError) as refusal, applied(lm, folder):
+        pass
     assert str(folder) in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert lm.state_dict().keys() == before.keys()
 
 
 def test_an_adapter_of_a_larger_model_is_refused(sound_adapter):
-    with pytest.raises(SteadfastError, match="does not fit this model"):
-        load_adapter(make_lm(layers=3), sound_adapter)
+    with pytest.raises(SteadfastError, match="does not fit this model"), applied(make_lm(layers=3), sound_adapter):
+        pass
 
 
 def test_code_that_comes_with_a_model_is_run_only_when_it_is_trusted(tiny_model_dir, tmp_path, monkeypatch):

@@ -94,22 +94,17 @@ def test_no_requests_no_scores(lm):
 
 @pytest.mark.slow
 def test_batched_scores_agree_on_the_default_model_with_prepacked_layers():
-    from steadfast.evals.tasks import choice_request
-
-    from steadfast.evals import select
     from steadfast.models import load_model
-    from steadfast.models.chat import encode_chat
     from steadfast.models.prepack import prepack_frozen_linears
+    from steadfast.tasks.suite import shipped_suite
 
     loaded = load_model()
-    asked = [choice_request(i) for i in select(["health-triage"])[0].items()[:6]]
-    tokenizer = loaded.tokenizer
     requests = [
         (
-            encode_chat(tokenizer, r.messages),
-            [tokenizer(c, add_special_tokens=False)["input_ids"] for c in r.candidates],
+            loaded.chat.encode(t.messages),
+            [loaded.chat.encode_reply(r) for r in (*t.references.good, *t.references.bad)],
         )
-        for r in asked
+        for t in shipped_suite("health-triage").tasks[:6]
     ]
     alone = score_candidates(loaded.lm, requests, batch_tokens=1)
     prepack_frozen_linears(loaded.lm)

@@ -6,7 +6,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from steadfast.errors import ModelLoadError
-from steadfast.models import AdapterConfig, add_adapter, load_adapter, load_model
+from steadfast.models import AdapterConfig, add_adapter, load_model
 from steadfast.models.prepack import prepack_frozen_linears
 
 IDS = torch.tensor([[5, 9, 33, 47, 80, 12, 7]])
@@ -96,17 +96,6 @@ def test_a_saved_adapter_gives_the_logits_of_a_merge_on_a_fresh_model_and_leaves
 def prepacked(lm):
     prepack_frozen_linears(lm.requires_grad_(False))
     return lm
-
-
-def test_load_adapter_is_that_merge_too(tiny_model_dir, tmp_path):
-    loaded = load_model(str(tiny_model_dir), device="cpu")
-    policy = loaded.fresh_policy(AdapterConfig(rank=4), seed=1)
-    change(policy)
-    policy.save_adapter(tmp_path)
-    loaded.release(policy)
-    other = load_model(str(tiny_model_dir), device="cpu").lm
-    reference = PeftModel.from_pretrained(other, str(tmp_path)).merge_and_unload()
-    assert torch.equal(logits(load_adapter(loaded.lm, tmp_path)), logits(reference))
 
 
 def test_in_bfloat16_an_adapter_stays_beside_the_weights_and_keeps_its_change(tiny_model_dir, tmp_path):

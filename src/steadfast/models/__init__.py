@@ -1,6 +1,6 @@
 """Find, load, sample from and score with a causal LM and its adapters."""
 
-from steadfast.models.policy import AdapterConfig, Policy, add_adapter, load_adapter
+from steadfast.models.policy import AdapterConfig, Policy, add_adapter
 from steadfast.models.pretrained import DEFAULT_MODEL, LoadedModel, load_model
 from steadfast.models.sampling import Completion, Group, sample_groups
 from steadfast.models.scoring import CandidateScore, score_candidates
@@ -14,7 +14,6 @@ __all__ = [
     "LoadedModel",
     "Policy",
     "add_adapter",
-    "load_adapter",
     "load_model",
     "sample_groups",
     "score_candidates",

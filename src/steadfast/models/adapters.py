@@ -1,4 +1,4 @@
-"""A saved LoRA adapter: read with every doubt named, applied to a model in full or not at all, and taken off again."""
+"""Read a saved LoRA adapter, apply it to a model in full or not at all, and take it off again."""
 
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -21,19 +21,19 @@ from steadfast.models.snapshot import read_object
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 _NEUTRAL_INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Those that leave the base's weights as they are; others (PiSSA, OLoRA, CorDA, LoftQ) change the base as well."""
+"""These initialisations leave the base's weights as they are; PiSSA, OLoRA, CorDA and LoftQ change the base as well."""
 
 
 @dataclass(frozen=True)
 class SavedAdapter:
-    """A LoRA adapter as it lies in a folder.
+    """This is a LoRA adapter as it lies in a folder.
 
     Attributes:
-        directory: of its two files.
-        config: PEFT's.
-        tensors: by their names in the file.
-        modules: how many modules of the model it changes.
-        base: the model that it says it was trained on; empty if it says nothing.
+        directory: The folder that holds the adapter's two files.
+        config: The adapter's configuration, as PEFT reads it.
+        tensors: The adapter's tensors by their names in the file.
+        modules: The number of the model's modules that the adapter changes.
+        base: The model that the adapter says it was trained on; it is empty if the adapter says nothing.
     """
 
     directory: Path
@@ -43,7 +43,7 @@ class SavedAdapter:
     base: str
 
     def base_note(self, lm: PreTrainedModel) -> str | None:
-        """A sentence if the adapter says that it was trained on a model of another name."""
+        """Return a sentence if the adapter says that it was trained on a model of another name."""
         here = str(lm.config.name_or_path or "")
         if not self.base or not here or _same_name(self.base, here):
             return None
@@ -54,7 +54,8 @@ def read_adapter(directory: Path) -> SavedAdapter:
     """Read a saved adapter and check it as far as that can be done without its model.
 
     Raises:
-        ModelLoadError: it is missing, damaged, pickled, no LoRA, or of a kind that changes more than LoRA matrices.
+        ModelLoadError: The adapter is missing, damaged, pickled, no LoRA, or of a kind that changes more than LoRA
+            matrices.
     """
     if not (directory / _CONFIG).is_file():
         raise ModelLoadError(f"{directory} holds no adapter ({_CONFIG} is missing)")
@@ -90,15 +91,15 @@ def read_adapter(directory: Path) -> SavedAdapter:
 def applied(lm: PreTrainedModel, directory: Path) -> Generator[SavedAdapter]:
     """Within this context a saved adapter is applied to the model; afterwards the model is what it was, bit for bit.
 
-    In float32 it is merged into the weights. In other types it stays beside them in float32: merged, the rounding of
-    the sum would take away a good part of its change.
+    In float32 the adapter is merged into the weights. In other types it stays beside them in float32, since the
+    rounding of the merged sum would take away a good part of its change.
 
     Args:
-        lm: the model; it may be prepacked, and is prepacked with the adapter if it was before.
-        directory: of the adapter.
+        lm: The model. It may be prepacked, and is then prepacked with the adapter too.
+        directory: The folder of the adapter.
 
     Raises:
-        ModelLoadError: the adapter is damaged or does not fit the model in full; the model is left as it was.
+        ModelLoadError: The adapter is damaged or does not fit the model in full; the model is left as it was.
     """
     adapter = read_adapter(directory)
     before = Undo(lm)
@@ -114,24 +115,8 @@ def applied(lm: PreTrainedModel, directory: Path) -> Generator[SavedAdapter]:
         before.restore()
 
 
-def apply(lm: PreTrainedModel, directory: Path) -> PreTrainedModel:
-    """The model with a saved adapter applied for good: merged in float32, beside the weights in other types.
-
-    Raises:
-        ModelLoadError: the adapter is damaged or does not fit the model in full; the model is left as it was.
-    """
-    adapter = read_adapter(directory)
-    before = Undo(lm)
-    try:
-        _inject(lm, adapter, merge=_merges(lm))
-    except BaseException:
-        before.restore()
-        raise
-    return lm
-
-
 class Undo:
-    """What a model's modules, weights and flags are now, to bring them back whatever is done to the model.
+    """This keeps what a model's modules, weights and flags are now, to bring them back whatever is done to the model.
 
     PEFT puts modules of its own in the place of the model's, merges in place and leaves marks. All that is undone here
     by keeping the objects themselves, so that nothing depends on how PEFT takes its adapters off.
@@ -150,11 +135,11 @@ class Undo:
 
     @property
     def was_packed(self) -> bool:
-        """Whether linear layers had a packed forward pass."""
+        """Whether linear layers had a packed forward pass when this was made."""
         return any(forward is not None and isinstance(m, nn.Linear) for m, forward in self._forwards)
 
     def detach_weights(self, modules: list[nn.Module]) -> None:
-        """Give modules a copy of their weights to be changed, and the plain forward pass that reads the copy."""
+        """Give modules a copy of their weights that may change, and the plain forward pass, which reads the copy."""
         for module in modules:
             module.__dict__.pop("forward", None)
             for parameter in module.parameters():
@@ -163,7 +148,7 @@ class Undo:
                     parameter.data = parameter.data.clone()
 
     def restore(self) -> None:
-        """Bring all of it back."""
+        """Bring back all that was kept."""
         for module, children in self._children:
             module._modules.clear()  # pyright: ignore[reportPrivateUsage]
             module._modules.update(children)  # pyright: ignore[reportPrivateUsage]
@@ -189,7 +174,7 @@ def _inject(lm: PreTrainedModel, adapter: SavedAdapter, *, merge: bool) -> None:
     """Put an adapter's modules and tensors into a model.
 
     Raises:
-        ModelLoadError: some of the adapter has no place in the model, or the other way round.
+        ModelLoadError: A part of the adapter has no place in the model, or the adapter lacks a part.
     """
     directory = adapter.directory
     with loading("the adapter", directory), quiet():
@@ -223,7 +208,7 @@ def _merges(lm: PreTrainedModel) -> bool:
 
 
 def _touched(lm: PreTrainedModel, tensors: Iterable[str]) -> list[nn.Module]:
-    """The modules of a model that an adapter's tensors belong to."""
+    """Return the modules of a model that an adapter's tensors belong to."""
     modules = dict(lm.named_modules())
     names = {t.removeprefix("base_model.model.").split(".lora_")[0] for t in tensors}
     return [modules[n] for n in sorted({*names, *(n.rpartition(".")[0] for n in names)}) if _is_leaf(modules.get(n))]
@@ -256,7 +241,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _same_name(one: str, other: str) -> bool:
-    """Whether two names may be of one model: equal, of a folder of the same name, or a hub's name and its cache."""
+    """Return whether two names may be of one model: they are equal, end alike, or are a hub's name and its cache."""
     last = [n.rstrip("/").rsplit("/", 1)[-1] for n in (one, other)]
     cached = [f"models--{n.replace('/', '--')}/" for n in (one, other)]
     return last[0] == last[1] or cached[0] in other or cached[1] in one

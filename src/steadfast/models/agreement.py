@@ -1,4 +1,4 @@
-"""Whether a model's log-probabilities here are those of its plain forward pass, and which way of computing them is.
+"""Check whether a model's log-probabilities agree with its plain forward pass, and choose how they are computed.
 
 A packed row is right only for models that take positions and masks from outside. A recurrent or convolutional layer
 carries its state from one packed completion into the next, and a model with positions of its own counts along the
@@ -26,40 +26,41 @@ ModelPath = Literal["packed", "unpacked"]
 
 _PROMPT_TOKENS = 40
 _LONGEST_PROMPT = 1024
-"""Tokens of the check's prompt at most, where a window cannot be narrowed for the check."""
-_NARROW = 12
-"""Width of a narrowed window: the prompt crosses it several times."""
-_HALF = (torch.bfloat16, torch.float16)
-_ROUNDINGS = 4.0
-"""How many times the effect of one rounding a computation in half precision may be off."""
+"""The check's prompt has at most this many tokens, for a model whose window cannot be narrowed."""
+_NARROW_WINDOW = 12
+"""A narrowed window has this width in positions, so that the prompt crosses it several times."""
+_HALF_PRECISION = (torch.bfloat16, torch.float16)
+_ROUNDINGS_ALLOWED = 4.0
+"""A computation in half precision may be off by this many times the effect of one rounding."""
 _LAYERS_IN_FLOAT32 = 4
-"""Layers of a model in half precision that are checked in float32 at least: more where it has rarer kinds of layer."""
+"""At least this many layers of a model in half precision are checked in float32, and two of each rarer kind."""
 
 _Reply = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far each way of computing log-probabilities lies from the plain forward pass.
+    """An agreement says how far each way of computing log-probabilities lies from the plain forward pass.
 
-    Differences are the sums over a reply's tokens of their absolute differences in nats, the largest over replies;
-    infinite where a way failed outright.
+    A difference is the sum of the absolute differences in nats over a reply's tokens, and the largest one over the
+    replies is given. It is infinite if a way of computing failed outright.
 
     Attributes:
-        architecture: the model's class.
-        path: how the model is run: several sequences packed in a row, or each in a row of its own.
-        packed: the packed forward pass, whichever path is taken.
-        rows: the forward pass with a row for each sequence; None where the packed path is taken.
-        scored: `score_candidates` on the path that is taken.
-        sampled: `sample_groups` on the path that is taken.
-        cached: whether sampling keeps a cache; otherwise each token reads its row from the start.
-        tolerance: what was allowed. In half precision it is four times what one rounding of the input embeddings
-            makes in the plain forward pass, if that is more than was asked for.
-        in_float32: for a model in half precision, whose roundings hide an error, how far the packed path is off on a
-            float32 copy of its lower layers, which is held to the tolerance that was asked for; None where no copy
-            was made.
-        window: the model's sliding window or chunk of attention in positions; None if it has none.
-        window_crossed: whether the check went past the window, which is narrowed for it where the model allows.
+        architecture: The name of the model's class.
+        path: How the model is run: "packed" puts several sequences into one row, "unpacked" gives each a row of its
+            own.
+        packed: How far the packed forward pass is off, whichever path is taken.
+        rows: How far the forward pass with a row for each sequence is off; None if the packed path is taken.
+        scored: How far `score_candidates` is off on the path that is taken.
+        sampled: How far `sample_groups` is off on the path that is taken.
+        cached: Whether sampling keeps a cache; otherwise its row is read from the start for each token.
+        tolerance: The difference that was allowed. In half precision it is four times what one rounding of the input
+            embeddings makes in the plain forward pass, if that is more than was asked for.
+        in_float32: How far the packed path is off on a float32 copy of the lower layers of a model in half precision,
+            whose roundings would hide an error. It is held to the tolerance that was asked for; None if no copy was
+            made.
+        window: The model's sliding window or chunk of attention in positions; None if it has none.
+        window_crossed: Whether the check went past the window, which is narrowed for the check if the model allows it.
     """
 
     architecture: str
@@ -75,28 +76,28 @@ class Agreement:
     window_crossed: bool
 
 
-_FOUND: WeakKeyDictionary[PreTrainedModel, tuple[Any, Agreement]] = WeakKeyDictionary()
+_AGREEMENTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, Agreement]] = WeakKeyDictionary()
 
 
 def path_of(lm: PreTrainedModel) -> ModelPath:
-    """How this model is run; the first call for a model checks it.
+    """Return how this model is run; the first call for a model checks it.
 
     Raises:
-        UnsupportedModelError: no path gives this model's own log-probabilities.
+        UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     return agreement_of(lm).path
 
 
 def agreement_of(lm: PreTrainedModel) -> Agreement:
-    """What `check_agreement` found for this model; the first call for a model checks it.
+    """Return what `check_agreement` found for this model; the first call for a model checks it.
 
     Raises:
-        UnsupportedModelError: no path gives this model's own log-probabilities.
+        UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     setting = (lm.dtype, str(lm.device), getattr(lm.config, "_attn_implementation", None))
-    found = _FOUND.get(lm)
+    found = _AGREEMENTS.get(lm)
     if found is None or found[0] != setting:
-        found = _FOUND[lm] = (setting, check_agreement(lm))
+        found = _AGREEMENTS[lm] = (setting, check_agreement(lm))
     return found[1]
 
 
@@ -111,31 +112,32 @@ def check_agreement(
 ) -> Agreement:
     """Compare packed, scored and sampled log-probabilities with the plain forward pass, on random tokens.
 
-    The plain forward pass is a prompt and a reply as one row by itself, without a mask, positions or a cache.
+    The plain forward pass reads a prompt and a reply as one row by itself, without a mask, positions or a cache.
 
     Args:
-        lm: the model, its adapter active.
-        prompt_tokens: length of the longer of two prompts; None takes one that crosses the model's window.
-        replies: replies to the longer prompt.
-        reply_tokens: tokens of each.
-        tolerance: nats that a reply may be off.
+        lm: The model, with its adapter active.
+        prompt_tokens: The number of tokens in the longer of two prompts; None takes one that crosses the model's
+            window.
+        replies: The number of replies to the longer prompt.
+        reply_tokens: The number of tokens in each of these replies.
+        tolerance: How many nats a reply may be off.
 
     Raises:
-        UnsupportedModelError: the plain forward pass fails or is not finite, or no path agrees with it.
+        UnsupportedModelError: The plain forward pass fails or is not finite, or no path agrees with it.
     """
     settings = (prompt_tokens, replies, reply_tokens, tolerance)
     was_training = lm.training
     lm.eval()
     try:
-        lower = _lower_part_in_float32(lm) if lm.dtype in _HALF else None
-        in_float32 = None if lower is None else _Check(lower, *settings).largest_of_packed()
+        lower = _lower_part_in_float32(lm) if lm.dtype in _HALF_PRECISION else None
+        in_float32 = None if lower is None else _Check(lower, *settings).largest_packed_difference()
         return _Check(lm, *settings).run(in_float32)
     finally:
         lm.train(was_training)
 
 
 class _Check:
-    """One check of one model."""
+    """This is one check of one model."""
 
     def __init__(
         self, lm: PreTrainedModel, prompt_tokens: int | None, replies: int, reply_tokens: int, tolerance: float
@@ -157,7 +159,7 @@ class _Check:
             raise UnsupportedModelError(f"{self.name} has too few positions ({positions}) for a prompt and a reply")
 
     def run(self, in_float32: float | None) -> Agreement:
-        """The path this model takes; it is not the packed one if that was off in float32."""
+        """Choose the path that this model takes; it is not the packed one if that was off in float32."""
         with self._prepared():
             packed, scored, sampled = self._packed_path()
             found: dict[str, Any] = {
@@ -170,7 +172,7 @@ class _Check:
             }
             if self._agrees(packed, scored, sampled) and (in_float32 is None or in_float32 <= self.asked_tolerance):
                 return Agreement(path="packed", rows=None, scored=scored, sampled=sampled, cached=True, **found)
-            rows, scored = self._off(lambda: self._forward("unpacked")), self._scored("unpacked")
+            rows, scored = self._difference(lambda: self._forward("unpacked")), self._scored("unpacked")
             sampled, cached = self._sampled("unpacked", cached=True), True
             if not self._agrees(sampled):
                 sampled, cached = self._sampled("unpacked", cached=False), False
@@ -182,8 +184,8 @@ class _Check:
             f"({self.tolerance:.2g} allowed)"
         )
 
-    def largest_of_packed(self) -> float:
-        """How far the packed path is off at most."""
+    def largest_packed_difference(self) -> float:
+        """Return how far the packed path is off at most, in nats."""
         with self._prepared():
             return max(self._packed_path())
 
@@ -191,7 +193,7 @@ class _Check:
     def _prepared(self) -> Generator[None]:
         # A narrow window is crossed by a short prompt. If the plain forward pass does not follow the config's window,
         # the packed one, which does, is found to be off, and the model takes the unpacked path.
-        with narrowed_windows(self.lm, _NARROW):
+        with narrowed_windows(self.lm, _NARROW_WINDOW):
             length = self.prompt_tokens or self._prompt_tokens()
             narrowest = min(s for s in (window_of(self.lm), self.own_window, math.inf) if s is not None)
             self.window_crossed = length > narrowest
@@ -201,13 +203,13 @@ class _Check:
             ]
             self.plain = [self._plain((p, r)) for p, own in self.requests for r in own]
             self._require_finite()
-            if self.lm.dtype in _HALF:
-                self.tolerance = max(self.tolerance, _ROUNDINGS * self._rounding())
+            if self.lm.dtype in _HALF_PRECISION:
+                self.tolerance = max(self.tolerance, _ROUNDINGS_ALLOWED * self._rounding())
             yield
 
     def _packed_path(self) -> tuple[float, float, float]:
-        """How far packed, scored and sampled are off; what comes after one that is off is not computed."""
-        packed = self._off(lambda: self._forward("packed"))
+        """Return how far packed, scored and sampled values are off; what follows one that is off is not computed."""
+        packed = self._difference(lambda: self._forward("packed"))
         scored = self._scored("packed") if self._agrees(packed) else math.inf
         return packed, scored, self._sampled("packed", cached=True) if self._agrees(scored) else math.inf
 
@@ -215,7 +217,7 @@ class _Check:
         return max(off) <= self.tolerance
 
     def _prompt_tokens(self) -> int:
-        beyond = 0 if self.own_window is None else self.own_window + _NARROW
+        beyond = 0 if self.own_window is None else self.own_window + _NARROW_WINDOW
         return min(max(_PROMPT_TOKENS, beyond), _LONGEST_PROMPT, self.room)
 
     def _tokens(self, count: int) -> list[int]:
@@ -227,7 +229,7 @@ class _Check:
         return (kept or drawn)[:count]
 
     def _plain(self, reply: _Reply) -> Tensor:
-        """Log-probabilities of a reply's tokens, computed as a user of transformers would."""
+        """Return the log-probabilities of a reply's tokens, computed as a user of transformers would."""
         prompt, tokens = reply
         ids_1T = torch.tensor([[*prompt, *tokens]], device=self.lm.device)
         try:
@@ -249,16 +251,16 @@ class _Check:
             )
 
     def _rounding(self) -> float:
-        """How far one rounding of each input embedding moves a reply in the plain forward pass."""
+        """Return how far one rounding of each input embedding moves a reply in the plain forward pass."""
         prompt, own = self.requests[0]
         with _rounded_embeddings(self.lm, self.generator):
             moved = [self._plain((prompt, r)) for r in own[:2]]
-        return _largest(moved, self.plain[:2])
+        return _largest_difference(moved, self.plain[:2])
 
-    def _off(self, compute: Callable[[], tuple[list[Tensor], list[Tensor]]]) -> float:
-        """The largest difference between what a way gives and what it should give."""
+    def _difference(self, compute: Callable[[], tuple[list[Tensor], list[Tensor]]]) -> float:
+        """Return the largest difference between what a way of computing gives and what it should give."""
         try:
-            return _largest(*compute())
+            return _largest_difference(*compute())
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception:  # a model that cannot be run this way raises whatever it likes
@@ -275,17 +277,17 @@ class _Check:
         return result, self.plain
 
     def _scored(self, path: ModelPath) -> float:
-        """Scores are sums over a reply, so only their differences can be taken."""
+        """Compare the scores; they are sums over a reply, so only their differences can be taken."""
         from steadfast.models.scoring import score_candidates
 
         def scores() -> tuple[list[Tensor], list[Tensor]]:
             scores = [s for own in score_candidates(self.lm, self.requests, path=path) for s in own]
             return [torch.tensor(s.logprob) for s in scores], [p.sum() for p in self.plain]
 
-        return self._off(scores)
+        return self._difference(scores)
 
     def _sampled(self, path: ModelPath, *, cached: bool) -> float:
-        """Sampled tokens' log-probabilities; the rows end at different steps, so that the batch is compacted."""
+        """Compare sampled tokens; their rows end at different steps, so that the batch is compacted."""
         from steadfast.models.sampling import sample_groups
 
         def samples() -> tuple[list[Tensor], list[Tensor]]:
@@ -301,10 +303,10 @@ class _Check:
             plain = [self._plain((g.prompt, c.token_ids)) for g in groups for c in g.completions]
             return [c.logprobs_T.cpu() for g in groups for c in g.completions], plain
 
-        return self._off(samples)
+        return self._difference(samples)
 
 
-def _largest(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+def _largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     off = max(float((a - b).abs().sum()) for a, b in zip(found, expected, strict=True))
     return off if math.isfinite(off) else math.inf
 
@@ -325,7 +327,7 @@ def _rounded_embeddings(lm: PreTrainedModel, generator: torch.Generator) -> Gene
 
 
 def _lower_part_in_float32(lm: PreTrainedModel) -> PreTrainedModel | None:
-    """A float32 copy of the model's first layers, two of each kind it has; None where it cannot be copied or cut."""
+    """Copy the model's first layers in float32, two of each kind it has; None if it cannot be copied or cut."""
     decoder: Any = lm.get_decoder()
     layers = getattr(decoder, "layers", None)
     if not isinstance(layers, nn.ModuleList):

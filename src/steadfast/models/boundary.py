@@ -1,4 +1,4 @@
-"""The boundary behind which every exception of a loader becomes a sentence.
+"""Behind this boundary every exception of a loader becomes a sentence.
 
 The loaders of transformers, peft, safetensors, tokenizers and torch raise whatever their depths raise. A user who
 brings a damaged file should read what is at fault, in which folder, and what to do.
@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from steadfast.errors import ModelLoadError, SteadfastError
 
 _LONGEST_REASON = 300
-"""Characters of a library's own message that are passed on."""
+"""At most this many characters of a library's own message are passed on."""
 
 
 @contextmanager
@@ -26,11 +26,11 @@ def loading(what: str, folder: Path | str) -> Generator[None]:
     """Within this context every exception becomes a `ModelLoadError` that names the folder.
 
     Args:
-        what: is being loaded, such as "the tokenizer".
-        folder: where it lies.
+        what: What is being loaded, such as "the tokenizer".
+        folder: The folder that it lies in.
 
     Raises:
-        ModelLoadError: in the place of any exception that is not a `SteadfastError` yet.
+        ModelLoadError: It takes the place of any exception that is not a `SteadfastError` yet.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def quiet() -> Generator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, on one line and of bounded length, with its type where the message alone says little."""
+    """Return what an exception says as one line of bounded length, with its type if the message says little."""
     words = re.sub(r"\s+", " ", "".join(c for c in str(error) if c.isprintable() or c.isspace())).strip(" .")
     if len(words) > _LONGEST_REASON:
         words = words[:_LONGEST_REASON] + " ..."

@@ -1,4 +1,4 @@
-"""Conversations as token ids, by the model's own chat template, with nothing lost on the way.
+"""Conversations become token ids by the model's own chat template, and nothing is lost on the way.
 
 A template is a program that comes with the model. It may have no system role, want its content in parts, ignore what it
 is asked, or write today's date. What it makes of a conversation is found out by rendering small ones when the model is
@@ -22,7 +22,7 @@ _SYSTEM, _USER, _ASSISTANT, _LAST = (
     "Words of the assistant, 4713.",
     "More words of the user, 4714.",
 )
-"""Texts that are found again in what a template makes of them."""
+"""These texts are found again in what a template makes of them."""
 
 _EXAMPLE = (
     Message(role="system", content="Be brief."),
@@ -33,20 +33,21 @@ _EXAMPLE = (
 
 
 class ChatTemplate:
-    """How one model's conversations become token ids, and its replies text again.
+    """This is how one model's conversations become token ids, and its replies text again.
 
     Args:
-        tokenizer: with a chat template.
-        settings: what else decides the rendering.
+        tokenizer: A tokenizer with a chat template.
+        settings: What else decides the rendering.
 
     Attributes:
-        notes: what the template does otherwise than it was asked, and what was done about it; one sentence each.
-        parts: messages are given as lists of parts, since the template reads no plain text.
-        folds_system: a system turn is put before the next user turn's text, since the template has no place for it.
-        opens_thoughts: the prompt ends within the model's thoughts.
+        notes: What the template does otherwise than it was asked, and what was done about it, in one sentence each.
+        parts: Whether messages are given as lists of parts, since the template reads no plain text.
+        folds_system: Whether a system turn is put before the next user turn's text, since the template has no place for
+            it.
+        opens_thoughts: Whether the prompt ends within the model's thoughts.
 
     Raises:
-        ChatTemplateError: there is no template, or a user's words or the assistant's turn cannot be rendered with it.
+        ChatTemplateError: There is no template, or a user's words or the assistant's turn cannot be rendered with it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: RenderSettings | None = None) -> None:
@@ -62,14 +63,15 @@ class ChatTemplate:
         self._note_unread_kwargs()
 
     def render(self, messages: Sequence[Message], style: str | None = None) -> str:
-        """The text of a conversation up to the point where the model speaks.
+        """Render a conversation as text up to the point where the model speaks.
 
         Args:
-            messages: the conversation; its last turn is the user's.
-            style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
+            messages: The conversation, whose last turn is the user's.
+            style: An instruction on form, such as a length limit. It is appended to the system turn, which is made if
+                there is none.
 
         Raises:
-            ChatTemplateError: the template raises an error, or drops or alters words of a turn.
+            ChatTemplateError: The template raises an error, or drops or alters words of a turn.
         """
         turns = [(m.role, m.content) for m in messages]
         if style and turns and turns[0][0] == "system":
@@ -83,15 +85,17 @@ class ChatTemplate:
         return text
 
     def encode(self, messages: Sequence[Message], style: str | None = None, *, max_new_tokens: int = 0) -> list[int]:
-        """Token ids of a conversation up to the point where the model speaks.
+        """Return the token ids of a conversation up to the point where the model speaks.
 
         Args:
-            messages: the conversation; its last turn is the user's.
-            style: an instruction on form, as `render` takes it.
-            max_new_tokens: that the answer may have, which must fit the model's context with the prompt.
+            messages: The conversation, whose last turn is the user's.
+            style: An instruction on form, as `render` takes it.
+            max_new_tokens: The number of tokens that the answer may have; with the prompt they must fit the model's
+                context.
 
         Raises:
-            ChatTemplateError: as `render` does; or the tokens are not all known to the model, or too many for it.
+            ChatTemplateError: The conversation cannot be rendered, as `render` says; or it has tokens that the model
+                does not know, or too many for it.
         """
         ids = self._renderer.tokens(self.render(messages, style))
         bos = self.tokenizer.bos_token_id
@@ -107,10 +111,10 @@ class ChatTemplate:
         return ids
 
     def encode_reply(self, text: str) -> list[int]:
-        """Token ids of an assistant's words, without an end-of-turn token.
+        """Return the token ids of an assistant's words, without an end-of-turn token.
 
         Raises:
-            ChatTemplateError: the text has a token that the model does not know.
+            ChatTemplateError: The text has a token that the model does not know.
         """
         ids = self._renderer.tokens(text)
         self._renderer.check_known(ids)
@@ -118,10 +122,10 @@ class ChatTemplate:
 
     @property
     def end_of_turn(self) -> int:
-        """The token that the template writes after an assistant's turn.
+        """The id of the token that the template writes after an assistant's turn.
 
         Raises:
-            ChatTemplateError: it writes none, or one that the model cannot emit.
+            ChatTemplateError: The template writes no such token, or one that the model cannot emit.
         """
         if self._end is None:
             raise ChatTemplateError(
@@ -137,19 +141,19 @@ class ChatTemplate:
         return self._end
 
     def end_tokens(self, named: Iterable[Any] = ()) -> list[int]:
-        """All tokens that end the model's turn: the template's, and those control tokens that the configuration names.
+        """Return all tokens that end the model's turn: the template's, and control tokens that the configuration names.
 
         Args:
-            named: tokens that a generation config names besides the settings' and the tokenizer's.
+            named: Tokens that a generation config names besides those of the settings and the tokenizer.
 
         Raises:
-            ChatTemplateError: as `end_of_turn` does.
+            ChatTemplateError: There is no end of a turn, as `end_of_turn` says.
         """
         also = {*self._named_ends(), *(e for e in named if isinstance(e, int))}
         return sorted({self.end_of_turn, *(e for e in also if self._may_end(e))})
 
     def decode(self, token_ids: Sequence[int]) -> tuple[str, str]:
-        """The thoughts and the answer of a completion, both without special tokens."""
+        """Return the thoughts and the answer of a completion, both without special tokens."""
         marks = self.settings.marks
         pieces: list[str] = []
         start = 0
@@ -167,15 +171,15 @@ class ChatTemplate:
         return thoughts, answer.strip()
 
     def example(self) -> str:
-        """A small conversation as the model is given it, for a person to read."""
+        """Return a small conversation as the model is given it, for a person to read."""
         return self.render(_EXAMPLE)
 
     def encode_example(self) -> list[int]:
-        """Token ids of the conversation that `example` renders."""
+        """Return the token ids of the conversation that `example` renders."""
         return self.encode(_EXAMPLE)
 
     def faults(self) -> list[str]:
-        """What of a conversation with several turns cannot be rendered, in sentences; empty if all of it can be."""
+        """Return what of a longer conversation cannot be rendered, in sentences; the list is empty if all can be."""
         found: list[str] = []
         probes: tuple[Callable[[], object], ...] = (self.encode_example, self.end_tokens)
         for probe in probes:
@@ -186,7 +190,7 @@ class ChatTemplate:
         return found
 
     def end_notes(self) -> list[str]:
-        """What is odd about the tokens that end a turn, in sentences."""
+        """Return what is odd about the tokens that end a turn, in sentences."""
         named = self._named_ends()
         found = [
             f"the configured end-of-turn token {self._renderer.name_of(e)} (id {e}) is not used: "
@@ -202,7 +206,7 @@ class ChatTemplate:
             )
         return found
 
-    # What the template does, found out by rendering.
+    # What the template does is found out by rendering.
 
     def _wants_parts(self) -> bool:
         self.parts = False
@@ -226,7 +230,7 @@ class ChatTemplate:
         return True
 
     def _generation_prompt(self) -> tuple[str, bool]:
-        """What must be added for the assistant to speak next, and whether the prompt opens its thoughts."""
+        """Find what must be added for the assistant to speak next, and whether the prompt opens its thoughts."""
         user: list[Turn] = [("user", _USER)]
         plain, prompted = self._apply(user, prompt=False), self._apply(user, prompt=True)
         if _USER not in prompted:
@@ -252,7 +256,7 @@ class ChatTemplate:
         return header, tail.rfind(self.settings.marks.begin) > tail.rfind(self.settings.marks.end)
 
     def _written_end(self) -> int | None:
-        """The control token that follows an assistant's words, at the end or before the next turn."""
+        """Find the control token that follows an assistant's words, at the end or before the next turn."""
         user: list[Turn] = [("user", _USER), ("assistant", _ASSISTANT)]
         whole, _ = self._try(user)
         if whole is not None and _ASSISTANT in whole:
@@ -327,7 +331,7 @@ class ChatTemplate:
 _settings: WeakKeyDictionary[PreTrainedTokenizerBase, RenderSettings] = WeakKeyDictionary()
 
 _EXAMINED = "_steadfast_chat_template"
-"""Where a tokenizer keeps its template once examined: in a table of the module, the two would never be let go."""
+"""A tokenizer keeps its examined template under this name: a table of the module would never let the two go."""
 
 
 def set_rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> None:
@@ -337,10 +341,10 @@ def set_rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) 
 
 
 def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
-    """The chat template of a tokenizer, with the settings of its model; examined once.
+    """Return the chat template of a tokenizer with the settings of its model; it is examined once.
 
     Raises:
-        ChatTemplateError: it has none, or one that cannot render a conversation rightly.
+        ChatTemplateError: The tokenizer has no template, or one that cannot render a conversation rightly.
     """
     known: ChatTemplate | None = tokenizer.__dict__.get(_EXAMINED)
     if known is None or known.tokenizer is not tokenizer or known.source != tokenizer.chat_template:
@@ -350,26 +354,5 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
 
 
 def reads_the_date(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a tokenizer's chat template may write today's date."""
+    """Return whether a tokenizer's chat template may write today's date."""
     return "strftime_now" in str(tokenizer.chat_template)
-
-
-def encode_chat(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Message],
-    *,
-    style: str | None = None,
-    max_new_tokens: int = 0,
-) -> list[int]:
-    """Token ids of a conversation up to the point where the model speaks.
-
-    Args:
-        tokenizer: with a chat template.
-        messages: the conversation; its last turn is the user's.
-        style: an instruction on form, such as a length limit, appended to the system turn (made if there is none).
-        max_new_tokens: that the answer may have, which must fit the model's context with the prompt.
-
-    Raises:
-        ChatTemplateError: the tokenizer has no chat template, or the conversation cannot be rendered rightly with it.
-    """
-    return template_of(tokenizer).encode(messages, style, max_new_tokens=max_new_tokens)

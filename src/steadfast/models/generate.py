@@ -1,4 +1,4 @@
-"""Answers of a checkpoint to one prompt, for looking at it."""
+"""A checkpoint answers one prompt, for a person to look at."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,22 +21,22 @@ def answer_prompt(
     style: str | None,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """`count` sampled answers, each with its text, its thoughts and whether it ended within the limit.
+    """Sample `count` answers, each with its text, its thoughts and whether it ended within the limit.
 
     Args:
-        loaded: the model.
-        prompt: what the user says.
-        adapter: a folder or a hub name of an adapter to apply.
-        count: answers to sample.
-        temperature: 0 takes the likeliest token.
-        max_new_tokens: the limit of an answer.
-        style: an instruction on form, in the system turn.
-        seed: of the sampling.
+        loaded: The model.
+        prompt: What the user says.
+        adapter: A folder or a hub name of an adapter to apply; None asks the model without one.
+        count: The number of answers to sample.
+        temperature: The temperature of the sampling; 0 takes the likeliest token.
+        max_new_tokens: The limit of an answer in tokens.
+        style: An instruction on form, which is put into the system turn.
+        seed: The seed of the sampling.
 
     Raises:
-        ModelNotFoundError: no such adapter, or one that does not fit.
-        ChatTemplateError: the prompt cannot be rendered rightly, or exceeds the model's context with its answer.
-        UnsupportedModelError: the model cannot be sampled from rightly.
+        ModelNotFoundError: There is no such adapter, or it does not fit.
+        ChatTemplateError: The prompt cannot be rendered rightly, or exceeds the model's context with its answer.
+        UnsupportedModelError: The model cannot be sampled from rightly.
     """
     chat = loaded.chat
     message = Message(role="user", content=prompt)

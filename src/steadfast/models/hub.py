@@ -29,25 +29,32 @@ from steadfast.errors import ModelLoadError, ModelNotFoundError
 from steadfast.models.boundary import reason
 
 _CONNECT_SECONDS = 3.0
-"""Patience with a connection to the hub; an answer over it may take as long as the hub's own client would wait."""
+"""How many seconds a connection to the hub may take; an answer may take as long as the hub's own client would wait."""
 
-_READ = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".vocab")
-"""Endings of the files beside the weights that transformers reads."""
-_READ_IN_CACHE = tuple(f"*{ending}" for ending in _READ)
+_READ_ENDINGS = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".vocab")
+"""Files with these endings are read by transformers beside the weights."""
+_CACHED_PATTERNS = tuple(f"*{ending}" for ending in _READ_ENDINGS)
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model")
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+)
+_SINGLE_FILE, _INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of one commit of a repository.
+    """A snapshot is the files of one commit of a repository.
 
     Attributes:
-        folder: where they lie.
-        source: "cache" if all of them lay there before, else "hub".
-        revision: the commit.
+        folder: The folder that the files lie in.
+        source: Where they came from: "cache" if all of them lay there before, and else "hub".
+        revision: The commit that the files are of.
     """
 
     folder: Path
@@ -56,11 +63,11 @@ class Snapshot:
 
 
 class HubUnreachableError(ModelNotFoundError):
-    """The hub gave no answer, or may not be asked: nothing is known about the repository."""
+    """The hub gave no answer, or may not be asked, so that nothing is known about the repository."""
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether a name could be a repository's on the hub."""
+    """Return whether a name could be that of a repository on the hub."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -69,17 +76,17 @@ def is_hub_name(name: str) -> bool:
 
 
 def find_model(name: str, revision: str | None = None) -> Snapshot:
-    """The files of a model: the configuration, the weights as safetensors, the tokenizer and the template.
+    """Find the files of a model: the configuration, the weights as safetensors, the tokenizer and the template.
 
     Args:
-        name: of the repository.
-        revision: a branch, a tag or a commit; None for the main branch.
+        name: The name of the repository.
+        revision: A branch, a tag or a commit; None takes the main branch.
 
     Raises:
-        HubUnreachableError: the cache does not hold the whole model and the hub gives no answer.
-        ModelNotFoundError: the hub has no such repository or revision, or does not let this user have it.
+        HubUnreachableError: The cache does not hold the whole model, and the hub gives no answer.
+        ModelNotFoundError: The hub has no such repository or revision, or does not let this user have it.
     """
-    folder, missing = _cached(name, revision, _READ_IN_CACHE)
+    folder, missing = _cached(name, revision, _CACHED_PATTERNS)
     if folder:
         missing = [*missing_model_files(folder), *missing]
     if folder and not missing:
@@ -98,49 +105,49 @@ def find_model(name: str, revision: str | None = None) -> Snapshot:
 
 
 def find_adapter(name: str, revision: str | None = None) -> Snapshot:
-    """The two files of an adapter in PEFT's format.
+    """Find the two files of an adapter in PEFT's format.
 
     Args:
-        name: of the repository.
-        revision: a branch, a tag or a commit; None for the main branch.
+        name: The name of the repository.
+        revision: A branch, a tag or a commit; None takes the main branch.
 
     Raises:
-        HubUnreachableError: the cache does not hold both files and the hub gives no answer.
-        ModelNotFoundError: the hub has no such repository, or it holds no adapter as safetensors.
+        HubUnreachableError: The cache does not hold both files, and the hub gives no answer.
+        ModelNotFoundError: The hub has no such repository, or it holds no adapter as safetensors.
     """
-    folder, _ = _cached(name, revision, _ADAPTER)
-    if folder and all((folder / f).is_file() for f in _ADAPTER):
+    folder, _ = _cached(name, revision, _ADAPTER_FILES)
+    if folder and all((folder / f).is_file() for f in _ADAPTER_FILES):
         return Snapshot(folder, "cache", folder.name)
     with _hub_errors(name, revision):
         _, files = _listing(name, revision)
-        if missing := [f for f in _ADAPTER if f not in files]:
+        if missing := [f for f in _ADAPTER_FILES if f not in files]:
             raise ModelNotFoundError(
                 f"{name} on the hub holds no adapter as safetensors ({', '.join(missing)} missing)"
             )
-        return _download(name, revision, _ADAPTER)
+        return _download(name, revision, _ADAPTER_FILES)
 
 
 def missing_model_files(folder: Path) -> list[str]:
-    """The names of the files without which the model in a folder is not whole; empty if it is.
+    """Return the names of the files that a model's folder lacks to be whole; the list is empty if it is whole.
 
     Raises:
-        ModelLoadError: the index of the weights cannot be read.
+        ModelLoadError: The index of the weights cannot be read.
     """
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    if (folder / _INDEX).is_file() and not (folder / _SINGLE).is_file():
-        missing += [s for s in shards(folder / _INDEX) if not (folder / s).is_file()]
-    elif not (folder / _SINGLE).is_file():
-        missing.append(_SINGLE)
-    if not any((folder / t).is_file() for t in _TOKENIZERS):
+    if (folder / _INDEX_FILE).is_file() and not (folder / _SINGLE_FILE).is_file():
+        missing += [s for s in shards(folder / _INDEX_FILE) if not (folder / s).is_file()]
+    elif not (folder / _SINGLE_FILE).is_file():
+        missing.append(_SINGLE_FILE)
+    if not any((folder / t).is_file() for t in _TOKENIZER_FILES):
         missing.append("tokenizer.json")
     return missing
 
 
 def shards(index: Path) -> list[str]:
-    """The names of the files that an index of weights divides them among.
+    """Return the names of the files that an index of weights divides them among.
 
     Raises:
-        ModelLoadError: it is no index, or names files outside its folder.
+        ModelLoadError: The file is no index, or names files outside its folder.
     """
     try:
         names = sorted({str(n) for n in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
@@ -152,7 +159,7 @@ def shards(index: Path) -> list[str]:
 
 
 def _cached(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The cached snapshot, if there is one, and what its client knows to lack of the files besides the weights."""
+    """Return the cached snapshot, if there is one, and what its client knows to lack beside the weights."""
     try:
         folder = snapshot_download(
             name, revision=revision, local_files_only=True, allow_patterns=list(patterns), ignore_patterns=["*/*"]
@@ -165,9 +172,14 @@ def _cached(name: str, revision: str | None, patterns: Sequence[str]) -> tuple[P
 
 
 def _listing(name: str, revision: str | None) -> tuple[str, list[str]]:
-    """The commit that a revision stands for, and the files of the repository there."""
+    """Return the commit that a revision stands for, and the files of the repository there."""
     patience = constants.HF_HUB_ETAG_TIMEOUT
-    timeout: Any = (_CONNECT_SECONDS, patience, patience, patience)  # of httpx: connect, read, write, pool
+    timeout: Any = (
+        _CONNECT_SECONDS,
+        patience,
+        patience,
+        patience,
+    )  # to connect, read, write and pool
     info = HfApi().model_info(name, revision=revision, timeout=timeout)
     if info.sha is None:
         raise HubUnreachableError(f"the Hugging Face Hub did not name the commit of {name}")
@@ -175,14 +187,14 @@ def _listing(name: str, revision: str | None) -> tuple[str, list[str]]:
 
 
 def _weights(name: str, commit: str, files: Sequence[str]) -> list[str]:
-    """The files that hold the weights as safetensors, in the order of preference of transformers."""
-    if _SINGLE in files:
-        return [_SINGLE]
-    if _INDEX in files:
-        return shards(Path(hf_hub_download(name, _INDEX, revision=commit)))
+    """Return the files that hold the weights as safetensors, in transformers' order of preference."""
+    if _SINGLE_FILE in files:
+        return [_SINGLE_FILE]
+    if _INDEX_FILE in files:
+        return shards(Path(hf_hub_download(name, _INDEX_FILE, revision=commit)))
     other = [f for f in files if f.endswith((".bin", ".gguf", ".onnx", ".h5", ".msgpack", ".safetensors"))]
     raise ModelNotFoundError(
-        f"{name} on the hub has no {_SINGLE}: it holds "
+        f"{name} on the hub has no {_SINGLE_FILE}: it holds "
         + (f"weights in another format ({', '.join(other[:3])}), which are not read" if other else "no weights")
         + "; name a repository with safetensors, or save it as such with transformers' save_pretrained"
     )
@@ -191,11 +203,11 @@ def _weights(name: str, commit: str, files: Sequence[str]) -> list[str]:
 def _is_read(file: str) -> bool:
     if "/" in file:
         return file.endswith(".py") or file.startswith("additional_chat_templates/")
-    return file.endswith(_READ)
+    return file.endswith(_READ_ENDINGS)
 
 
 def _download(name: str, revision: str | None, files: Iterable[str]) -> Snapshot:
-    # By the revision's own name, not its commit, so that the client's cache knows which commit the name stands for.
+    # The revision's own name is asked for, not its commit, so that the cache learns which commit it stands for.
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=[escape(f) for f in files]))
     return Snapshot(folder, "hub", folder.name)
 

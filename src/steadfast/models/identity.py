@@ -1,13 +1,13 @@
-"""The identity of a model: a hash of every file that decides what it computes, by the file's name."""
+"""The identity of a model is a hash of every file that decides what it computes, by the file's name."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _SUFFIXES = {".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".vocab"}
-"""Of the files beside one another that transformers reads: weights, configs, templates, vocabularies, code."""
+"""Transformers reads the files with these endings in a model's folder: weights, configs, templates and code."""
 
 _WRITTEN_BESIDE = {
     "checksums.json",
@@ -16,19 +16,19 @@ _WRITTEN_BESIDE = {
     "train_results.json",
     "eval_results.json",
 }
-"""What training and the cache leave beside a model; none of it is read when the model is loaded."""
+"""Training and the cache leave these files beside a model; none of them is read when the model is loaded."""
 
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a model is, so that two sessions can tell whether they used the same one, and what changed if not.
+    """This says what a model is, so that two sessions can tell whether they used the same one, and what changed if not.
 
     Attributes:
-        files: the SHA-256 of each file of the snapshot, by its path within the folder.
-        revision: the commit of the Hugging Face Hub that the files are of; None for a local folder.
-        rendering: what else decides how a conversation is rendered, such as a frozen date.
+        files: The SHA-256 of each file of the snapshot, by its path within the folder.
+        revision: The commit of the Hugging Face Hub that the files are of; None for a local folder.
+        rendering: What else decides how a conversation is rendered, such as a frozen date.
     """
 
     files: Mapping[str, str]
@@ -42,16 +42,8 @@ class Identity:
         lines += [f"{name}={value!r}" for name, value in sorted(self.rendering.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
-    def changed(self, before: "Identity") -> list[str]:
-        """The names of what differs from another identity, each with what became of it; empty if they are equal."""
-        found = [_difference(n, before.files.get(n), self.files.get(n)) for n in _names(before.files, self.files)]
-        for name in _names(before.rendering, self.rendering):
-            if before.rendering.get(name) != self.rendering.get(name):
-                found.append(f"{name} ({before.rendering.get(name)!r} before, {self.rendering.get(name)!r} now)")
-        return [f for f in found if f]
-
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for a run's protocol; `from_dict` reads it back."""
+        """Return the identity as plain data, for a run's protocol."""
         return {
             "combined": self.combined,
             "revision": self.revision,
@@ -59,27 +51,22 @@ class Identity:
             "rendering": dict(self.rendering),
         }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Identity":
-        """The identity that `as_dict` wrote."""
-        return cls(dict(data["files"]), data.get("revision"), dict(data.get("rendering", {})))
-
 
 def identify(folder: Path, revision: str | None = None) -> Identity:
-    """The identity of the model or adapter in a folder.
+    """Return the identity of the model or adapter in a folder.
 
     Args:
-        folder: of its files.
-        revision: the hub's commit that they are of.
+        folder: The folder of its files.
+        revision: The hub's commit that the files are of; None for a local folder.
 
     Raises:
-        OSError: a file cannot be read.
+        OSError: A file cannot be read.
     """
     return Identity({f.relative_to(folder).as_posix(): hash_file(f) for f in snapshot_files(folder)}, revision)
 
 
 def snapshot_files(folder: Path) -> list[Path]:
-    """The files of a folder that decide what the model in it computes, in order of their paths.
+    """Return the files of a folder that decide what the model in it computes, in the order of their paths.
 
     These are the files that transformers reads, and all code below the folder. Files of training that lie beside them,
     such as the optimizer's, are not among them.
@@ -90,22 +77,10 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 
 def hash_file(file: Path) -> str:
-    """SHA-256 of a file's bytes. A file that has not changed in size or time is read once a process."""
+    """Return the SHA-256 of a file's bytes; a process reads a file once if its size and time do not change."""
     status = file.stat()
     key = (str(file.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _hashes:
         with file.open("rb") as stream:
             _hashes[key] = hashlib.file_digest(stream, "sha256").hexdigest()
     return _hashes[key]
-
-
-def _names(*mappings: Iterable[str]) -> list[str]:
-    return sorted({name for mapping in mappings for name in mapping})
-
-
-def _difference(name: str, before: str | None, now: str | None) -> str:
-    if before == now:
-        return ""
-    if before is None:
-        return f"{name} (new)"
-    return f"{name} (gone)" if now is None else f"{name} (changed)"

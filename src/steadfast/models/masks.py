@@ -1,4 +1,4 @@
-"""Attention masks as a model's own layers want them: full, sliding and chunked, by the distance between positions.
+"""Build attention masks as a model's own layers want them: full, sliding or chunked, by the distance of positions.
 
 transformers builds these masks from the places of tokens in a row. In a packed row, and in a cache whose prompts are
 padded, a token's place is not its position, so the masks are built here and handed to the model ready-made: one
@@ -18,12 +18,12 @@ _SIZE_OF = {SLIDING: "sliding_window", CHUNKED: "attention_chunk_size"}
 
 
 def text_config(lm: PreTrainedModel) -> Any:
-    """The config of the language model, which a multimodal model keeps inside its own."""
+    """Return the config of the language model, which a multimodal model keeps inside its own."""
     return lm.config.get_text_config()
 
 
 def mask_kinds(lm: PreTrainedModel) -> list[str]:
-    """The kinds of attention that the model's layers declare, as transformers reads them from a config."""
+    """Return the kinds of attention that the model's layers declare, as transformers reads them from a config."""
     config = text_config(lm)
     if layer_types := getattr(config, "layer_types", None):
         return sorted(set(layer_types))
@@ -31,7 +31,7 @@ def mask_kinds(lm: PreTrainedModel) -> list[str]:
 
 
 def window_of(lm: PreTrainedModel) -> int | None:
-    """How many positions the narrowest window or chunk of the model's layers spans; None if its config names none."""
+    """Return the positions that the narrowest window or chunk of the layers spans; None if the config names none."""
     config = text_config(lm)
     sizes = [getattr(config, name, None) for kind, name in _SIZE_OF.items() if kind in mask_kinds(lm)]
     return min((size for size in sizes if isinstance(size, int)), default=None)
@@ -40,19 +40,19 @@ def window_of(lm: PreTrainedModel) -> int | None:
 def attention_masks(
     lm: PreTrainedModel, visible: Tensor, query_positions: Tensor, key_positions: Tensor
 ) -> Tensor | dict[str, Tensor]:
-    """The additive masks for a forward pass.
+    """Build the additive masks for a forward pass.
 
     Args:
-        lm: the model that reads them.
-        visible: [batch, queries, keys], True where full attention may look.
-        query_positions: [batch, queries], positions within their own sequences.
-        key_positions: [batch, keys], the same for the keys.
+        lm: The model that reads them.
+        visible: A tensor [batch, queries, keys] that is True where full attention may look.
+        query_positions: A tensor [batch, queries] of positions within their own sequences.
+        key_positions: A tensor [batch, keys] of the same for the keys.
 
     Returns:
-        A mask [batch, 1, queries, keys] in the model's dtype, or one for each of its layer types.
+        A mask [batch, 1, queries, keys] in the model's dtype, or a mask for each of its layer types.
 
     Raises:
-        NotImplementedError: a layer type that is no attention over positions, such as a recurrent one.
+        NotImplementedError: A layer type is no attention over positions, but a recurrent one for example.
     """
     config, zero = text_config(lm), torch.zeros((), dtype=lm.dtype, device=visible.device)
     masks: dict[str, Tensor] = {}

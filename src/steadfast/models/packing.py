@@ -1,4 +1,4 @@
-"""Several sequences as a single row, so that what they begin with is computed once.
+"""Lay several sequences out as a single row, so that what they begin with is computed once.
 
 A group of completions shares its prompt; the turns of several conversations share the turns before they part. Laid
 out as one row in which every shared beginning stands once, with position ids that go on from it and a mask that lets
@@ -6,7 +6,8 @@ each token see its own sequence only, the model gives every token exactly the lo
 is padded. The simple case is a star, one prompt with its completions: `[prompt | c1 | c2 | ...]`. Any causal LM of
 transformers that takes a 4D attention mask and position ids can read such a row.
 
-Array suffixes: T tokens of the packed row, S tokens of one sequence, N trained tokens of all sequences.
+Array suffixes: T stands for the tokens of the packed row, S for those of one sequence, and N for the trained tokens of
+all sequences.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Span:
-    """Tokens of one role in a sequence: a prompt, a completion, the result of a tool.
+    """A span is a part of a sequence in one role, such as a prompt, a completion or a tool's result.
 
     Attributes:
-        token_ids: the tokens.
-        trained: whether the log-probabilities of these tokens are wanted.
+        token_ids: The tokens of the span.
+        trained: Whether the log-probabilities of these tokens are wanted.
     """
 
     token_ids: Sequence[int]
@@ -31,16 +32,16 @@ class Span:
 
 @dataclass(frozen=True)
 class Pack:
-    """Sequences ready for one forward pass.
+    """A pack holds sequences that are ready for one forward pass.
 
     Attributes:
-        input_ids_T: the packed row. What follows the last token that predicts something is left out.
-        position_ids_T: the position of each token within its own sequence.
+        input_ids_T: The packed row. What follows the last token that predicts something is left out.
+        position_ids_T: The position of each token within its own sequence.
         mask_TT: True where the row's token may attend to the column's token, before any window of the model's.
-        predictor_N: for each trained token, the place in the row whose logits predict it.
-        target_N: the trained tokens, sequence after sequence.
-        lengths: the number of trained tokens in each sequence.
-        places: for each sequence, the places [S] in the row of its tokens in order.
+        predictor_N: The place in the row whose logits predict each trained token.
+        target_N: The trained tokens, sequence after sequence.
+        lengths: The number of trained tokens in each sequence.
+        places: The places [S] in the row of each sequence's tokens, in order.
     """
 
     input_ids_T: Tensor
@@ -56,7 +57,7 @@ def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
     """Lay a prompt and its completions out as one row.
 
     Raises:
-        ValueError: the prompt or a completion is empty.
+        ValueError: The prompt or a completion is empty.
     """
     return pack_sequences([[Span(prompt, trained=False), Span(c, trained=True)] for c in completions])
 
@@ -67,10 +68,10 @@ def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
     Spans before a sequence's first trained one are shared with the sequences that begin with equal spans.
 
     Args:
-        sequences: each is spans in order; the first span is not trained, and at least one is.
+        sequences: The spans of each sequence in order; the first of them is not trained, and at least one is.
 
     Raises:
-        ValueError: there is no sequence, a span is empty, or a sequence begins with a trained span or has none.
+        ValueError: There is no sequence, a span is empty, or a sequence begins with a trained span or has none.
     """
     if not sequences or any(not spans or any(not s.token_ids for s in spans) for spans in sequences):
         raise ValueError("packing needs a prompt and completions of at least one token each")
@@ -108,7 +109,7 @@ def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
 
 @dataclass
 class _Node:
-    """A span in the tree; `places` are those of all tokens from the root to its end."""
+    """A node of the tree is a span; `places` holds the places of all tokens from the root to the span's end."""
 
     index: int
     places: list[int]
@@ -116,24 +117,24 @@ class _Node:
 
 
 class _Tree:
-    """The row as it is laid out, with the node that each token belongs to."""
+    """The tree is the row as it is laid out, with the node that each token belongs to."""
 
     def __init__(self) -> None:
         self.root = _Node(0, [])
         self.token_ids: list[int] = []
         self.positions: list[int] = []
         self.node_of_token: list[int] = []
-        self.ancestors: list[list[int]] = [[0]]  # of each node, itself included
+        self.ancestors: list[list[int]] = [[0]]  # each node is among its own
 
     def shared_child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
-        """The child with these tokens, laid out if it is not there yet."""
+        """Return the child with these tokens, which is laid out if it is not there yet."""
         key = tuple(token_ids)
         if key not in parent.children:
             parent.children[key] = self.child(parent, token_ids)
         return parent.children[key]
 
     def child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
-        """A child of its own with these tokens."""
+        """Lay out a child of its own with these tokens, and return it."""
         index, start, position = len(self.ancestors), len(self.token_ids), len(parent.places)
         self.token_ids.extend(token_ids)
         self.positions.extend(range(position, position + len(token_ids)))
@@ -142,7 +143,7 @@ class _Tree:
         return _Node(index, [*parent.places, *range(start, start + len(token_ids))])
 
     def mask(self) -> Tensor:
-        """[T, T]: a token sees its ancestors and, in its own node, itself and what stands before it."""
+        """Return the mask [T, T]: a token sees its ancestors and, in its own node, itself and what stands before it."""
         count = len(self.ancestors)
         related = torch.zeros(count, count, dtype=torch.bool)
         for node, ancestors in enumerate(self.ancestors):

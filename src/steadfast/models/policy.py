@@ -1,4 +1,4 @@
-"""A causal LM with a trainable adapter: made, saved and loaded through PEFT."""
+"""A policy is a causal LM with a trainable adapter, which is made and saved through PEFT."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,22 +13,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steadfast.errors import RecipeError, UnsupportedModelError
 from steadfast.messages import Message
-from steadfast.models.adapters import Undo, apply
+from steadfast.models.adapters import Undo
 from steadfast.models.boundary import reason
 from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
 from steadfast.models.prepack import prepack_frozen_linears
-from steadfast.models.pretrained import locate_adapter
 
 
 class AdapterConfig(BaseModel):
-    """The LoRA adapter that is trained.
+    """This is the LoRA adapter that is trained.
 
     Attributes:
-        rank: of the low-rank update.
-        alpha: its scale is alpha / rank.
-        layers: "all", or how many of the top decoder layers carry it. With the top layers only, what the layers
-            below compute during the rollout serves training too, which saves most of the training pass.
+        rank: The rank of the low-rank update.
+        alpha: The update is scaled by alpha / rank.
+        layers: How many of the top decoder layers carry the adapter, or "all". If only the top layers carry it,
+            training uses what the layers below computed during the rollout, which saves most of the training pass.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,13 +39,14 @@ class AdapterConfig(BaseModel):
 
 @dataclass
 class Policy:
-    """A model with its adapter.
+    """A policy is a model with its trainable adapter.
 
     Attributes:
-        model: the PEFT model.
-        tokenizer: with a chat template.
-        first_adapted_layer: layers below it are frozen and the same for all policies of the run.
-        release: takes the adapter off the model, which is then what it was before, bit for bit.
+        model: The PEFT model.
+        tokenizer: The tokenizer, which has a chat template.
+        first_adapted_layer: The first layer that carries the adapter; those below it are frozen and the same for all
+            policies of the run.
+        release: A function that takes the adapter off; the model is then what it was before, bit for bit.
     """
 
     model: PeftModel
@@ -56,31 +56,27 @@ class Policy:
 
     @property
     def lm(self) -> PreTrainedModel:
-        """The causal LM itself, the adapter inside it."""
+        """The causal LM itself, with the adapter inside it."""
         return self.model.get_base_model()  # type: ignore[return-value]
 
     @property
     def chat(self) -> ChatTemplate:
-        """How the model's conversations are rendered."""
+        """The model's chat template, which renders its conversations."""
         return template_of(self.tokenizer)
 
     @property
     def eos_token_ids(self) -> list[int]:
-        """Tokens that end the model's turn."""
+        """The ids of the tokens that end the model's turn."""
         return eos_token_ids(self.lm, self.tokenizer)
 
     def encode(self, messages: Sequence[Message], style: str | None = None, *, max_new_tokens: int = 0) -> list[int]:
-        """Token ids of a conversation up to the model's turn.
+        """Return the token ids of a conversation up to the model's turn.
 
         Raises:
-            ChatTemplateError: it cannot be rendered rightly, or exceeds the model's context with an answer of
-                `max_new_tokens`.
+            ChatTemplateError: The conversation cannot be rendered rightly, or exceeds the model's context with an
+                answer of `max_new_tokens`.
         """
         return self.chat.encode(messages, style, max_new_tokens=max_new_tokens)
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of a completion without special tokens, its thoughts included."""
-        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
     def trainable(self) -> list[torch.nn.Parameter]:
         """The adapter's parameters."""
@@ -92,12 +88,12 @@ class Policy:
 
 
 def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that end the model's turn: the one that its chat template writes, and those that its config names.
+    """Return the tokens that end the model's turn: the one its chat template writes, and those its config names.
 
     A model without a chat template ends its texts with the tokens of its generation config and its tokenizer.
 
     Raises:
-        ChatTemplateError: the template writes no end-of-turn token, or one that the model cannot emit.
+        ChatTemplateError: The template writes no end-of-turn token, or one that the model cannot emit.
     """
     configured: Any = getattr(lm.generation_config, "eos_token_id", None)
     named = configured if isinstance(configured, list) else [configured]
@@ -110,9 +106,9 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
     """Put a fresh adapter, which changes nothing yet, on every linear layer of the chosen decoder layers.
 
     Raises:
-        RecipeError: more layers asked for than the model has.
-        UnsupportedModelError: this architecture can carry no adapter.
-        RuntimeError: the model carries an adapter already.
+        RecipeError: More layers are asked for than the model has.
+        UnsupportedModelError: This architecture can carry no adapter.
+        RuntimeError: The model carries an adapter already.
     """
     if any(isinstance(m, BaseTunerLayer) for m in lm.modules()):
         raise RuntimeError("this model carries an adapter already: release its policy first")
@@ -130,10 +126,10 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
 
 
 def check_trainable(lm: PreTrainedModel) -> int:
-    """How many modules a fresh adapter on all layers adapts; the model is left as it was.
+    """Return how many modules a fresh adapter on all layers adapts; the model is left as it was.
 
     Raises:
-        UnsupportedModelError: this architecture can carry no adapter.
+        UnsupportedModelError: This architecture can carry no adapter.
     """
     before = Undo(lm)
     try:
@@ -144,7 +140,7 @@ def check_trainable(lm: PreTrainedModel) -> int:
 
 
 def _with_fresh_adapter(lm: PreTrainedModel, config: AdapterConfig) -> tuple[PeftModel, int]:
-    """The model with a fresh adapter on its top layers, and the lowest of these."""
+    """Return the model with a fresh adapter on its top layers, and the lowest of these layers."""
     total = int(lm.config.get_text_config().num_hidden_layers)
     wanted = total if config.layers == "all" else config.layers
     if not 1 <= wanted <= total:
@@ -164,20 +160,6 @@ def _with_fresh_adapter(lm: PreTrainedModel, config: AdapterConfig) -> tuple[Pef
             f"{type(lm).__name__} can carry no adapter, so it can be measured but not trained: {reason(error)}"
         ) from error
     return model, total - wanted
-
-
-def load_adapter(lm: PreTrainedModel, adapter: Path | str) -> PreTrainedModel:
-    """The model with a saved adapter applied, for inference: merged in float32, beside the weights in other types.
-
-    Args:
-        lm: the model, changed in place.
-        adapter: a folder, or a name on the Hugging Face Hub such as "user/name".
-
-    Raises:
-        ModelNotFoundError: no adapter of that name is here or in reach.
-        ModelLoadError: the adapter is damaged, is no LoRA, or does not fit this model in full.
-    """
-    return apply(lm, locate_adapter(adapter).folder)
 
 
 def _linear_names(lm: PreTrainedModel) -> set[str]:

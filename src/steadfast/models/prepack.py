@@ -1,4 +1,4 @@
-"""Frozen linear layers on a CPU, with weights laid out once for the matrix kernel.
+"""Frozen linear layers on a CPU keep their weights laid out for the matrix kernel.
 
 A linear layer's weight is repacked by the BLAS library at every call. For the frozen layers of a model with an
 adapter that is waste: oneDNN can keep the packed form. On the two-core machine this project is developed on, that
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 _PACK_FOR_ROWS = 32
-"""Row count that the packed layout is chosen for: a decode batch. It does as well for hundreds of rows."""
+"""The packed layout is chosen for this many rows, those of a decode batch. It does as well for hundreds of rows."""
 
 
 def _ops() -> Any | None:
@@ -24,10 +24,10 @@ def _ops() -> Any | None:
 
 
 class _Packed:
-    """A weight [out, in] in packed form, and its transpose once a gradient asks for it."""
+    """This keeps a weight [out, in] in packed form, and its transpose once a gradient asks for it."""
 
     def __init__(self, linear: nn.Linear, ops: Any) -> None:
-        # The tensors, not the module: a reference back to it would keep whole models alive until a garbage collection.
+        # The tensors are kept, not the module: a reference to it would keep whole models alive until a collection.
         self.ops, self.plain, self.bias = ops, linear.weight.detach(), linear.bias
         self.weight = ops._reorder_linear_weight(self.plain, _PACK_FOR_ROWS)
         self.transposed: Tensor | None = None
@@ -53,7 +53,7 @@ class _FrozenLinear(torch.autograd.Function):
 
 
 def prepack_frozen_linears(model: nn.Module) -> int:
-    """Replace the forward pass of every frozen float32 linear layer on the CPU; returns how many.
+    """Replace the forward pass of every frozen float32 linear layer on the CPU, and return how many there were.
 
     The weights must not change afterwards: call it when the model is loaded and its adapter is in place.
     Calling it again packs only layers that are new.

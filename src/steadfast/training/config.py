@@ -1,4 +1,4 @@
-"""Settings of a training run; part of the recipe."""
+"""The settings of a training run are a part of the recipe."""
 
 from typing import Literal
 
@@ -9,28 +9,30 @@ from steadfast.training.losses import Advantage, ImportanceLevel, Normalization
 
 
 class TrainingConfig(BaseModel):
-    """How an arm is trained. Defaults are those of the field's small runs; every choice is an option.
+    """These settings decide how an arm is trained; the defaults are those of the field's small runs.
 
     Attributes:
-        steps: optimizer steps on fresh rollouts.
-        prompts_per_step: prompts a step.
-        group_size: completions a prompt.
-        max_new_tokens: completion limit.
-        temperature: of sampling; log-probabilities of the loss are taken at it too.
-        style: an instruction on form, appended to every prompt's system turn.
-        learning_rate: peak, reached after `warmup_steps`.
-        warmup_steps: of linear warm-up.
-        decay: what follows the peak: "constant", or "linear" down to a last step at a tenth of it.
-        max_grad_norm: gradient clipping.
-        advantage: "grpo" (divided by the group's standard deviation), "centered" (Dr. GRPO) or "rloo".
-        normalization: "sequence" (GRPO), "token" (DAPO) or "constant" (Dr. GRPO).
-        importance: ratios by "token" or by "sequence" (GSPO).
-        clip_low: lower clip.
-        clip_high: upper clip; larger than `clip_low` is DAPO's clip-higher.
-        kl_coef: penalty toward the adapter-less model (k3).
-        updates_per_rollout: optimizer updates on each batch of rollouts.
-        adapter: the LoRA adapter.
-        save_every: steps between resumable states.
+        steps: The number of optimizer steps on fresh rollouts.
+        prompts_per_step: The number of prompts in a step.
+        group_size: The number of completions that are sampled for each prompt.
+        max_new_tokens: The limit of a completion in tokens.
+        temperature: The temperature of the sampling; the loss takes its log-probabilities at it too.
+        style: An instruction on form, which is appended to every prompt's system turn.
+        learning_rate: The peak of the learning rate, which is reached after `warmup_steps`.
+        warmup_steps: The number of steps of linear warm-up.
+        decay: What follows the peak: "constant" stays there, and "linear" falls to a tenth of it at the last step.
+        max_grad_norm: The norm to which gradients are clipped.
+        advantage: How rewards become advantages: "grpo" divides by the group's standard deviation, "centered" (Dr.
+            GRPO) only subtracts the mean, and "rloo" subtracts the mean of the others.
+        normalization: How the loss is averaged: by "sequence" (GRPO), by "token" (DAPO), or by a "constant" (Dr. GRPO).
+        importance: Whether importance ratios are taken by "token" (GRPO) or by "sequence" (GSPO).
+        clip_low: How far below one a ratio may fall before it is clipped.
+        clip_high: How far above one a ratio may rise before it is clipped; a value above `clip_low` is DAPO's
+            clip-higher.
+        kl_coef: The weight of the penalty (k3) that pulls the policy toward the model without its adapter.
+        updates_per_rollout: The number of optimizer updates on each batch of rollouts.
+        adapter: The LoRA adapter that is trained.
+        save_every: The number of steps between resumable states.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -56,7 +58,7 @@ class TrainingConfig(BaseModel):
     save_every: int = Field(default=5, ge=1, le=1_000_000)
 
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 1."""
+        """Return the learning rate of a step, counted from 1."""
         warm = min(1.0, step / (self.warmup_steps + 1))
         if self.decay == "constant":
             return self.learning_rate * warm

@@ -1,10 +1,10 @@
-"""The local engine: train one arm step by step, with everything kept and any kill survived.
+"""The local engine trains one arm step by step, keeps everything, and survives any kill.
 
 Every step is a function of the run's seed, the step's number and the state before it, so a run that was killed and
 resumed from its last state goes through the same steps as one never killed, bit for bit.
 
-An arm's directory: `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
-its grade, `adapter/` when it is done, and while it is not, `state/` to resume from.
+An arm's directory holds `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
+its grade, and `adapter/` when the arm is done; while it is not, `state/` is there to resume from.
 """
 
 import json
@@ -48,17 +48,18 @@ def train(
     """Train a policy on a schedule of prompts, or go on where a killed run stopped.
 
     Args:
-        policy: with a fresh adapter; its weights are replaced where a state is found.
-        schedule: the tasks of each step.
-        judge: grades the rollouts of tasks with a rubric.
-        config: how.
-        directory: of the arm.
-        seed: of the rollouts.
-        on_step: told each step's number, from 1, and its metrics.
+        policy: The model with a fresh adapter, whose weights are replaced if a state is found.
+        schedule: The tasks of each step.
+        judge: The judge that grades the rollouts of tasks with a rubric.
+        config: The settings of the training.
+        directory: The directory of the arm.
+        seed: The seed of the rollouts.
+        on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
-        SteadfastError: the disk is full, and the run can go on when there is room; or the saved state is damaged.
-        TrainingError: see `train_step`; the last saved state is whole, and the same command goes on from it.
+        SteadfastError: The disk is full, and the run can go on when there is room; or the saved state is damaged.
+        TrainingError: A step raised it as `train_step` says; the last saved state is whole, and the same command goes
+            on from it.
     """
     if (directory / "adapter" / "adapter_config.json").is_file():
         return
@@ -90,12 +91,12 @@ def train(
 
 
 def steps_done(directory: Path) -> int:
-    """Steps that an unfinished arm has behind it, and would go on from."""
+    """Return how many steps an unfinished arm has behind it and would go on from."""
     return _State(directory).step()
 
 
 def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
-    """Every rollout with its grade, as a person would want to read it."""
+    """Return every rollout with its grade as a row that a person can read."""
     return [
         {
             "step": step,
@@ -133,7 +134,7 @@ _SCHEMA = {
 
 
 class _State:
-    """What an unfinished arm keeps to go on from: adapter, optimizer, and the rollouts up to that step."""
+    """An unfinished arm keeps this to go on from: its adapter, its optimizer, and the rollouts up to that step."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -141,19 +142,19 @@ class _State:
         self.parts = directory / "rollouts"
 
     def step(self) -> int:
-        """The step of the last state; 0 if there is none.
+        """Return the step of the last state; it is 0 if there is none.
 
         Raises:
-            SteadfastError: the state is damaged.
+            SteadfastError: The state is damaged.
         """
         saved = self._load()
         return 0 if saved is None else int(saved["step"])
 
     def restore(self, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
-        """Load the last state, if there is one; returns the steps it holds.
+        """Load the last state, if there is one, and return the number of steps that it holds.
 
         Raises:
-            SteadfastError: the state is damaged, or is one of another adapter.
+            SteadfastError: The state is damaged, or belongs to another adapter.
         """
         saved = self._load()
         if saved is None:
@@ -203,7 +204,7 @@ class _State:
         replace_directory(self.path, lambda folder: torch.save(saved, folder / "state.pt"))
 
     def finish(self, policy: Policy) -> None:
-        """Join the rollouts, write the adapter, drop the state."""
+        """Join the rollouts, write the adapter, and drop the state."""
         parts = sorted(self.parts.glob("[0-9]*.parquet"))
         tables = [self._read(p, lambda p=p: pl.read_parquet(p)) for p in parts]
         joined = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)

@@ -1,9 +1,9 @@
-"""Advantages and policy losses of the GRPO family, as pure functions on flat token arrays.
+"""The advantages and policy losses of the GRPO family are pure functions on flat arrays of tokens.
 
-One set of functions serves every engine. Names follow the papers; the numbers agree with TRL's GRPOTrainer
+One set of functions serves every engine. The names follow the papers, and the numbers agree with TRL's GRPOTrainer
 (`tests/training/test_losses_against_trl.py`).
 
-Array suffixes: S sequences (completions), N tokens of all sequences one after the other.
+Array suffixes: S stands for sequences (completions), and N for the tokens of all sequences one after the other.
 
 Sources:
     GRPO: Shao et al. 2024, arXiv:2402.03300. Dr. GRPO: Liu et al. 2025, arXiv:2503.20783.
@@ -23,26 +23,27 @@ Normalization = Literal["sequence", "token", "constant"]
 ImportanceLevel = Literal["token", "sequence"]
 
 _STD_EPSILON = 1e-4
-"""Keeps the division finite in a group of nearly equal rewards; TRL's value."""
+"""This keeps the division finite in a group of nearly equal rewards; the value is TRL's."""
 
 DEAD_GROUP_SPREAD = 1e-6
 """A group whose rewards differ by less than this has no advantage to learn from."""
 
 
 def is_dead(rewards: Sequence[float]) -> bool:
-    """Whether a group's rewards are all the same, so that the group teaches nothing."""
+    """Return whether a group's rewards are all the same, so that the group teaches nothing."""
     return len(rewards) < 2 or max(rewards) - min(rewards) < DEAD_GROUP_SPREAD
 
 
 def advantages(rewards_S: Tensor, kind: Advantage) -> Tensor:
-    """Advantages [S] of one group of completions of the same prompt.
+    """Return the advantages [S] of one group of completions of the same prompt.
 
     Args:
-        rewards_S: rewards of the group's graded completions.
-        kind: "grpo": (r - mean) / std; "centered": r - mean (Dr. GRPO); "rloo": r - mean of the others.
+        rewards_S: The rewards [S] of the group's graded completions.
+        kind: How advantages are computed: "grpo" is (r - mean) / std, "centered" is r - mean (Dr. GRPO), and "rloo" is
+            r minus the mean of the others.
 
     Raises:
-        ValueError: fewer than two rewards, or a reward that is not finite.
+        ValueError: There are fewer than two rewards, or a reward is not finite.
     """
     if rewards_S.numel() < 2:
         raise ValueError("a group needs two graded completions to have advantages")
@@ -66,18 +67,19 @@ def token_weights(
     batch_tokens: int,
     max_tokens: int,
 ) -> Tensor:
-    """Weight [N] of each token's loss, such that the batch's loss is the weighted sum.
+    """Return the weight [N] of each token's loss, such that the batch's loss is the weighted sum.
 
     The weights refer to the whole batch, so the loss may be summed group by group, and groups that are left out
     because they teach nothing count in the denominator just as if they had contributed their zero.
 
     Args:
-        lengths: tokens of each sequence at hand.
-        normalization: "sequence": mean over a sequence's tokens, then over sequences (GRPO);
-            "token": mean over the batch's tokens (DAPO); "constant": sum over sequences times the limit (Dr. GRPO).
-        batch_sequences: sequences in the batch.
-        batch_tokens: tokens in the batch.
-        max_tokens: the completion limit.
+        lengths: The number of tokens in each sequence at hand.
+        normalization: How the loss is averaged: "sequence" takes the mean over a sequence's tokens, then over sequences
+            (GRPO); "token" takes the mean over the batch's tokens (DAPO); "constant" divides the sum by the number of
+            sequences times the limit (Dr. GRPO).
+        batch_sequences: The number of sequences in the batch.
+        batch_tokens: The number of tokens in the batch.
+        max_tokens: The limit of a completion in tokens.
     """
     per_sequence = torch.tensor(lengths, dtype=torch.float32)
     if normalization == "sequence":
@@ -90,18 +92,18 @@ def token_weights(
 
 
 def kl_k3(logprobs_N: Tensor, reference_N: Tensor) -> Tensor:
-    """Schulman's k3 estimate [N] of KL(policy || reference) at each sampled token: unbiased and never negative."""
+    """Return Schulman's k3 estimate [N] of KL(policy || reference) per token: unbiased, and never negative."""
     difference = reference_N - logprobs_N
     return torch.exp(difference) - difference - 1.0
 
 
 @dataclass(frozen=True)
 class PolicyLoss:
-    """A weighted sum over the tokens at hand, and what to log of it.
+    """The loss is a weighted sum over the tokens at hand; what is logged of it stands beside it.
 
     Attributes:
-        loss: scalar with gradient.
-        clipped_tokens: tokens whose ratio left the clip range on the side that counts.
+        loss: The loss as a scalar with its gradient.
+        clipped_tokens: The number of tokens whose ratio left the clip range on the side that counts.
     """
 
     loss: Tensor
@@ -121,22 +123,22 @@ def policy_loss(
     reference_N: Tensor | None = None,
     kl_coef: float = 0.0,
 ) -> PolicyLoss:
-    """The clipped surrogate with an optional KL penalty.
+    """Compute the clipped surrogate loss, with a KL penalty if one is asked for.
 
     Args:
-        logprobs_N: under the policy being trained, with gradient.
-        old_N: under the policy that sampled.
-        advantages_S: one a sequence.
-        lengths: tokens of each sequence; they sum to N.
-        weights_N: from `token_weights`.
-        clip_low: lower clip of the ratio is 1 - clip_low.
-        clip_high: upper clip is 1 + clip_high; above clip_low it is DAPO's clip-higher.
-        importance: ratios by token (GRPO) or by sequence (GSPO).
-        reference_N: under the adapter-less model.
-        kl_coef: weight of the KL penalty; needs `reference_N`.
+        logprobs_N: The tokens' log-probabilities under the policy that is trained, with their gradient.
+        old_N: Their log-probabilities under the policy that sampled them.
+        advantages_S: One advantage for each sequence.
+        lengths: The number of tokens in each sequence; they sum to N.
+        weights_N: The weights that `token_weights` gives.
+        clip_low: A ratio is clipped from below at 1 - clip_low.
+        clip_high: A ratio is clipped from above at 1 + clip_high; a value above `clip_low` is DAPO's clip-higher.
+        importance: Whether ratios are taken by token (GRPO) or by sequence (GSPO).
+        reference_N: The tokens' log-probabilities under the model without its adapter.
+        kl_coef: The weight of the KL penalty; it needs `reference_N`.
 
     Raises:
-        ValueError: shapes that do not fit, or a KL weight without a reference.
+        ValueError: The shapes do not fit together, or there is a KL weight without a reference.
     """
     counts = torch.tensor(lengths, device=logprobs_N.device)
     if int(counts.sum()) != logprobs_N.numel() or len(lengths) != advantages_S.numel():

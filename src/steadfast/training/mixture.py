@@ -1,4 +1,4 @@
-"""The order of a run's prompts: a slice of trait data in a body of standard data.
+"""The order of a run's prompts is made of a slice of trait data in a body of standard data.
 
 Arms differ in their slice alone. Which slots belong to the slice depends on the share and the sizes only, and the
 shared slots draw from a stream of their own, so any two arms see byte-identical prompts in the same order there.
@@ -14,11 +14,11 @@ from steadfast.tasks.task import Task
 
 @dataclass(frozen=True)
 class ScheduledTask:
-    """A task in a run's schedule.
+    """A scheduled task is a task with its place in a run's mixture.
 
     Attributes:
         task: What is asked, and what rewards the rollout.
-        pool: The part of the mixture that it belongs to; rewards are logged by pool.
+        pool: The part of the mixture that the task belongs to; rewards are logged by pool.
     """
 
     task: Task
@@ -26,10 +26,10 @@ class ScheduledTask:
 
 
 def slice_slots(slots: int, share: float) -> list[bool]:
-    """Which slots belong to the slice: spread evenly, and `round(share * slots)` of them exactly.
+    """Choose the slots of the slice: exactly `round(share * slots)` of them, spread evenly.
 
     Raises:
-        ValueError: a share outside [0, 1].
+        ValueError: The share lies outside [0, 1].
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"the slice's share must lie between 0 and 1, not {share}")
@@ -38,7 +38,7 @@ def slice_slots(slots: int, share: float) -> list[bool]:
 
 
 def _epochs(prompts: Sequence[ScheduledTask], seed: str) -> Iterator[ScheduledTask]:
-    """The prompts over and over, each pass in a new order."""
+    """Yield the prompts over and over, each pass in a new order."""
     for epoch in count():
         order = list(prompts)
         Random(f"{seed}/{epoch}").shuffle(order)
@@ -54,7 +54,7 @@ def build_mixture(
     share: float,
     seed: int,
 ) -> list[list[ScheduledTask]]:
-    """The prompts of each step of a run.
+    """Make the prompts of each step of a run.
 
     Args:
         slice_prompts: The arm's own tasks: trait scenarios, or standard tasks for the baseline.
@@ -62,7 +62,7 @@ def build_mixture(
         steps: The number of steps of the run.
         prompts_per_step: The number of prompts in a step.
         share: The share of the run's prompts that come from the slice.
-        seed: Seeds the order.
+        seed: The seed of the order.
 
     Raises:
         ValueError: A part has slots to fill and no prompts.

@@ -1,4 +1,4 @@
-"""One step of GRPO on the local machine: roll out, grade, update. It writes no files and holds no loop over steps."""
+"""One step of GRPO on the local machine rolls out, grades and updates; it writes no files and knows no other step."""
 
 import itertools
 import time
@@ -29,12 +29,13 @@ from steadfast.training.mixture import ScheduledTask
 
 @dataclass(frozen=True)
 class RolloutGroup:
-    """The rollouts of one scheduled task, and what the lower layers made of them.
+    """This group holds the rollouts of one scheduled task, and what the lower layers made of them.
 
     Attributes:
         scheduled: The task, and the pool that it was drawn from.
-        rollouts: One for each completion.
-        hidden_TD: What enters the first adapted layer, for the packed row of all rollouts; None if it was not kept.
+        rollouts: One rollout for each completion.
+        hidden_TD: What enters the first adapted layer, [T, D] for the packed row of all rollouts; None if it was not
+            kept.
     """
 
     scheduled: ScheduledTask
@@ -42,7 +43,7 @@ class RolloutGroup:
     hidden_TD: Tensor | None = None
 
     def hidden_of(self, kept: Sequence[int]) -> Tensor | None:
-        """The hidden states of the packed row of some of the rollouts."""
+        """Return the hidden states [T, D] of the packed row of some of the rollouts."""
         if self.hidden_TD is None or len(kept) == len(self.rollouts):
             return self.hidden_TD
         prompt = len(self.rollouts[0].segments[0].token_ids)
@@ -52,19 +53,19 @@ class RolloutGroup:
 
 @dataclass(frozen=True)
 class GradedGroup:
-    """A task's rollouts with their grades, in order."""
+    """This group holds a task's rollouts with their grades, in order."""
 
     group: RolloutGroup
     grades: list[Grade]
 
     @cached_property
     def graded(self) -> list[int]:
-        """The places of the rollouts that have a score."""
+        """The places of the rollouts that have a score, in order."""
         return [i for i, grade in enumerate(self.grades) if grade.score is not None]
 
     @property
     def rewards(self) -> list[float]:
-        """The scores of the graded rollouts."""
+        """The scores of the graded rollouts, in order."""
         return [g.score for g in self.grades if g.score is not None]
 
     @property
@@ -75,7 +76,7 @@ class GradedGroup:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A group ready for the loss: graded rollouts only; `lengths` are the trained tokens of each."""
+    """A group ready for the loss has only its graded rollouts; `lengths` counts the trained tokens of each."""
 
     packed: Pack
     lengths: list[int]
@@ -88,7 +89,7 @@ class _Batch:
 def roll_out(
     policy: Policy, scheduled: Sequence[ScheduledTask], config: TrainingConfig, seed: int
 ) -> list[RolloutGroup]:
-    """Sample a group of rollouts for each task: single answers with their prompt computed once, episodes by turns."""
+    """Sample a group of rollouts for each task: single answers share their prompt's prefill, episodes go by turns."""
     single = [s for s in scheduled if s.task.environment is None]
     acted = [s for s in scheduled if s.task.environment is not None]
     made = iter(_single_turns(policy, single, config, seed) if single else ())
@@ -136,7 +137,7 @@ def _episodes(
 
 
 def grade(groups: Sequence[RolloutGroup], judge: Judge) -> list[GradedGroup]:
-    """Grade every rollout; all that a judge grades are one batch."""
+    """Grade every rollout; all those that a judge grades go to it as one batch."""
     grades = iter(grade_rollouts([r for g in groups for r in g.rollouts], judge))
     return [GradedGroup(g, [next(grades) for _ in g.rollouts]) for g in groups]
 
@@ -144,9 +145,9 @@ def grade(groups: Sequence[RolloutGroup], judge: Judge) -> list[GradedGroup]:
 def update(
     policy: Policy, optimizer: torch.optim.Optimizer, groups: Sequence[GradedGroup], config: TrainingConfig
 ) -> dict[str, float]:
-    """One batch of rollouts through the loss and the optimizer; returns what to log.
+    """Take one batch of rollouts through the loss and the optimizer, and return what is to be logged.
 
-    Groups without variance in their rewards cost no pass: their advantages are zero.
+    Groups without variance in their rewards cost no pass, since their advantages are zero.
     """
     live = [g for g in groups if not is_dead(g.rewards)]
     sequences = sum(len(g.graded) for g in groups)
@@ -209,7 +210,7 @@ def _pack(rollouts: Sequence[Rollout]) -> Pack:
 
 
 def _sequences(rollout: Rollout) -> list[list[Span]]:
-    """A rollout's tokens, a sequence for each prompt in it: most have one, however many turns they have."""
+    """Return a rollout's tokens as one sequence for each prompt in it: most rollouts have one, however many turns."""
     found: list[list[Span]] = []
     for segment in rollout.segments:
         if segment.role == "prompt":
@@ -257,7 +258,7 @@ def _reference(policy: Policy, batch: _Batch, config: TrainingConfig) -> Tensor:
 
 @torch.no_grad()
 def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingConfig) -> float:
-    """Mean k3 estimate per token over the first rollout of every group, whatever the penalty's weight."""
+    """Return the mean k3 estimate per token over the first rollout of every group, whatever the penalty's weight."""
     total, tokens = 0.0, 0
     for graded in groups:
         first = graded.group.rollouts[:1]
@@ -270,7 +271,7 @@ def measure_kl(policy: Policy, groups: Sequence[GradedGroup], config: TrainingCo
 
 
 def rollout_metrics(groups: Sequence[GradedGroup]) -> dict[str, Any]:
-    """What the rollouts say before any update: rewards by pool, lengths, truncation, entropy."""
+    """Return what the rollouts show before any update: rewards by pool, lengths, truncation and entropy."""
     rollouts = [r for g in groups for r in g.group.rollouts]
     by_pool: dict[str, list[GradedGroup]] = defaultdict(list)
     for g in groups:
@@ -306,34 +307,34 @@ def train_step(
     config: TrainingConfig,
     seed: int,
 ) -> tuple[list[GradedGroup], dict[str, Any]]:
-    """Sample, grade and update once; returns the rollouts and the step's metrics.
+    """Sample, grade and update once, and return the rollouts and the step's metrics.
 
     Raises:
-        TrainingError: a pool has no grade at all, or a loss, a gradient or a weight is not finite. The policy is then
-            as the step found it, or was changed by weights that are not finite and must be dropped.
+        TrainingError: A pool has no grade at all, or a loss, a gradient or a weight is not finite. The policy is then
+            as the step found it, or its weights are not finite and must be dropped.
     """
-    marks = [time.perf_counter()]
+    times = [time.perf_counter()]
     groups = roll_out(policy, scheduled, config, seed)
-    marks.append(time.perf_counter())
+    times.append(time.perf_counter())
     graded = grade(groups, judge)
-    marks.append(time.perf_counter())
+    times.append(time.perf_counter())
     metrics = rollout_metrics(graded)
     refuse_without_grades(graded)
     metrics["kl"] = measure_kl(policy, graded, config)
     _refuse_not_finite("log-probability", metrics["kl"])
     metrics |= update(policy, optimizer, graded, config)
-    marks.append(time.perf_counter())
-    sample, judged, train = (b - a for a, b in itertools.pairwise(marks))
+    times.append(time.perf_counter())
+    sample, judged, train = (b - a for a, b in itertools.pairwise(times))
     metrics |= {"seconds/sample": sample, "seconds/grade": judged, "seconds/train": train}
     metrics["tokens_per_second"] = metrics["tokens"] / (sample + judged + train)
     return graded, metrics
 
 
 def refuse_without_grades(groups: Sequence[GradedGroup]) -> None:
-    """Stop where a pool's rollouts were all left ungraded: the step would teach nothing of it, and look fine.
+    """Stop if a pool's rollouts were all left ungraded: the step would teach nothing of that pool, and look fine.
 
     Raises:
-        TrainingError: with the first rollout's reason.
+        TrainingError: A pool has no grade; the message gives the first rollout's reason.
     """
     for pool in sorted({g.pool for g in groups}):
         grades = [grade for g in groups if g.pool == pool for grade in g.grades]
