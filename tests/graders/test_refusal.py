@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.evals import is_refusal
+from steadfast.graders.refusal import is_refusal
 
 REFUSALS = [
     "I'm sorry, but I can't help with that.",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from steadfast.graders import rubric_score
+from steadfast.tasks import rubric_score
 
 degree = st.floats(0, 1)
 criteria = st.lists(st.tuples(st.integers(-10, 10).filter(bool), degree, degree), min_size=1, max_size=6).filter(
