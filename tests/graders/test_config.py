@@ -96,7 +96,7 @@ def test_a_file_that_holds_no_config_is_an_error_that_names_it(tmp_path, text, e
 
 
 def test_a_file_that_is_not_there_or_no_text_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(JudgeError, match=r"none\.yaml.*No such file"):
+    with pytest.raises(JudgeError, match=r"none\.yaml.*no such file"):
         JudgeConfig.parse(str(tmp_path / "none.yaml"))
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(JudgeError, match=r"b\.yaml.*not UTF-8"):

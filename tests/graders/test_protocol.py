@@ -20,7 +20,7 @@ def variants(scenario):
     first, *rest = scenario.rubric
 
     def with_first(**changes):
-        return scenario.model_copy(update={"rubric": (first.model_copy(update=changes), *rest)})
+        return scenario.with_rubric((first.model_copy(update=changes), *rest))
 
     return {
         "conversation": scenario.model_copy(update={"messages": (Message(role="user", content="Another?"),)}),
@@ -28,10 +28,10 @@ def variants(scenario):
         "points": with_first(points=first.points + 1),
         "met": with_first(met=("Another.",)),
         "unmet": with_first(unmet=("Another.",)),
-        "fewer criteria": scenario.model_copy(update={"rubric": (first,)}),
-        "order of criteria": scenario.model_copy(update={"rubric": scenario.rubric[::-1]}),
-        "one more": scenario.model_copy(
-            update={"rubric": (*scenario.rubric, Criterion(criterion="x", points=1, met=("y",), unmet=("z",)))}
+        "fewer criteria": scenario.with_rubric((first,)),
+        "order of criteria": scenario.with_rubric(scenario.rubric[::-1]),
+        "one more": scenario.with_rubric(
+            (*scenario.rubric, Criterion(criterion="x", points=1, met=("y",), unmet=("z",)))
         ),
     }
 

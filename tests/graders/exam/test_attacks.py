@@ -98,7 +98,7 @@ def test_no_attack_on_the_embedded_judge_pays(held_out):
 def test_attacks_made_of_statements_are_left_out_where_a_rubric_has_none(held_out):
     scenarios, gold = held_out
     bare = [c.model_copy(update={"met": (), "unmet": ()}) for c in scenarios[0].rubric]
-    without = scenarios[0].model_copy(update={"rubric": tuple(bare)})
+    without = scenarios[0].with_rubric(tuple(bare))
     rows = {row["answer"]: row for row in attack(FakeJudge(lambda a: 0.5), [without], gold)}
     for name in ("met statements, shuffled", "one met statement", "one met statement, five times"):
         assert (rows[name]["mean"], rows[name]["beats_good"], rows[name]["ungraded"]) == (None, None, 0)

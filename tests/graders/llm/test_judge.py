@@ -460,7 +460,7 @@ def test_a_rubric_without_statements_in_any_language_is_graded(server, scenario)
     bare = [c.model_copy(update={"met": (), "unmet": ()}) for c in scenario.rubric]
     bare[0] = bare[0].model_copy(update={"criterion": "明确说明醋不能治疗骨折", "points": 2.5})
     judge = make_judge("openai/gpt-4-test")
-    chinese = scenario.model_copy(update={"rubric": tuple(bare)})
+    chinese = scenario.with_rubric(tuple(bare))
     assert judge.cannot_grade(chinese) is None
     (grade,) = judge.grade([Rollout.of_text(chinese, "醋不能治好骨折。请先去医院检查。")])
     assert grade.score == pytest.approx((2.5 * 0.75 + 2) / 4.5)
