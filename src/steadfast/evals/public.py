@@ -1,7 +1,7 @@
-"""Public benchmarks through `inspect_evals`: what each measures and needs, and how its scores read here.
+"""Public benchmarks run through `inspect_evals`; the catalogue says what each measures and needs, and how it scores.
 
-Their data mostly lie elsewhere. What a benchmark needs is looked at before it starts, with short timeouts; one that
-cannot run says what was missing, and the others run.
+Their data mostly lie on other hosts. Before a benchmark starts, what it needs is checked with short timeouts. One that
+cannot run says what is missing, and the others run.
 """
 
 import math
@@ -32,7 +32,7 @@ HUB = "huggingface.co"
 EXTRA = "a package: pip install inspect-evals"
 
 _PATIENCE = 3.0
-"""Seconds to wait for a host's first answer."""
+"""A host's first answer is awaited for so many seconds."""
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -42,24 +42,24 @@ class PublicEval:
     """A public benchmark.
 
     Attributes:
-        name: in commands and files.
-        title: in reports.
-        construct: what it measures.
-        domain: where.
-        measures: what a score of 1 stands for, in a sentence.
-        task: "module:function" of its Inspect task.
-        args: of that function.
-        hosts: that serve its data; none if they are in the `inspect_evals` wheel.
-        samples: their number, where it is known without the data.
-        grader_args: arguments of the task that take the grading model.
-        roles: of Inspect's model roles, those that the grading model fills.
-        sandbox: what its tools run in.
-        packages: it imports beyond `inspect_evals` itself.
-        value: key of the figure in the benchmark's score; None if the score is one figure.
-        values: the score of each word, for benchmarks that classify; words not listed are unscored.
-        worst: the figure that becomes 0.
-        best: the figure that becomes 1.
-        expected: key of a sample's metadata that says whether the high figure is the right one.
+        name: The benchmark's name in commands and files.
+        title: Its name in reports.
+        construct: The name of the construct that it measures.
+        domain: The domain that its samples are set in.
+        measures: A sentence that says what a score of 1 means.
+        task: The place of its Inspect task, "module:function".
+        args: The keyword arguments of that function.
+        hosts: The hosts that serve its data. There are none if the `inspect_evals` wheel holds the data.
+        samples: The number of its samples; None where it is not known without the data.
+        grader_args: The names of the task's arguments that take the grading model.
+        roles: The names of Inspect's model roles that the grading model fills.
+        sandbox: The sandbox that its tools run in; None if it needs none.
+        packages: The packages that it imports besides `inspect_evals` itself.
+        value: The key of the figure in the benchmark's score; None if the score is one figure.
+        values: The score of each word, for benchmarks that classify. A word that is not listed is unscored.
+        worst: The figure that becomes 0.
+        best: The figure that becomes 1.
+        expected: The key of a sample's metadata that says whether the high figure is the right one; None if it is.
     """
 
     name: Text
@@ -90,31 +90,31 @@ class PublicEval:
 
     @property
     def needs_grader(self) -> bool:
-        """Whether another model grades it."""
+        """Whether another model grades the benchmark."""
         return bool(self.grader_args or self.roles)
 
 
 @cache
 def public_evals() -> tuple[PublicEval, ...]:
-    """Every public benchmark of the catalogue."""
+    """Load every public benchmark of the catalogue."""
     path = Path(str(files("steadfast.evals") / "data" / "public.yaml"))
     return TypeAdapter(tuple[PublicEval, ...]).validate_python(read_yaml(path))
 
 
 def is_installed() -> bool:
-    """Whether the package of the benchmarks is there; it comes with an extra."""
+    """Tell whether the package of the benchmarks, which comes with an extra, is installed."""
     return find_spec("inspect_evals") is not None
 
 
 def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
-    """See that a benchmark can run here, in seconds.
+    """Check within seconds that a benchmark can run here.
 
     Args:
-        evaluation: the benchmark.
-        graded: whether there is a grading model.
+        evaluation: The benchmark.
+        graded: Whether there is a grading model.
 
     Raises:
-        PublicEvalError: naming every host, package, program or model that is missing.
+        PublicEvalError: Something is missing; the message names every such host, package, program or model.
     """
     missing = [] if is_installed() else [EXTRA]
     missing += [f"the package {package!r}" for package in evaluation.packages if find_spec(package) is None]
@@ -132,10 +132,10 @@ def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
 
 
 def make_task(evaluation: PublicEval, grader: Model | None) -> Task:
-    """The benchmark's Inspect task, graded by `grader` wherever it asks for a model.
+    """Make the benchmark's Inspect task, graded by `grader` wherever it asks for a model.
 
     Raises:
-        PublicEvalError: it could not be made, most often because its data did not come.
+        PublicEvalError: The task could not be made, most often because its data did not come.
     """
     module, _, function = evaluation.task.partition(":")
     args = {**evaluation.args, **dict.fromkeys(evaluation.grader_args, grader)}
@@ -147,15 +147,15 @@ def make_task(evaluation: PublicEval, grader: Model | None) -> Task:
 
 
 def read_score(evaluation: PublicEval, value: Any, metadata: Mapping[str, Any]) -> float | None:
-    """A benchmark's own score of a sample as ours: in [0, 1], higher is better; None where it gave none.
+    """Turn a benchmark's own score of a sample into one in [0, 1], where higher is better; None where it gave none.
 
     Args:
-        evaluation: says which figure, and which values of it are worst and best.
-        value: of the benchmark's score.
-        metadata: of the sample.
+        evaluation: The benchmark, which says which figure counts, and which values of it are worst and best.
+        value: The value of the benchmark's own score.
+        metadata: The sample's metadata.
 
     Raises:
-        PublicEvalError: the score has another form than the catalogue says.
+        PublicEvalError: The score has another form than the catalogue says.
     """
     if isinstance(value, Mapping):
         if evaluation.value not in value:
@@ -173,7 +173,7 @@ def read_score(evaluation: PublicEval, value: Any, metadata: Mapping[str, Any]) 
 
 
 def _number(evaluation: PublicEval, value: Any) -> float:
-    """Inspect's words for right, partly right, wrong and unanswered, or a number; no other word is a silent zero."""
+    """Read a number, or Inspect's word for right, partly right, wrong or unanswered; any other word is an error."""
     words = {CORRECT: 1.0, PARTIAL: 0.5, INCORRECT: 0.0, NOANSWER: 0.0}
     try:
         return words[value] if value in words else float(value)
@@ -182,13 +182,13 @@ def _number(evaluation: PublicEval, value: Any) -> float:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line, short enough for a line of its own."""
+    """Give an error's first line, at most 200 characters of it."""
     return next(iter(str(error).strip().splitlines()), "no reason given")[:200]
 
 
 @cache
 def _no_answer(host: str) -> str | None:
-    """Why a host cannot be used; None if it answers. The hub may be replaced, or the user may want its cache."""
+    """Say why a host cannot be used; None if it can. HF_ENDPOINT replaces the hub; HF_HUB_OFFLINE needs none."""
     if host == HUB:
         if os.environ.get("HF_HUB_OFFLINE"):
             return None

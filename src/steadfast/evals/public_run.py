@@ -1,4 +1,4 @@
-"""Running a public benchmark on a model, its samples as rows of results.parquet."""
+"""This module runs a public benchmark on a model and turns its samples into rows of results.parquet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from steadfast.evals.rows import PUBLIC, ROW_SCHEMA, Place, table
 from steadfast.graders.refusal import is_refusal
 
 _SAMPLE_SECONDS = 1800
-"""Limit on one sample, so that no benchmark hangs."""
+"""One sample may take so many seconds, so that no benchmark hangs."""
 
 
 def run_public(
@@ -26,20 +26,21 @@ def run_public(
     grader: Model | None,
     limit: int | None = None,
 ) -> pl.DataFrame:
-    """Run a benchmark; Inspect's log goes to `log_dir`, the rows are returned.
+    """Run a benchmark, write Inspect's log to `log_dir`, and return the rows.
 
-    A sample that fails is unscored, with the reason; a benchmark none of whose samples ran is an error.
+    A sample that fails is unscored, with the reason. A benchmark none of whose samples was scored is an error.
 
     Args:
-        place: where the rows belong.
-        model: under test.
-        evaluation: the benchmark, which `check_reach` let pass.
-        log_dir: of its log.
-        grader: the model that grades, never the one under test.
-        limit: samples at most.
+        place: The checkpoint and condition that the rows belong to.
+        model: The model under test.
+        evaluation: The benchmark, which `check_reach` let pass.
+        log_dir: The folder of the log.
+        grader: The model that grades, which is never the one under test; None if there is none.
+        limit: At most so many samples are run; None runs all.
 
     Raises:
-        PublicEvalError: it could not be made or run, or its scores have another form than the catalogue says.
+        PublicEvalError: The benchmark could not be made or run, or its scores have another form than the catalogue
+            says.
     """
     task = make_task(evaluation, grader)
     try:
@@ -71,7 +72,7 @@ def _rows(place: Place, evaluation: PublicEval, log: EvalLog) -> list[dict[str, 
 
 
 def _values(evaluation: PublicEval, log: EvalLog) -> Mapping[str, Any]:
-    """The benchmark's score by sample: reduced over its epochs as it wants, or the first epoch's word."""
+    """Collect the benchmark's score of each sample: reduced over epochs as it wants, or the first epoch's word."""
     if evaluation.values is None and log.reductions:
         return {str(s.sample_id): s.value for s in log.reductions[0].samples}
     first: dict[str, Any] = {}

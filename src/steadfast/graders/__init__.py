@@ -1,6 +1,6 @@
-"""Graders score rollouts: programs, preferences, outcomes, and judges who read an answer by its task's rubric.
+"""Graders score rollouts by a program, a preference, an outcome, a refusal, or a judge who reads the task's rubric.
 
-The judges themselves, which load torch or Inspect, are imported when they are asked for.
+The judges themselves, which load torch or Inspect, are imported when they are first used.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What a judge is, as data: in recipes, in files and on the command line.
+"""A judge is described by data in recipes, in files and on the command line.
 
     {kind: embedded, head: true}
     {kind: llm, model: openai/gpt-4o, structured: true, repairs: 2, limits: {max_calls: 500}}
@@ -30,7 +30,7 @@ from steadfast.errors import DataError, JudgeError
 from steadfast.strict_files import read_yaml
 
 UNSTRUCTURED = ",structured=false"
-"""After a language model's name: no JSON schema is demanded, for providers that take none."""
+"""After a language model's name this demands no JSON schema, for providers that take none."""
 
 _SPELLINGS = (
     "'embedded', 'embedded-plain', 'provider/model' (openai/..., anthropic/..., vllm/..., ollama/..., hf/...), "
@@ -44,11 +44,12 @@ class Limits(BaseModel):
     """What a judge may cost. None of it changes a grade, so none of it is part of the protocol.
 
     Attributes:
-        max_calls: calls over the judge's life, repairs included; None for no limit.
-        max_tokens: tokens sent and received over its life; calls already under way are finished.
-        max_connections: calls at one time.
-        max_retries: of a call that failed at the provider: rate limits, server errors, timeouts.
-        seconds: patience with one attempt; None: 120, longer where a server or weights must load first.
+        max_calls: The judge makes at most so many calls over its life, repairs included; None sets no limit.
+        max_tokens: It makes no further call once it has sent and received so many tokens; calls that are already
+            under way are finished. None sets no limit.
+        max_connections: It makes at most so many calls at one time.
+        max_retries: It repeats a call that failed at the provider (rate limit, server error, timeout) so often.
+        seconds: It waits so long for one attempt. None means 120, and longer where a server or weights must load first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,12 +62,12 @@ class Limits(BaseModel):
 
 
 class JudgeConfig(BaseModel):
-    """A judge as data; one of the kinds below."""
+    """A judge as data. Each kind of judge has its own subclass below."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     is_model: ClassVar[bool] = False
-    """Whether a language model judges, whose calls can be limited and may cost something."""
+    """Whether the judge is a language model, whose calls can be limited and may cost something."""
 
     @property
     @abstractmethod
@@ -79,41 +80,41 @@ class JudgeConfig(BaseModel):
         return self.name
 
     def is_same_judge(self, other: "JudgeConfig") -> bool:
-        """Whether both give one judge's verdicts: for language models, the same model however it is called."""
+        """Whether both are one judge. Two configs of one language model are, whatever their other settings."""
         return self == other
 
     def is_judged_model(self, model: str) -> bool:
         """Whether the judge is the model under test, by whichever provider the same weights are served.
 
         Args:
-            model: a folder, a hub's name, or "provider/model".
+            model: A folder, a name on the hub, or "provider/model".
         """
         return False
 
     @staticmethod
     def parse(given: "str | Mapping[str, Any] | AnyJudgeConfig") -> "AnyJudgeConfig":
-        """A judge's config out of what a recipe, a file or the command line says.
+        """Read a judge's config from what a recipe, a file or the command line says.
 
         Args:
-            given: a short spelling, the path of a YAML or JSON file, a mapping with a `kind`, or a config.
+            given: A short spelling, the path of a YAML or JSON file, a mapping with a `kind`, or a config.
 
         Raises:
-            JudgeError: naming what is wrong with it, by file and field.
+            JudgeError: It is no judge's config; the message names the fault by file and field.
         """
         if isinstance(given, EmbeddedConfig | LLMConfig | CustomConfig):
             return given
         if isinstance(given, str):
             if given.lower().endswith(_FILES):
                 return _validated(_read(Path(given)), f"judge {given!r}")
-            return _spelled(given)
+            return _from_spelling(given)
         return _validated(given, "judge")
 
 
 class EmbeddedConfig(JudgeConfig):
-    """The judge by sentence embeddings, which needs no network.
+    """The judge that compares sentence embeddings and needs no network.
 
     Attributes:
-        head: with its fitted stance head, or plain embeddings only.
+        head: Whether the judge uses its fitted stance head; without it, it uses plain embeddings only.
     """
 
     kind: Literal["embedded"] = "embedded"
@@ -121,24 +122,25 @@ class EmbeddedConfig(JudgeConfig):
 
     @property
     def name(self) -> str:
-        """The name "embedded", or "embedded-plain" without the head."""
+        """The judge is called "embedded", or "embedded-plain" without the head."""
         return "embedded" if self.head else "embedded-plain"
 
     @property
     def model(self) -> None:
-        """There is no language model."""
+        """The judge uses no language model."""
 
 
 class LLMConfig(JudgeConfig):
-    """A language model behind any provider of Inspect's.
+    """A language model that judges, behind any provider that Inspect knows.
 
     Attributes:
-        model: "provider/model", as Inspect names models; "hf/NAME_OR_PATH" for a local one.
-        structured: hold the model to a JSON schema where its provider can; the reply is read as strictly without.
-        repairs: times an unreadable reply is handed back.
-        max_output_tokens: of a reply, a reasoning model's thinking included; None: 4096, or 1024 for "hf".
-        limits: what it may cost.
-        args: the provider's own arguments (see Inspect). They are part of the protocol, so keys have no place here.
+        model: The model's name, "provider/model", as Inspect spells it; "hf/NAME_OR_PATH" is a local one.
+        structured: Whether the provider holds the model to a JSON schema. The reply is read as strictly without one.
+        repairs: An unreadable reply is handed back to the model at most so often.
+        max_output_tokens: A reply has at most so many tokens, a reasoning model's thinking included. None means 4096,
+            or 1024 for "hf".
+        limits: What the judge may cost.
+        args: The provider's own arguments (see Inspect). They are part of the protocol, so keys have no place here.
     """
 
     is_model: ClassVar[bool] = True
@@ -160,16 +162,16 @@ class LLMConfig(JudgeConfig):
 
     @property
     def name(self) -> str:
-        """The model's name, "provider/model"."""
+        """The judge is called by its model's name, "provider/model"."""
         return self.model
 
     @property
     def spelling(self) -> str:
-        """The model's name, with ",structured=false" where no schema is demanded."""
+        """The short form is the model's name, with ",structured=false" where no schema is demanded."""
         return self.model if self.structured else self.model + UNSTRUCTURED
 
     def is_same_judge(self, other: JudgeConfig) -> bool:
-        """Whether the other is the same language model, however it is called."""
+        """Whether the other is the same language model, whatever its other settings."""
         return isinstance(other, LLMConfig) and other.model == self.model
 
     def is_judged_model(self, model: str) -> bool:
@@ -183,8 +185,9 @@ class CustomConfig(JudgeConfig):
     """A judge of the user's own.
 
     Attributes:
-        path: "package.module:Class" of a class with `name`, `settings` and `grade` (`steadfast.graders.Judge`).
-        args: what the class is called with.
+        path: The place of a class, "package.module:Class". The class has `name`, `settings` and `grade` as
+            `steadfast.graders.Judge` has them.
+        args: The keyword arguments that the class is called with.
     """
 
     kind: Literal["custom"] = "custom"
@@ -193,20 +196,20 @@ class CustomConfig(JudgeConfig):
 
     @property
     def name(self) -> str:
-        """Its path; the judge has a name of its own once it is made."""
+        """The config is called by its path; the judge has a name of its own once it is made."""
         return self.path
 
     @property
     def model(self) -> None:
-        """There is no language model that Steadfast knows of."""
+        """Steadfast knows of no language model in it."""
 
 
 AnyJudgeConfig = EmbeddedConfig | LLMConfig | CustomConfig
-_ANY: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(discriminator="kind")])
+_CONFIG_ADAPTER: TypeAdapter[AnyJudgeConfig] = TypeAdapter(Annotated[AnyJudgeConfig, Field(discriminator="kind")])
 
 
-def _as_given(given: Any) -> AnyJudgeConfig:
-    """What stands in a recipe; a fault is an error of the field, as pydantic has it."""
+def _parsed_field(given: Any) -> AnyJudgeConfig:
+    """Read a recipe's field. Its fault is raised as a ValueError, which pydantic reports under the field's name."""
     try:
         return JudgeConfig.parse(given)
     except JudgeError as error:
@@ -214,11 +217,11 @@ def _as_given(given: Any) -> AnyJudgeConfig:
 
 
 WITHOUT_COST = {"without": "cost"}
-"""The context in which a recipe is written for its protocol's hash: without limits, which change no grade."""
+"""The pydantic context in which a recipe is written for its protocol's hash. It omits limits, which change no grade."""
 
 
-def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str, Any]:
-    """The short spelling where it says all, else the whole config."""
+def _serialized(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str, Any]:
+    """Write the short spelling where it says everything, and the whole config where it does not."""
     if isinstance(config, LLMConfig) and info.context == WITHOUT_COST:
         config = config.model_copy(update={"limits": Limits()})
     try:
@@ -229,7 +232,7 @@ def _shortest(config: AnyJudgeConfig, info: SerializationInfo) -> str | dict[str
     return config.model_dump(mode="json")
 
 
-JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_as_given), PlainSerializer(_shortest)]
+JudgeField = Annotated[AnyJudgeConfig, BeforeValidator(_parsed_field), PlainSerializer(_serialized)]
 """A judge as a field of a recipe: every spelling is read, and the shortest that says all is written."""
 
 
@@ -240,7 +243,7 @@ def _is_same_folder(one: str, other: str) -> bool:
         return False
 
 
-def _spelled(name: str) -> AnyJudgeConfig:
+def _from_spelling(name: str) -> AnyJudgeConfig:
     if name in ("embedded", "embedded-plain"):
         return EmbeddedConfig(head=name == "embedded")
     where = f"judge {name!r}"
@@ -254,13 +257,13 @@ def _spelled(name: str) -> AnyJudgeConfig:
 
 def _validated(given: Any, where: str) -> AnyJudgeConfig:
     try:
-        return _ANY.validate_python(given)
+        return _CONFIG_ADAPTER.validate_python(given)
     except ValidationError as error:
         raise JudgeError("; ".join(f"{where}: {fault}" for fault in _faults(error))) from error
 
 
 def _faults(error: ValidationError) -> list[str]:
-    """Each fault with its field, the kind left out of the way to it."""
+    """Give each fault with its field's path. The path's first part, pydantic's name of the kind, is left out."""
     lines: list[str] = []
     for detail in error.errors():
         path = ".".join(str(part) for part in detail["loc"][1:])
@@ -279,7 +282,7 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """What a judge's file says; JSON is YAML too."""
+    """Read a judge's file. JSON is YAML too, so one parser reads both."""
     try:
         return read_yaml(path)
     except DataError as error:

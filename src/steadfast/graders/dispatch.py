@@ -1,4 +1,4 @@
-"""One grader for every task: each rollout goes to the grader that its task names in its data."""
+"""Each rollout is graded by the grader that its task names in its data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,22 +20,22 @@ _BY_KIND: Mapping[str, Callable[[Rollout], Grade]] = {
 
 
 def grade_rollouts(rollouts: Sequence[Rollout], judge: Judge) -> list[Grade]:
-    """One grade for each rollout, in order.
+    """Give one grade for each rollout, in order.
 
     Args:
-        rollouts: Of any tasks that are answered.
-        judge: Grades those whose grader is a rubric, all of them in one batch. A rollout without an answer is never
-            handed to it, and has no score.
+        rollouts: The rollouts, of any tasks whose grader grades an answer.
+        judge: It grades the rollouts whose task has a rubric, all of them in one batch. A rollout without an answer is
+            never handed to it, and has no score.
 
     Raises:
-        SteadfastError: a task's grader compares references, so there is no rollout of it to grade.
+        SteadfastError: A task's grader compares references, so no rollout of it can be graded.
     """
     judged = [r for r in rollouts if r.task.grader.kind == "rubric" and r.answered]
     verdicts = iter(judge.grade(judged) if judged else ())
-    return [_one(rollout, verdicts, judge.name) for rollout in rollouts]
+    return [_grade(rollout, verdicts, judge.name) for rollout in rollouts]
 
 
-def _one(rollout: Rollout, verdicts: Iterator[Grade], judge: str) -> Grade:
+def _grade(rollout: Rollout, verdicts: Iterator[Grade], judge: str) -> Grade:
     kind = rollout.task.grader.kind
     if not rollout.answered:
         asked, gate = judge if kind == "rubric" else kind, UNSHOWN if rollout.stop == UNSHOWN else None

@@ -1,7 +1,8 @@
-"""Gates that text must pass before any rubric is read: degenerate text earns nothing, whatever it mentions.
+"""Text must pass these gates before any rubric is read, so that degenerate text earns nothing, whatever it mentions.
 
-They read letters only and no language model. Lengths count in words. Where a script puts no spaces between words, each
-character counts as the part of a word that it is on average, so that a gate means the same in every language.
+The gates look at letters only and use no language model. They count lengths in words. Where a script puts no spaces
+between words, each character counts as the part of a word that it is on average, so that a gate means the same in
+every language.
 """
 
 import re
@@ -26,19 +27,19 @@ _LETTERS = (
 
 @dataclass(frozen=True)
 class GateLimits:
-    """Constants of the gates; they are part of every judge's protocol that asks them.
+    """The constants of the gates. They are part of the protocol of every judge that uses the gates.
 
     Attributes:
-        min_words: fewer are empty.
-        loop_ngram: words in a row that count as said again.
-        loop_share: of n-grams that repeat an earlier one, above which text is looping. Prose stays below 0.05.
-        loop_min_ngrams: text of fewer n-grams is too short to loop.
-        copy_ngram: words in a row that count as taken over.
-        copy_share: of words copied from what was given, above which text is copied. Gold answers stay below 0.35.
-        ideograms: characters of Chinese and Japanese, as a class of a regular expression.
-        ideogram_words: words that such a character counts as.
-        letters: characters of Thai, Lao, Burmese and Khmer, whose words stand without spaces too.
-        letter_words: words that such a character counts as.
+        min_words: A text of fewer words is empty.
+        loop_ngram: A run of so many words that occurs again is a repetition.
+        loop_share: A text is looping if a larger share of its n-grams repeats an earlier one. Prose stays below 0.05.
+        loop_min_ngrams: A text of fewer n-grams is too short to loop.
+        copy_ngram: A run of so many words that was given before is copied.
+        copy_share: A text is copied if a larger share of its words is. Gold answers stay below 0.35.
+        ideograms: The characters of Chinese and Japanese, as a class of a regular expression.
+        ideogram_words: Each of them counts as so many words.
+        letters: The characters of Thai, Lao, Burmese and Khmer, whose words stand without spaces too.
+        letter_words: Each of them counts as so many words.
     """
 
     min_words: int = 3
@@ -54,7 +55,7 @@ class GateLimits:
 
     @property
     def word(self) -> str:
-        """What a word is, a regular expression: a run of letters with its apostrophes, or one unspaced character."""
+        """The regular expression of a word: a run of letters with its apostrophes, or one unspaced character."""
         unspaced = self.ideograms + self.letters
         spaced = rf"[^\W{unspaced}]+"
         return rf"{spaced}(?:['\u2019]{spaced})*|[{unspaced}]"
@@ -66,13 +67,13 @@ Ngrams = frozenset[tuple[str, ...]]
 
 
 def gate(text: str, finished: bool, given: Ngrams = frozenset(), *, min_words: int | None = None) -> str | None:
-    """The gate that stops a text: "empty", "truncated", "looping" or "copied"; None lets it pass.
+    """Name the gate that stops a text: "empty", "truncated", "looping" or "copied"; None lets it pass.
 
     Args:
-        text: the answer.
+        text: The answer.
         finished: False if a token limit cut it off.
-        given: `ngrams` of the texts that an answer must not merely repeat; without them nothing counts as copied.
-        min_words: fewer are empty; None: `LIMITS.min_words`. At 0 only a text that shows nothing is empty.
+        given: The `ngrams` of the texts that an answer must not merely repeat. Without them nothing counts as copied.
+        min_words: A text of fewer words is empty; None means `LIMITS.min_words`. At 0 only a blank text is empty.
     """
     said = words(text)
     if is_blank(text) or _length(said) < (LIMITS.min_words if min_words is None else min_words):
@@ -87,22 +88,22 @@ def gate(text: str, finished: bool, given: Ngrams = frozenset(), *, min_words: i
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words of a text, contractions whole; in scripts without spaces, its characters."""
+    """List a text's words in lower case. A contraction is one word; in scripts without spaces, a character is one."""
     return _pattern(LIMITS.word).findall(text.lower())
 
 
 def word_size(word: str) -> float:
-    """Words that one of `words` counts as: 1, or less for a character of a script without spaces."""
+    """Say how many words an item of `words` counts as: 1, or less for a character of a script without spaces."""
     return 1.0 if word < "\u0e00" else _unspaced_size(word, LIMITS)
 
 
 def ngrams(texts: Iterable[str]) -> Ngrams:
-    """All runs of four words of some texts."""
+    """Collect all runs of four words of some texts."""
     return frozenset(gram for text in texts for gram, _ in _grams(words(text), LIMITS.copy_ngram))
 
 
 def given_ngrams(messages: Sequence[Message], rubric: Sequence[Criterion]) -> Ngrams:
-    """Runs of words of the conversation and the criteria, which an answer must not merely repeat."""
+    """Collect the runs of four words of the conversation and the criteria, which an answer must not merely repeat."""
     return _remembered_ngrams((*(m.content for m in messages), *(c.criterion for c in rubric)))
 
 
@@ -112,14 +113,14 @@ def _remembered_ngrams(texts: tuple[str, ...]) -> Ngrams:
 
 
 def repeated_share(said: Sequence[str]) -> float:
-    """Share of a text's 4-grams that stand in it earlier; 0 for a text with fewer than eight of them."""
+    """Compute the share of a text's 4-grams that repeat an earlier one; it is 0 if there are fewer than eight."""
     grams = Counter(gram for gram, _ in _grams(said, LIMITS.loop_ngram))
     total = sum(grams.values())
     return 0.0 if total < LIMITS.loop_min_ngrams else 1.0 - len(grams) / total
 
 
 def copied_share(said: Sequence[str], given: Ngrams) -> float:
-    """Share of a text's words that lie in a run of four words or more taken over from what was given."""
+    """Compute the share of a text's words that lie in a run of four or more words copied from what was given."""
     taken = (places for gram, places in _grams(said, LIMITS.copy_ngram) if gram in given)
     copied = set(chain.from_iterable(taken))
     return sum(word_size(said[place]) for place in copied) / _length(said) if said else 0.0
@@ -130,7 +131,7 @@ def _length(said: Sequence[str]) -> float:
 
 
 def _grams(said: Sequence[str], length: int) -> Iterable[tuple[tuple[str, ...], range]]:
-    """Every shortest run that comes to so many words, with the places it takes."""
+    """Yield, from each place on, the shortest run whose sizes sum to `length` words, with the places that it takes."""
     end, held = 0, 0.0
     for start in range(len(said)):
         while held < length and end < len(said):

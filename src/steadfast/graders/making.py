@@ -1,4 +1,4 @@
-"""Judges made from their configs, and judges around judges that hold them to what they owe."""
+"""This module makes judges from their configs, and wraps judges to stop at a spent budget or check their answers."""
 
 import importlib
 import json
@@ -21,19 +21,19 @@ from steadfast.tasks.task import Task
 T = TypeVar("T")
 
 _CUSTOM_BATCH = 32
-"""Answers that a judge of the user's own is given at a time: what a fault or a kill costs at most."""
+"""A judge of the user's own is handed so many answers at a time; a fault or a kill costs no more grades than these."""
 
 
 def make_judge(judge: AnyJudgeConfig | str | Mapping[str, Any], limits: Limits | None = None) -> Judge:
-    """A judge from its config or a spelling of it.
+    """Make a judge from its config or a spelling of it.
 
     Args:
-        judge: whatever `JudgeConfig.parse` reads.
-        limits: what a language model may cost, in place of the config's; no other judge takes any.
+        judge: Whatever `JudgeConfig.parse` reads.
+        limits: The limits of a language model, in place of the config's. No other judge takes any.
 
     Raises:
-        JudgeError: no such judge, a language model whose key or package is missing, or limits that do not apply.
-        ModelNotFoundError: no such local model.
+        JudgeError: There is no such judge, a language model's key or package is missing, or the limits do not apply.
+        ModelNotFoundError: There is no such local model.
     """
     config = JudgeConfig.parse(judge)
     if limits is not None and not config.is_model:
@@ -53,11 +53,11 @@ def make_judge(judge: AnyJudgeConfig | str | Mapping[str, Any], limits: Limits |
                 model_args=config.args,
             )
         case CustomConfig():
-            return CheckedJudge(_made(config))
+            return CheckedJudge(_custom_judge(config))
 
 
-def _made(config: CustomConfig) -> Judge:
-    """The user's own judge."""
+def _custom_judge(config: CustomConfig) -> Judge:
+    """Make the user's own judge and check its name and settings."""
     module, _, attribute = config.path.partition(":")
     try:
         judge: Any = getattr(importlib.import_module(module), attribute)(**config.args)
@@ -65,7 +65,7 @@ def _made(config: CustomConfig) -> Judge:
         settings: Any = judge.settings
         json.dumps(settings)
     except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
-        raise JudgeError(f"judge {config.path!r} could not be made: {_told(error)}") from error
+        raise JudgeError(f"judge {config.path!r} could not be made: {_in_one_line(error)}") from error
     if not isinstance(name, str) or not name.strip():
         raise JudgeError(f"judge {config.path!r} could not be made: its name is {name!r}, not a text")
     if not isinstance(settings, dict):
@@ -74,13 +74,13 @@ def _made(config: CustomConfig) -> Judge:
 
 
 class BudgetedJudge(WrappedJudge):
-    """A judge whose spent budget is an error: long work stops and goes on later, instead of lacking grades for good."""
+    """A judge whose spent budget is an error, so that long work stops and goes on later, instead of lacking grades."""
 
     def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
-        """The inner judge's grades.
+        """Give the inner judge's grades.
 
         Raises:
-            JudgeError: the limits forbade one of them.
+            JudgeError: The judge's limits forbade one of them.
         """
         grades = self.judge.grade(answers)
         for grade in grades:
@@ -93,34 +93,34 @@ class BudgetedJudge(WrappedJudge):
 
 
 class CheckedJudge(WrappedJudge):
-    """A judge of the user's own, whose answers are looked at before anything is built on them.
+    """A judge of the user's own, whose grades are checked before anything is built on them.
 
-    Its grades are given its own name and protocol, whatever they say: no grade passes under another judge's.
+    Each grade gets this judge's own name and protocol, whatever it says, so that none passes as another judge's.
     """
 
     def cannot_grade(self, scenario: Task) -> str | None:
-        """The inner judge's reason.
+        """Give the inner judge's reason.
 
         Raises:
-            JudgeError: the judge raised something.
+            JudgeError: The judge raised an error.
         """
-        return self._asked(lambda: reason_against(self.judge, scenario))
+        return self._guarded(lambda: reason_against(self.judge, scenario))
 
     def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
-        """The inner judge's grades.
+        """Give the inner judge's grades.
 
         Raises:
-            JudgeError: the judge raised something, or gave another number of grades than answers, something that is no
+            JudgeError: The judge raised an error, or gave another number of grades than answers, something that is no
                 grade, or a score outside [0, 1].
         """
         graded = dict(self.grade_each(answers))
         return [graded[place] for place in range(len(answers))]
 
     def grade_each(self, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
-        """Places with their grades, so that those before a fault can be kept.
+        """Yield places with their grades, so that the grades before a fault can be kept.
 
         Raises:
-            JudgeError: as `grade`.
+            JudgeError: As for `grade`.
         """
         each: Any = getattr(self.judge, "grade_each", None)
         if each is not None:
@@ -128,7 +128,7 @@ class CheckedJudge(WrappedJudge):
             return
         for start in range(0, len(answers), _CUSTOM_BATCH):
             batch = answers[start : start + _CUSTOM_BATCH]
-            grades: Any = self._asked(lambda batch=batch: self.judge.grade(batch))
+            grades: Any = self._guarded(lambda batch=batch: self.judge.grade(batch))
             if not isinstance(grades, list) or len(cast("list[Any]", grades)) != len(batch):
                 count = len(cast("list[Any]", grades)) if isinstance(grades, list) else type(grades).__name__
                 raise JudgeError(f"judge {self.name!r} gave {count} grades for {len(batch)} answers")
@@ -137,8 +137,8 @@ class CheckedJudge(WrappedJudge):
 
     def _checked_each(self, grade_each: Any, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
         left = set(range(len(answers)))
-        each: Any = self._asked(lambda: iter(grade_each(answers)))
-        while (found := self._asked(lambda: next(each, None))) is not None:
+        each: Any = self._guarded(lambda: iter(grade_each(answers)))
+        while (found := self._guarded(lambda: next(each, None))) is not None:
             place = found[0] if isinstance(found, tuple) and len(cast("tuple[Any]", found)) == 2 else None
             if not isinstance(place, int) or place not in left:
                 raise JudgeError(f"judge {self.name!r}: grade_each gave no place with its grade, or one place twice")
@@ -157,7 +157,7 @@ class CheckedJudge(WrappedJudge):
         verdicts: Any = grade.verdicts
         if not isinstance(verdicts, tuple) or not all(map(_is_verdict, cast("tuple[Any]", verdicts))):
             raise JudgeError(f"{where}: its verdicts are no tuple of Verdict with scores in [0, 1]")
-        self._asked(lambda: json.dumps(grade.detail))
+        self._guarded(lambda: json.dumps(grade.detail))
         return replace(
             grade,
             score=None if score is None else float(score),
@@ -166,13 +166,13 @@ class CheckedJudge(WrappedJudge):
             protocol=protocol_hash(self.name, self.settings, answer.task),
         )
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _guarded(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
         except SteadfastError:
             raise
         except Exception as error:  # a user's own code
-            raise JudgeError(f"judge {self.name!r} failed: {_told(error)}") from error
+            raise JudgeError(f"judge {self.name!r} failed: {_in_one_line(error)}") from error
 
 
 def _in_unit_interval(score: Any) -> bool:
@@ -183,6 +183,6 @@ def _is_verdict(verdict: Any) -> bool:
     return isinstance(verdict, Verdict) and _in_unit_interval(verdict.score)
 
 
-def _told(error: Exception) -> str:
-    """An error of a user's code in one line."""
+def _in_one_line(error: Exception) -> str:
+    """Tell an error of a user's code in one line."""
     return printable(redacted(f"{type(error).__name__}: {error}"))

@@ -1,4 +1,4 @@
-"""The program grader: an exact check of the answer, named in the task's data."""
+"""The program grader runs an exact check of the answer, which the task names in its data."""
 
 from steadfast.graders.grade import Grade
 from steadfast.rollouts import Rollout
@@ -7,11 +7,11 @@ from steadfast.tasks.task import ProgramGrader
 
 
 def grade_program(rollout: Rollout) -> Grade:
-    """The check's score; an answer that the token limit cut off earns nothing.
+    """Give the check's score. An answer that the token limit cut off earns nothing.
 
     Raises:
-        DataError: there is no such program.
-        ValueError: the check gave something other than a score in [0, 1].
+        DataError: There is no such program.
+        ValueError: The check gave something other than a score in [0, 1].
     """
     grader = rollout.task.grader
     assert isinstance(grader, ProgramGrader)

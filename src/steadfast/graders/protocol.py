@@ -1,4 +1,4 @@
-"""The whole grading protocol as a hash, and a cache of grades under it."""
+"""A hash stands for the whole grading protocol, and a cache keeps grades under it."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from steadfast.tasks.task import Task
 
 
 def protocol_hash(name: str, settings: dict[str, Any], scenario: Task | None = None) -> str:
-    """Hash of all that decides a grade besides the answer: judge, its settings, and the scenario's text and rubric.
+    """Hash all that decides a grade besides the answer: the judge, its settings, the scenario's text and its rubric.
 
     Args:
-        name: of the judge.
-        settings: everything its grades depend on.
-        scenario: None for the judge's own protocol.
+        name: The judge's name.
+        settings: Everything that the judge's grades depend on.
+        scenario: The scenario; None gives the hash of the judge's own protocol.
     """
     graded = None
     if scenario is not None:
@@ -43,17 +43,17 @@ class CachedJudge(WrappedJudge):
     that was altered, or is no grade of this judge under this protocol, counts as absent, and a warning says so once.
 
     Attributes:
-        faulty: rows passed over because they did not hold what was written.
+        faulty: The number of rows that were passed over because they did not hold what was written.
 
     Raises:
-        JudgeError: the file cannot be opened, or is no cache of grades.
+        JudgeError: The file cannot be opened, or is no cache of grades.
     """
 
     def __init__(self, judge: Judge, path: Path) -> None:
         super().__init__(judge)
         self.faulty = 0
         self._path = path
-        with self._explained():
+        with self._naming_the_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path)
             self._db.text_factory = bytes  # a damaged row may be no UTF-8, which is its own fault and not the file's
@@ -64,10 +64,10 @@ class CachedJudge(WrappedJudge):
             )
 
     def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
-        """Grades from the cache, the rest from the judge.
+        """Take grades from the cache where it has them, and from the judge where it does not.
 
         Raises:
-            JudgeError: the file is damaged or cannot be written, or the judge's own.
+            JudgeError: The file is damaged or cannot be written, or the judge itself failed.
         """
         keyed = [self._key(answer) for answer in answers]
         found: dict[str, Grade] = {}
@@ -75,7 +75,7 @@ class CachedJudge(WrappedJudge):
         for key, protocol in dict.fromkeys(keyed):
             if (grade := self._lookup(key, protocol)) is not None:
                 found[key] = grade
-        self._say_faulty(before)
+        self._warn_of_faulty_rows(before)
         missing = {key: answer for (key, _), answer in zip(keyed, answers, strict=True) if key not in found}
         keys = list(missing)
         for batch in grades_as_they_come(self.judge, list(missing.values())):
@@ -85,22 +85,22 @@ class CachedJudge(WrappedJudge):
         return [found[key] for key, _ in keyed]
 
     def _key(self, answer: Rollout) -> tuple[str, str]:
-        """The key of an answer, and the protocol that its grade is given under."""
+        """Give an answer's key in the file, and the protocol under which it is graded."""
         protocol = protocol_hash(self.name, self.settings, answer.task)
         text = f"{protocol}\0{answer.finished}\0{answer.text}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), protocol
 
     def _keep(self, grades: dict[str, Grade]) -> None:
         rows = [(key, json.dumps(asdict(g))) for key, g in grades.items() if g.score is not None]
-        with self._explained(), self._db:
+        with self._naming_the_file(), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO verified_grades VALUES (?, ?, ?)",
                 [(key, text, _checksum(key, text.encode())) for key, text in rows],
             )
 
     def _lookup(self, key: str, protocol: str) -> Grade | None:
-        """The grade kept under a key; None if there is none, or none that can be trusted."""
-        with self._explained():
+        """Look up the grade kept under a key; None if there is none, or none that can be trusted."""
+        with self._naming_the_file():
             row = self._db.execute("SELECT grade, checksum FROM verified_grades WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -110,7 +110,7 @@ class CachedJudge(WrappedJudge):
             return None
         return grade
 
-    def _say_faulty(self, before: int) -> None:
+    def _warn_of_faulty_rows(self, before: int) -> None:
         if self.faulty > before == 0:
             warnings.warn(
                 f"{self._path}: stored grades that were altered or damaged: {self.faulty}; they are graded anew",
@@ -118,8 +118,8 @@ class CachedJudge(WrappedJudge):
             )
 
     @contextmanager
-    def _explained(self) -> Generator[None]:
-        """A fault of the file as an error that names it; a full disk stays one, whose way out is another."""
+    def _naming_the_file(self) -> Generator[None]:
+        """Raise a fault of the file as an error that names it; a full disk, whose remedy differs, keeps its own."""
         try:
             yield
         except (sqlite3.DatabaseError, FileExistsError, NotADirectoryError, PermissionError) as error:
@@ -136,7 +136,7 @@ def _checksum(key: str, grade: bytes) -> str:
 
 
 def _verified(key: str, text: Any, checksum: Any) -> Grade | None:
-    """The grade of a row; None unless it is what was written, and a grade."""
+    """Read a row's grade; None unless it is what was written, and a grade."""
     if not isinstance(text, bytes) or checksum != _checksum(key, text).encode():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Grading stored answers: a file of scenarios, a file of answers, any judge."""
+"""This module grades the answers of a file to the scenarios of another file, with any judge."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from steadfast.tasks import Task, Taxonomy, load_tasks, read_jsonl_by_line
 
 
 class StoredAnswer(BaseModel):
-    """A line of an answers file."""
+    """A line of a file of answers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,15 +25,15 @@ class StoredAnswer(BaseModel):
 
 
 def load_answers(scenarios: Path, answers: Path, taxonomy: Taxonomy | None = None) -> list[Rollout]:
-    """Stored answers with their scenarios, in the file's order.
+    """Load stored answers with their scenarios, in the file's order.
 
     Args:
         scenarios: The file of the scenarios.
         answers: The file of the answers.
-        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
+        taxonomy: The traits and domains that the scenarios may name; None means those that ship.
 
     Raises:
-        DataError: faults of either file, or an answer to a scenario that is not there.
+        DataError: There are faults in either file, or an answer is to a scenario that is not there.
     """
     by_id = {s.id: s for s in load_tasks(scenarios, taxonomy)}
     lines = read_jsonl_by_line(answers, StoredAnswer)
@@ -48,15 +48,15 @@ def load_answers(scenarios: Path, answers: Path, taxonomy: Taxonomy | None = Non
 
 
 def grade_file(scenarios: Path, answers: Path, judge: Judge, taxonomy: Taxonomy | None = None) -> list[dict[str, Any]]:
-    """Grades as JSON objects, in the order of the answers.
+    """Grade stored answers and give the grades as JSON objects, in the order of the answers.
 
-    Each answer goes to the grader that its scenario names; the judge grades those with a rubric.
+    Each answer is graded by the grader that its scenario names.
 
     Args:
         scenarios: The file of the scenarios.
         answers: The file of the answers.
-        judge: Grades answers to scenarios with a rubric.
-        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
+        judge: It grades the answers to scenarios with a rubric.
+        taxonomy: The traits and domains that the scenarios may name; None means those that ship.
 
     Raises:
         DataError: There are faults in either file, an answer is to a scenario that is not there, or no stored answer to

@@ -1,4 +1,4 @@
-"""Figures and one self-contained HTML page out of a run directory, and its headline numbers as JSON."""
+"""The report turns a run directory into one self-contained HTML page, and its headline numbers into JSON."""
 
 from steadfast.report.json_summary import summarize
 from steadfast.report.page import write_report

@@ -1,4 +1,4 @@
-"""Answers side by side, and rollouts from the start and the end of training, chosen by rules the page states."""
+"""The page shows answers side by side, and rollouts of the first and last step, chosen by rules that it states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,13 @@ _ROLLOUTS_PER_POOL = 2
 
 @dataclass(frozen=True)
 class CriterionVerdict:
-    """A criterion with the judge's verdict in [0, 1]; `points` is None where the rubric is no longer at hand."""
+    """A criterion with the judge's verdict.
+
+    Attributes:
+        criterion: The criterion's text.
+        points: Its points; None where the rubric is no longer at hand.
+        score: The verdict in [0, 1].
+    """
 
     criterion: str
     points: float | None
@@ -26,7 +32,19 @@ class CriterionVerdict:
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """An answer with its grade; `score` is None if it could not be graded, for the `reason` beside it."""
+    """An answer with its grade.
+
+    Attributes:
+        checkpoint: The checkpoint that gave the answer.
+        text: The answer.
+        score: Its score in [0, 1]; None if it could not be graded.
+        training_score: Its score by the judge that trained; None if there is none.
+        gate: The gate that stopped it, if any.
+        reason: The reason why it has no score.
+        finished: Whether it ended before the token limit.
+        refused: Whether it refuses.
+        verdicts: The verdicts on the criteria, in the rubric's order.
+    """
 
     checkpoint: str
     text: str
@@ -41,7 +59,18 @@ class ShownAnswer:
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out scenario and what every checkpoint answered."""
+    """A held-out scenario and what every checkpoint answered.
+
+    Attributes:
+        why: The rule by which it was chosen.
+        difference: The treatment's score minus the control's.
+        task: The scenario's id.
+        trait: The id of its trait.
+        domain: The id of its domain.
+        earlier: The number of turns that are not shown.
+        turns: The turns that are shown, which are the last.
+        answers: The answers of the checkpoints.
+    """
 
     why: str
     difference: float
@@ -55,7 +84,17 @@ class Example:
 
 @dataclass(frozen=True)
 class ShownRollout:
-    """A training completion of median reward in its group."""
+    """The training completion whose reward is the median of its group.
+
+    Attributes:
+        step: The training step.
+        pool: The pool of its task.
+        task: The task's id.
+        asked: The last message of the task; None where the task is no longer at hand.
+        text: The completion.
+        reward: Its reward; None if it could not be graded.
+        finished: Whether it ended before the token limit.
+    """
 
     step: int
     pool: str
@@ -67,7 +106,7 @@ class ShownRollout:
 
 
 def examples(run: Run, treatment: str) -> list[Example]:
-    """The held-out scenarios with the highest, the median and the lowest change of score; ties go by id."""
+    """Choose the held-out scenarios with the highest, the median and the lowest change of score; ties go by id."""
     control = BASELINE if treatment != BASELINE else PRE_RL
     rows = run.answers("trait")
     ranked = _ranked(rows, treatment, control)
@@ -84,7 +123,7 @@ def examples(run: Run, treatment: str) -> list[Example]:
 
 
 def _ranked(rows: pl.DataFrame, treatment: str, control: str) -> list[tuple[str, float]]:
-    """Graded tasks with treatment minus control, the largest rise first."""
+    """Rank the tasks that both checkpoints have a score for by treatment minus control, the largest rise first."""
     scores = {
         name: dict(rows.filter(pl.col("checkpoint") == name).select("task", "score").drop_nulls().iter_rows())
         for name in (treatment, control)
@@ -133,7 +172,7 @@ def _answer(row: Mapping[str, Any], training_score: float | None, task: Task | N
 
 
 def rollouts(run: Run, arm: str) -> list[ShownRollout]:
-    """Of the first and the last step: the first two tasks of each pool by id, the completion of median reward."""
+    """Choose, of the first and last step, two tasks of each pool by id, each with its completion of median reward."""
     table = run.rollouts(arm)
     if table is None or table.is_empty():
         return []

@@ -1,4 +1,4 @@
-"""The report's figures: differences with their intervals, and training curves."""
+"""The report's figures show differences with their intervals, and training curves."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ _MARKS = ("o", "s", "^", "D", "v")
 
 @dataclass(frozen=True)
 class Panel:
-    """One arm's differences.
+    """The differences of one arm.
 
     Attributes:
-        title: What stands over the panel.
-        entries: The comparisons, by row name.
-        mean: The mean over its scope, drawn in the last row.
-        mean_words: What it is the mean of.
+        title: The title over the panel.
+        entries: The comparisons by the row's name.
+        mean: The mean over the arm's scope, drawn in the last row; None draws none.
+        mean_words: The label of that row.
     """
 
     title: str
@@ -37,7 +37,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a forest figure under one heading; `labels` maps a row's name to its words."""
+    """The rows of a forest figure under one heading.
+
+    Attributes:
+        heading: The heading; None for no heading.
+        names: The names of the rows, in order.
+        labels: The label of a row by its name; a row that has none is labelled by its name.
+    """
 
     heading: str | None
     names: Sequence[str]
@@ -45,7 +51,7 @@ class Rows:
 
 
 def panel(title: str, comparisons: Sequence[Comparison | None], words: str = "mean") -> Panel:
-    """A panel of comparisons whose evals differ; the mean is the first one's."""
+    """Make a panel of comparisons whose evals differ; its mean is that of the first one."""
     found = [c for c in comparisons if c is not None]
     entries = {e.suite: e for c in found for e in c.evals if e.items}
     first = comparisons[0] if comparisons else None
@@ -53,13 +59,13 @@ def panel(title: str, comparisons: Sequence[Comparison | None], words: str = "me
 
 
 def by_difference(comparison: Comparison) -> list[str]:
-    """Its evals, the largest rise first."""
+    """List a comparison's evals, the largest rise first."""
     measured = [e for e in comparison.evals if e.items]
     return [e.suite for e in sorted(measured, key=lambda e: (-e.difference, e.suite))]
 
 
 def forest(name: str, description: str, caption: str, panels: Sequence[Panel], rows: Sequence[Rows]) -> Picture:
-    """Differences in points with interval whiskers, a panel an arm, a row an eval."""
+    """Draw differences in points with interval whiskers, in a panel for each arm and a row for each eval."""
     return picture(name, description, caption, lambda width: _draw_forest(width, panels, rows))
 
 
@@ -158,7 +164,7 @@ def _row_labels(
 
 
 def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Room for every estimate and for intervals of usual width; a far wider one is cut off and gets an arrow."""
+    """Leave room for every estimate and for intervals of usual width; a far wider one is cut off and gets an arrow."""
     triples = [(e.difference, e.low, e.high) for p in panels for e in p.entries.values()]
     triples += [(p.mean.estimate, p.mean.low, p.mean.high) for p in panels if p.mean]
     centres = [100 * centre for centre, _, _ in triples if not isnan(centre)] or [0.0]
@@ -173,7 +179,7 @@ def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def curves(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
-    """Training curves as small multiples, the arms overlaid; None if nothing was logged."""
+    """Draw training curves as small multiples with the arms overlaid; None if nothing was logged."""
     chosen = [(title, key) for title, key in _curve_keys(metrics) if any(_series(m, key) for m in metrics.values())]
     if not chosen:
         return None
@@ -202,7 +208,7 @@ def _curve_keys(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
 
 
 def _pools(keys: Collection[str]) -> list[str]:
-    """The pools whose rewards were logged: those of the arms that ship in their order, the user's own, the standard."""
+    """List the pools whose rewards were logged: those of shipped arms in order, the user's own, then the standard."""
     found = {k.removeprefix("reward/") for k in keys if k.startswith("reward/")}
     known = ("trait", "helpfulness")
     own = sorted(found - {*known, STANDARD})

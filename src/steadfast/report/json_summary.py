@@ -1,4 +1,4 @@
-"""A run's headline numbers as JSON: `steadfast report --json`, and the data inside the page."""
+"""A run's headline numbers are given as JSON by `steadfast report --json` and inside the page."""
 
 from dataclasses import asdict
 from math import isfinite
@@ -12,10 +12,10 @@ from steadfast.report.wording import headline, scored_by
 
 
 def summarize(directory: Path) -> dict[str, Any]:
-    """The headline numbers of a finished run, ready for JSON; NaN is null. Scores and shares lie in [0, 1].
+    """Collect the headline numbers of a finished run, ready for JSON. NaN is null; scores and shares lie in [0, 1].
 
     Raises:
-        SteadfastError: the run is unfinished, or a file of it cannot be read.
+        SteadfastError: The run is unfinished, or a file of it cannot be read.
     """
     run = load_run(directory)
     return summary_json(run, all_comparisons(run), structure_of_run(run))
@@ -24,7 +24,7 @@ def summarize(directory: Path) -> dict[str, Any]:
 def summary_json(
     run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None
 ) -> dict[str, Any]:
-    """`summarize` for a run already read and analysed."""
+    """Collect what `summarize` does, for a run that is already read and analysed."""
     lead = comparisons[0]
     return finite(
         {
@@ -49,7 +49,7 @@ def summary_json(
 
 
 def finite(value: Any) -> Any:
-    """A JSON value with null for every number that is not finite."""
+    """Put null for every number in a JSON value that is not finite."""
     if isinstance(value, dict):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a run cannot show, from its own recipe and the width of its own intervals."""
+"""These sentences say what a run cannot show, from its own recipe and the width of its own intervals."""
 
 import re
 from collections.abc import Mapping
@@ -19,16 +19,21 @@ _FEW = 10
 
 
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
-    """Sentences, the gravest limit first."""
+    """Write a sentence for each limit of a run; the gravest stands first."""
     found = [_one_seed(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
     found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
 
 def detectable(low: float, high: float, level: float = 0.95) -> float:
-    """The true difference that a test at that level would find four times in five, from an interval's width.
+    """Compute the true difference that a test would find four times in five, from the width of an interval.
 
-    The half-width is z(level) standard errors; the difference with power 0.8 is z(level) + z(0.8) of them.
+    The half-width is z(level) standard errors; the difference found with power 0.8 is z(level) + z(0.8) of them.
+
+    Args:
+        low: The lower end of the interval.
+        high: The upper end of the interval, in the same unit.
+        level: The interval's coverage, in (0, 1).
     """
     z = float(norm.ppf((1 + level) / 2))
     return (high - low) / 2 * (z + float(norm.ppf(_POWER))) / z
@@ -67,7 +72,7 @@ def _size(run: Run) -> str:
 
 
 def _parameters(name: str) -> str:
-    """The size that a model's name gives, as in "135M"."""
+    """Tell the size that a model's name gives, as in "135M"; empty if it gives none."""
     found = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?[MB])(?![A-Za-z0-9])", name)
     return f", {found.group(1)} parameters by its name" if found else ""
 

@@ -1,4 +1,4 @@
-"""Reading a finished run directory."""
+"""This module reads a finished run directory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from steadfast.study.recipe import Recipe
 
 PLAIN = "plain"
-"""The condition whose rows are reported: the checkpoint as it is, without persona or harness."""
+"""Rows of this condition are reported: the checkpoint as it is, without persona or harness."""
 
 _ROLLOUT_COLUMNS: Mapping[str, Any] = {
     "step": pl.Int64,
@@ -43,9 +43,9 @@ class Run:
         directory: The directory that it was read from.
         recipe: The recipe that it followed.
         protocol: The hashes and names of what decides its numbers.
-        environment: Versions and machine.
-        disjoint: The number of pairs of texts compared, by pair of pools.
-        sessions: The seconds of each session.
+        environment: The versions of the software, and the machine.
+        disjoint: The number of pairs of texts that were compared, by pair of pools.
+        sessions: The duration of each session, in seconds.
         results: The table of results; see `steadfast.evals.rows.ROW_SCHEMA`.
         metrics: One mapping for each training step, by arm.
         second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm.
@@ -68,12 +68,12 @@ class Run:
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """The pre-RL model and the arms."""
+        """The names of the checkpoints: the pre-RL model and the arms."""
         return (PRE_RL, *self.arms)
 
     @property
     def treatments(self) -> tuple[str, ...]:
-        """The arms that are no control, the leading one first: those that ship in their order, then the user's own."""
+        """The arms but the baseline: those that ship in their order, then the user's own. The first one leads."""
         shipped = list(shipped_arms())
         ordered = sorted(self.arms, key=lambda a: shipped.index(a) if a in shipped else len(shipped))
         return tuple(a for a in ordered if a != BASELINE)
@@ -90,7 +90,7 @@ class Run:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """The run's scenarios and the tasks of the user's own suites by id, as far as their files can still be read.
+        """The run's scenarios and the tasks of the user's suites, by id, as far as their files can still be read.
 
         Suites that a function makes are left out: reading a report runs nobody's code.
         """
@@ -114,18 +114,18 @@ class Run:
         return self.results.filter(pl.col("condition") == PLAIN)
 
     def scored(self, kind: str, grader: str) -> pl.DataFrame:
-        """The rows of one kind of suite under one grader."""
+        """Select the rows of one kind of suite under one grader."""
         return self.plain.filter((pl.col("kind") == kind) & (pl.col("grader") == grader))
 
     def answers(self, kind: str, judge: str | None = None) -> pl.DataFrame:
-        """The rows of what checkpoints answered on suites of one kind, by each task's own grader.
+        """Select the rows of answers to suites of one kind, each scored by its task's own grader.
 
         A suite whose tasks have several graders is still one suite: its grader becomes "several".
 
         Args:
             kind: The kind of the suites.
-            judge: The judge of tasks with a rubric, and then of those tasks alone; None takes the evaluation judge and
-                tasks with any grader.
+            judge: The judge by whom rows of tasks with a rubric are selected, and no other rows. None selects rows by
+                the evaluation judge, and those of tasks with any other grader.
         """
         rubric = pl.col("grader") == "rubric"
         by_judge = rubric & (pl.col("judge") == (judge or self.evaluation_judge))
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def curves(self) -> dict[str, list[Mapping[str, Any]]]:
-        """Metrics by step and arm, with the scores of the judge that did not train beside them."""
+        """The metrics of each step by arm, with the scores of the judge that did not train beside them."""
         merged: dict[str, list[Mapping[str, Any]]] = {}
         for arm, steps in self.metrics.items():
             other = {o["step"]: o["other"] for o in self.second_opinions.get(arm, [])}
@@ -158,10 +158,10 @@ class Run:
         return {c: counts.get(c, 0) for c in self.checkpoints}
 
     def rollouts(self, arm: str) -> pl.DataFrame | None:
-        """Every completion of an arm's training; None where they were not kept.
+        """Read every completion of an arm's training; None where they were not kept.
 
         Raises:
-            SteadfastError: the file is damaged, or another version wrote it.
+            SteadfastError: The file is damaged, or another version wrote it.
         """
         file = _arm(self.directory, arm) / "rollouts.parquet"
         if not file.is_file():
@@ -180,7 +180,7 @@ def load_run(directory: Path) -> Run:
     """Read a run directory.
 
     Raises:
-        SteadfastError: the run is unfinished, another version wrote it, or a file of it cannot be read.
+        SteadfastError: The run is unfinished, another version wrote it, or a file of it cannot be read.
     """
     from steadfast.study.recipe import load_recipe  # it loads torch, which nothing else here needs
 
@@ -218,7 +218,7 @@ def load_run(directory: Path) -> Run:
 
 
 def _refuse_faulty(results: pl.DataFrame, file: Path) -> None:
-    """Every score lies in [0, 1], and no task stands there twice: nothing would tell which of its scores counts."""
+    """Refuse a score outside [0, 1], and a task with two scores, of which nothing would tell the one that counts."""
     outside = results.filter(~pl.col("score").is_between(0, 1)).head(1)
     if not outside.is_empty():
         checkpoint, suite, task, score = outside.select("checkpoint", "suite", "task", "score").row(0)
@@ -242,7 +242,7 @@ def _arm(directory: Path, arm: str) -> Path:
 
 
 def _by_id(read: Callable[[], Sequence[Task]]) -> dict[str, Task]:
-    """Tasks by id; none where their file has moved or changed since."""
+    """Index tasks by id; there are none where their file has moved or become faulty since."""
     try:
         return {t.id: t for t in read()}
     except SteadfastError:
@@ -280,7 +280,7 @@ def _read_counts(file: Path) -> dict[str, int]:
 
 
 def _read_steps(file: Path, needed: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The records of a file with one for each step, their values numbers or null."""
+    """Read a file with one record for each step, whose values are numbers or null."""
     records = read_json_lines(file)
     for number, record in enumerate(records, start=1):
         fault = _fault(record, needed)

@@ -1,4 +1,4 @@
-"""Does the reward grow faster than what it stands for? Said in words, from both judges and from likelihoods."""
+"""These sentences say whether the reward grew faster than what it stands for, by both judges and by likelihoods."""
 
 from statistics import fmean
 
@@ -8,10 +8,10 @@ from steadfast.report.wording import difference, direction, points, the
 
 
 def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:
-    """Sentences on the gap between the judge that trained and every other measure, for an arm of trait rewards.
+    """Write sentences on the gap between the judge that trained and every other measure, for an arm of trait rewards.
 
-    On held-out scenarios the change by the training judge is held against the evaluation judge's and against the
-    likelihood of gold answers; over training, both judges' scores of the same rollouts are compared.
+    On held-out scenarios the change by the training judge is compared with that by the evaluation judge and with that
+    of the likelihood of gold answers. Over training, both judges' scores of the same rollouts are compared.
     """
     if run.recipe.arm(v.treatment).grader != "own":
         return []  # the judge that trained paid for another rubric than that of held-out scenarios

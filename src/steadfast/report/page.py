@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else."""
+"""The report page is one HTML file that needs nothing else."""
 
 import json
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ _GRADED = "agentic evals are graded by what was done, exercises by program, the 
 
 
 def write_report(directory: Path) -> Path:
-    """Write `report.html` of a finished run; returns its path.
+    """Write `report.html` of a finished run, and return its path.
 
-    The page depends on the run directory and on the scenarios it names, if they are still there: written twice by one
-    version of Steadfast, it is the same byte for byte.
+    The page depends on the run directory and on the scenarios that it names, if they are still there. Written twice by
+    one version of Steadfast, it is the same byte for byte.
 
     Raises:
-        SteadfastError: the run is unfinished, another version wrote it, or a file of it cannot be read.
+        SteadfastError: The run is unfinished, another version wrote it, or a file of it cannot be read.
     """
     page = directory / "report.html"
     write_text(page, render(load_run(directory)))
@@ -42,8 +42,8 @@ def write_report(directory: Path) -> Path:
 
 
 def render(run: Run) -> str:
-    """The page of a run."""
-    # Names of the user's stand in sentences and figures as well: what is not to be printed goes from the whole page.
+    """Write the page of a run."""
+    # The user's names stand in sentences and figures too, so unprintable characters are taken from the whole page.
     return printable(report_templates().get_template("page.html.jinja").render(_context(run)))
 
 
@@ -89,7 +89,7 @@ def _headline_direction(v: CheckpointComparison) -> int:
 
 
 def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -> list[tuple[str, str]]:
-    """Label and sentence of each finding under the headline."""
+    """Write the label and the sentence of each finding under the headline."""
     found: list[tuple[str, str]] = []
     if lead.headline:
         sentence = wording.counts(lead, lead.headline, lead.scope.words)
@@ -134,7 +134,7 @@ _MEASURES: tuple[tuple[str, str], ...] = (
 
 
 def _levels(comparisons: Sequence[CheckpointComparison]) -> list[dict[str, Any]]:
-    """Rows of levels and differences, the comparisons as columns: one table if they fit, else one for each control."""
+    """Tabulate levels and differences with a column for each comparison: in one table, or one for each control."""
     if len(comparisons) <= _COLUMNS_THAT_FIT:
         return [{"title": None, "columns": comparisons, "rows": _level_rows(comparisons)}]
     tables: list[dict[str, Any]] = []
@@ -219,7 +219,7 @@ def _forests(against: Sequence[CheckpointComparison]) -> list[Picture]:
 def _groups(
     heading: str, lead: CheckpointComparison, inside: Comparison | None, outside: Comparison | None
 ) -> list[Rows]:
-    """Rows of the evals in the scope, and of those outside it."""
+    """Group the rows into evals in the scope and evals outside it."""
     rest = lead.scope.rest()
     found = [(lead.scope.words, inside), (rest.words if rest else "", outside)]
     return [_rows(f"{heading} {words}".strip(), comparison) for words, comparison in found if comparison]
@@ -249,7 +249,7 @@ def _capability(against: Sequence[CheckpointComparison]) -> Picture | None:
 
 
 def _described(panels: Sequence[Panel], control: str) -> str:
-    """The text alternative of a forest figure."""
+    """Write the text alternative of a forest figure."""
     parts = []
     for one in panels:
         up = sum(e.significant and e.difference > 0 for e in one.entries.values())
@@ -269,7 +269,7 @@ def _costs(v: CheckpointComparison) -> list[tuple[str, EvalComparison]]:
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """Nested JSON as (path, value) rows."""
+    """Flatten nested JSON into (path, value) rows."""
     if isinstance(value, dict):
         return [row for k, v in sorted(value.items()) for row in _flat(v, f"{path} / {k}" if path else str(k))]
     return [(path, str(value))]
@@ -283,6 +283,6 @@ def _duration(seconds: float) -> str:
 
 
 def _script(value: Any) -> Markup:
-    """JSON that may stand inside a script element, whatever it contains."""
+    """Write JSON that may stand inside a script element, whatever it contains."""
     text = json.dumps(value, sort_keys=True, allow_nan=False)  # in ASCII, so that nothing in it is unprintable
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -1,4 +1,4 @@
-"""Is alignment one thing? The structure of a results table, read, tested and put into words."""
+"""Is alignment one thing? This module reads a results table and tests the structure of its evals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,19 +17,19 @@ from steadfast.messages import printable
 from steadfast.report.loading import PLAIN, Run
 
 ENOUGH_CHECKPOINTS = 10
-"""With fewer, a warning."""
+"""With fewer checkpoints the report warns."""
 _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class StructureAnalysis:
-    """How the evals of a results table move together.
+    """The analysis of how the evals of a results table move together.
 
     Attributes:
-        matrix: What was correlated.
+        matrix: The scores that were correlated.
         plain: The structure with nothing controlled.
         controlled: The structure with capability controlled; None if that was not asked for or is not possible.
-        uncontrolled_because: Why it is not possible; None if it is, or was not asked for.
+        uncontrolled_because: The reason why control is not possible; None if it is, or was not asked for.
     """
 
     matrix: ScoreMatrix
@@ -38,20 +38,20 @@ class StructureAnalysis:
     uncontrolled_because: str | None = None
 
     def columns(self, of: Structure) -> list[Column]:
-        """The evals of one of the two structures, in its order."""
+        """Give the evals of one of the two structures, in its order."""
         return [self.matrix.columns[i] for i in of.columns]
 
 
 def read_checkpoints(paths: Sequence[Path]) -> pl.DataFrame:
-    """The results of several files in one table; with more than one, "FILE: " stands before a checkpoint's name.
+    """Read the results of several files into one table; with more than one, "FILE: " precedes a checkpoint's name.
 
-    Checkpoints that were asked under the plain condition alone are compared; rows of other conditions are left out.
+    Only rows of the plain condition are read, so that checkpoints are compared under the same condition.
 
     Args:
-        paths: Files named results.parquet, or directories that hold one.
+        paths: The files named results.parquet, or the directories that hold one.
 
     Raises:
-        SteadfastError: a file is missing, unreadable, lacks columns or rows of the plain condition, or is given twice.
+        SteadfastError: A file is missing, unreadable, lacks columns or rows of the plain condition, or is given twice.
     """
     files = [path / "results.parquet" if path.is_dir() else path for path in paths]
     for path, file in zip(paths, files, strict=True):
@@ -81,7 +81,7 @@ def _prefixed(name: str) -> pl.Expr:
 
 
 def _labels(files: Sequence[Path]) -> list[str]:
-    """The last parts of each path that tell it from the others."""
+    """Give the last parts of each path that tell it from the others."""
     paths = [file.parent if file.name == "results.parquet" else file.with_suffix("") for file in files]
     for length in range(1, max(len(p.parts) for p in paths) + 1):
         labels = ["/".join(p.parts[-length:]) for p in paths]
@@ -96,13 +96,14 @@ def analyse_structure(
     """Test how the evals of a results table move together over its checkpoints.
 
     Args:
-        results: The rows; see `steadfast.analysis.score_matrix`.
+        results: The rows of the table; see `steadfast.analysis.score_matrix`.
         control: Whether to control for capability as well, where that is possible.
         permutations: The number of permutations of each null distribution.
-        seed: Seeds the permutations.
+        seed: The seed of the permutations.
 
     Raises:
-        SteadfastError: fewer than four checkpoints, or fewer than two evals that all of them share and that vary.
+        SteadfastError: There are fewer than four checkpoints, or fewer than two evals that all of them share and that
+            vary.
     """
     try:
         matrix = score_matrix(results)
@@ -125,7 +126,7 @@ def analyse_structure(
 
 
 def structure_of_run(run: Run) -> StructureAnalysis | None:
-    """The structure over a run's arms and its pre-RL model; None with too few of them or nothing to correlate."""
+    """Analyse a run's arms and its pre-RL model; None if they are too few or have nothing to correlate."""
     if len(run.checkpoints) < FEWEST_CHECKPOINTS:
         return None
     try:
@@ -152,7 +153,7 @@ def _check(matrix: ScoreMatrix) -> None:
 
 
 def tested_rows(of: Structure) -> list[tuple[str, NullTest]]:
-    """Label and test of every statistic, down to the fifth component."""
+    """Give the label and the test of every statistic, down to the fifth component."""
     rows = [
         ("mean rank correlation, all pairs of evals", of.mean),
         ("pairs within a construct", of.within),
@@ -167,13 +168,13 @@ def tested_rows(of: Structure) -> list[tuple[str, NullTest]]:
 
 
 def mean_correlations(of: Structure) -> list[float]:
-    """Each eval's mean correlation with the others [E]."""
+    """Compute each eval's mean correlation with the others, [E]."""
     others = len(of.columns) - 1
     return ((np.sum(of.correlations_EE, axis=1) - 1) / others).tolist()
 
 
 def structure_json(analysis: StructureAnalysis) -> dict[str, Any]:
-    """Everything, ready for JSON but for NaN."""
+    """Collect the whole analysis, ready for JSON but for NaN."""
     controlled = analysis.controlled
     return {
         "checkpoints": list(analysis.matrix.checkpoints),
@@ -200,7 +201,7 @@ def _structure_json(analysis: StructureAnalysis, of: Structure) -> dict[str, Any
 
 
 def number(value: float) -> str:
-    """A correlation or a share: "0.107"."""
+    """Write a correlation or a share, as in "0.107"."""
     if isnan(value):
         return "unknown"
     text = f"{value:.3f}"
@@ -208,10 +209,10 @@ def number(value: float) -> str:
 
 
 def null_interval(test: NullTest) -> str:
-    """A null interval: "[-0.019, 0.029]"."""
+    """Write a null interval, as in "[-0.019, 0.029]"."""
     return "" if isnan(test.value) else f"[{number(test.low)}, {number(test.high)}]"
 
 
 def significant(test: NullTest) -> bool:
-    """Whether chance alone gives as much in fewer than one case in twenty."""
+    """Tell whether chance alone gives as much in at most one case in twenty."""
     return test.p <= _LEVEL

@@ -1,4 +1,4 @@
-"""The figure of how evals move together: correlations as a staircase, means beside their nulls, components."""
+"""The figure of how evals move together shows correlations as a staircase, and means and components."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from steadfast.report.structure import StructureAnalysis, significant
 from steadfast.report.svg import COLOURS, NARROW, Picture, new_figure, picture
 
 _LEVELS = ((0.1, 0.16), (0.3, 0.34), (0.5, 0.55), (0.7, 0.78), (0.9, 1.0))
-"""From this absolute correlation on, this opacity."""
+"""Each pair holds an absolute correlation and the opacity of cells from it on."""
 _POSITIVE, _NEGATIVE = COLOURS["arm-2"], COLOURS["arm-3"]
 _DRAWN_SINGLY = 70
-"""With more evals than this their labels would not fit, and constructs are drawn."""
+"""With more evals than this their labels would not fit, so constructs are drawn instead."""
 _LONGEST = 36
 _LETTER = 5.7
 
@@ -29,7 +29,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Staircase:
-    """What the lower triangle shows: the values [n, n], NaN where there is nothing, with a label and a group a row."""
+    """The contents of the lower triangle.
+
+    Attributes:
+        values: The correlations, [n, n]; NaN where nothing is drawn.
+        labels: The label of each row.
+        groups: The name, the first row and the end of each group of rows.
+    """
 
     values: Array
     labels: Sequence[str]
@@ -41,12 +47,12 @@ class _Staircase:
 
 
 def structure_figure(analysis: StructureAnalysis, titles: Mapping[str, str], *, controlled: bool = False) -> Picture:
-    """Correlations between evals, means and components beside what shuffling gives.
+    """Draw the correlations between evals, and the means and components beside what shuffling gives.
 
     Args:
-        analysis: The structure.
+        analysis: The analysis of the structure.
         titles: The titles of suites, by name.
-        controlled: Whether to draw the correlations and components with capability controlled, where they are there.
+        controlled: Whether to draw the correlations and components with capability controlled, if there are any.
     """
     of = analysis.controlled if controlled and analysis.controlled is not None else analysis.plain
     lower = of.correlations_EE[np.tril_indices(len(of.columns), -1)]
@@ -104,8 +110,8 @@ def _short(label: str) -> str:
 
 def _wide(width: float, stairs: _Staircase, analysis: StructureAnalysis, of: Structure) -> Figure:
     count = len(stairs.labels)
-    pitch = _half(min(24.0, 690 / count))
-    left = _half(max([_LETTER * len(name) + 16 for name, _, _ in stairs.groups], default=4.0))
+    pitch = _floor_to_half(min(24.0, 690 / count))
+    left = _floor_to_half(max([_LETTER * len(name) + 16 for name, _, _ in stairs.groups], default=4.0))
     height = ceil(max(12 + count * pitch + 12, 464.0))
     figure = new_figure(width, height)
     canvas = _canvas(figure, width, height)
@@ -120,7 +126,7 @@ def _narrow(width: float, stairs: _Staircase, analysis: StructureAnalysis, of: S
     count = len(stairs.labels)
     cells = [i + stairs.with_diagonal for i in range(count)]
     room = [(width - 12 - _LETTER * len(name)) / n for n, name in zip(cells, stairs.labels, strict=True) if n]
-    cell = _half(min(22.0, *room))
+    cell = _floor_to_half(min(22.0, *room))
     pitch = max(13.0, cell)
     body = ceil(count * pitch)
     height = body + 456
@@ -133,13 +139,13 @@ def _narrow(width: float, stairs: _Staircase, analysis: StructureAnalysis, of: S
     return figure
 
 
-def _half(length: float) -> float:
-    """Down to half a pixel: sharp edges, and fewer digits in every path."""
+def _floor_to_half(length: float) -> float:
+    """Round down to half a pixel, for sharp edges and fewer digits in every path."""
     return floor(2 * length) / 2
 
 
 def _canvas(figure: Figure, width: float, height: float) -> Axes:
-    """Axes over the whole figure in CSS pixels, y downwards."""
+    """Make axes over the whole figure in CSS pixels, with y downwards."""
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
@@ -148,7 +154,7 @@ def _canvas(figure: Figure, width: float, height: float) -> Axes:
 
 
 def _axes(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
-    """Axes by their upper left corner and size in CSS pixels."""
+    """Make axes from their upper left corner and size in CSS pixels."""
     whole, high = figure.get_figwidth() * 72, figure.get_figheight() * 72
     return figure.add_axes((x / whole, (high - y - height) / high, width / whole, height / high))
 
@@ -176,13 +182,13 @@ def _draw_staircase(
 
 
 def _levels() -> list[tuple[float, float, float]]:
-    """(from, opacity, below) of each level."""
+    """Give each level as (least correlation, opacity, upper bound)."""
     above = [low for low, _ in _LEVELS[1:]] + [2.0]
     return [(low, opacity, high) for (low, opacity), high in zip(_LEVELS, above, strict=True)]
 
 
 def _tiles(canvas: Axes, corners: Array, size: tuple[float, float], colour: str, opacity: float) -> None:
-    """Rectangles of one look as one path, or a page of fifty evals would weigh half a megabyte."""
+    """Draw rectangles of one look as one path, or a page of fifty evals would weigh half a megabyte."""
     if not len(corners):
         return
     width, height = size

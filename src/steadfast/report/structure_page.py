@@ -1,4 +1,4 @@
-"""The structure of the evals as a section of the report, and as a file of its own."""
+"""The structure of the evals is shown in a section of the report, and in a file of its own."""
 
 from importlib.resources import files
 from math import isnan
@@ -19,12 +19,12 @@ FORMATS = (".svg", ".html")
 
 
 def structure_context(analysis: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> dict[str, Any]:
-    """What the section's template shows.
+    """Collect what the section's template shows.
 
     Args:
-        analysis: The structure.
+        analysis: The analysis of the structure.
         sources: The number of results files that the checkpoints come from.
-        controlled: Whether to draw the correlations with capability controlled.
+        controlled: Whether the figure shows the correlations with capability controlled.
     """
     other = {} if analysis.controlled is None else dict(tested_rows(analysis.controlled))
     return {
@@ -47,17 +47,23 @@ def check_format(path: Path) -> None:
     """Refuse a file that is neither SVG nor HTML by its name.
 
     Raises:
-        SteadfastError: naming the endings that can be written.
+        SteadfastError: The file has another ending; the message names those that can be written.
     """
     if path.suffix.lower() not in FORMATS:
         raise SteadfastError(f"--out {path}: the figure is written as {' or '.join(FORMATS)}; name the file so")
 
 
 def write_structure(path: Path, analysis: StructureAnalysis, *, sources: int = 1, controlled: bool = False) -> None:
-    """Write the figure as SVG, or with its words and numbers as one HTML page, by the file's ending.
+    """Write the figure alone to an SVG file, or the figure with its words and numbers to an HTML file.
+
+    Args:
+        path: The file, which ends in .svg or .html.
+        analysis: The analysis of the structure.
+        sources: The number of results files that the checkpoints come from.
+        controlled: Whether the figure shows the correlations with capability controlled.
 
     Raises:
-        SteadfastError: another ending, or the file cannot be written.
+        SteadfastError: The file has another ending, or cannot be written.
     """
     check_format(path)
     if path.suffix.lower() == ".svg":
@@ -75,7 +81,7 @@ def _picture(analysis: StructureAnalysis, controlled: bool) -> Picture:
 
 
 def _standalone(svg: str) -> str:
-    """An inline SVG as a file: with the namespace, and with the page's colours, light and dark."""
+    """Make an SVG file of an inline SVG: add the namespace and the page's colours, light and dark."""
     css = (files("steadfast.report") / "templates" / "page.css").read_text(encoding="utf-8")
     theme = css[: css.index("* {")] + "svg { background: var(--paper); }"
     opening, rest = svg.split(">", 1)

@@ -1,4 +1,4 @@
-"""What the structure of the evals says in plain words, and what it cannot say."""
+"""These sentences say what the structure of the evals shows, and what it cannot show."""
 
 from math import isnan
 
@@ -10,7 +10,7 @@ _LARGELY_ONE = 0.5
 
 
 def verdict(analysis: StructureAnalysis) -> str:
-    """The answer in one line."""
+    """Write the answer in one line."""
     mean, first = analysis.plain.mean, analysis.plain.shares[0]
     if significant(mean) and mean.value >= _LARGELY_ONE:
         return "Over these checkpoints the evals move largely as one."
@@ -25,7 +25,7 @@ def verdict(analysis: StructureAnalysis) -> str:
 
 
 def findings(analysis: StructureAnalysis) -> list[str]:
-    """Sentences on the mean correlation, the components, the constructs and capability."""
+    """Write sentences on the mean correlation, the components, the constructs and capability."""
     of = analysis.plain
     found = [
         f"Over {of.checkpoints} checkpoints and {len(of.columns)} evals the mean rank correlation of two evals is "
@@ -87,10 +87,10 @@ def _controlled(analysis: StructureAnalysis) -> str:
 
 
 def limits(analysis: StructureAnalysis, *, files: int = 1) -> list[str]:
-    """What cannot be concluded, the gravest limit first.
+    """Write what cannot be concluded, the gravest limit first.
 
     Args:
-        analysis: The structure.
+        analysis: The analysis of the structure.
         files: The number of results files that the checkpoints come from.
     """
     of = analysis.plain
@@ -126,7 +126,7 @@ def _few(of: Structure) -> str:
 
 
 def left_out(analysis: StructureAnalysis) -> list[str]:
-    """What the numbers are not about, a sentence each."""
+    """Write a sentence on each eval, checkpoint or item that the numbers leave out."""
     found: list[str] = []
     constant = [analysis.matrix.columns[i].suite for i in analysis.plain.constant]
     if constant:

@@ -1,7 +1,7 @@
-"""The headline numbers: every arm against the baseline and against the pre-RL model.
+"""The headline numbers compare every arm with the baseline and with the pre-RL model.
 
-All statistics are `steadfast.analysis.compare`'s; what is chosen here is which rows go into it. A share, such as that
-of refusals, is compared like a score, by putting 0 and 1 into the score column.
+`steadfast.analysis.compare` computes all statistics; this module chooses the rows that go into it. A share, such as
+that of refusals, is compared like a score, by putting 0 and 1 into the score column.
 """
 
 from collections.abc import Collection
@@ -21,31 +21,31 @@ _EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class CheckpointComparison:
-    """One checkpoint against another. A field is None where the run measured nothing of it.
+    """The comparison of one checkpoint with another. A field is None where the run measured nothing of it.
 
     Attributes:
-        treatment: The checkpoint asked about.
-        control: What it is compared with.
+        treatment: The name of the checkpoint that is asked about.
+        control: The name of the checkpoint that it is compared with.
         scope: The evals that the arm's question is about.
         battery: The evals in the scope, by likelihood.
-        rest: The evals outside it, by likelihood.
-        free: Free answers to the evals in the scope, by each task's own grader.
-        free_rest: Free answers to the evals outside it.
+        rest: The evals outside the scope, by likelihood.
+        free: Free answers to the evals in the scope, scored by each task's own grader.
+        free_rest: Free answers to the evals outside the scope.
         pairs_won: The share of (good, bad) pairs whose good reply is the likelier, over the scope's tasks.
         public: Public benchmarks.
-        traits: Free answers to held-out scenarios, by the evaluation judge.
-        traits_by_training_judge: The same answers, by the judge that trained.
-        traits_choice: The likelihood of gold answers, without a judge.
+        traits: Free answers to held-out scenarios, scored by the evaluation judge.
+        traits_by_training_judge: The same answers, scored by the judge that trained.
+        traits_choice: The held-out scenarios by the likelihood of their gold answers, without a judge.
         traits_elsewhere: `traits` in domains that the arm was not trained on, for an arm that leaves some out.
         traits_unrefused: `traits` where neither checkpoint refused.
         traits_finished: `traits` where both checkpoints ended before the token limit; a cut-off answer earns nothing,
             so a rise may be no more than learning to stop.
         traits_cut_off: The share of the held-out scenarios' answers that were cut off.
         by_trait: `traits`, with one entry for each trait.
-        capability: Verifiable tasks.
+        capability: Held-out verifiable tasks.
         refusal: The share of free answers to evals that refuse.
         chat_refusal: The share of answers to everyday requests that refuse.
-        cut_off: The share of free answers cut off by the token limit.
+        cut_off: The share of all free answers that the token limit cut off.
     """
 
     treatment: str
@@ -82,7 +82,7 @@ class CheckpointComparison:
 
 
 def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointComparison:
-    """Compare two checkpoints of a run in all that was measured."""
+    """Compare two checkpoints of a run in everything that was measured."""
     arm = run.recipe.arm(treatment)
     scope = arm.scope
     battery, free, traits = run.scored("eval", PREFERENCE), run.answers("eval"), run.answers("trait")
@@ -122,7 +122,7 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
 
 
 def all_comparisons(run: Run) -> list[CheckpointComparison]:
-    """Every arm against the baseline, the leading one first; trait against helpfulness; all against pre-RL."""
+    """Compare every arm with the baseline, the leading one first; trait with helpfulness; and all with pre-RL."""
     pairs = [(arm, BASELINE) for arm in run.treatments]
     pairs += [("trait", "helpfulness")] if {"trait", "helpfulness"} <= set(run.arms) else []
     pairs += [(arm, PRE_RL) for arm in (*run.treatments, BASELINE)]
@@ -130,7 +130,7 @@ def all_comparisons(run: Run) -> list[CheckpointComparison]:
 
 
 def _untrained(arm: Arm) -> pl.Expr | None:
-    """Whether a row lies in a domain that the arm's filters leave out; None where they leave out none."""
+    """Select rows of domains that the arm's filters leave out of training; None where they leave out none."""
     left_out = pl.col("domain").is_in(list(arm.without_domains))
     if arm.domains:
         return left_out | ~pl.col("domain").is_in(list(arm.domains))
@@ -145,7 +145,7 @@ def _compare(rows: pl.DataFrame, treatment: str, control: str, scope: Scope) -> 
 
 
 def _pooled(rows: pl.DataFrame, treatment: str, control: str, score: pl.Expr | None) -> EvalComparison | None:
-    """All tasks as those of one suite, so that its interval is over tasks."""
+    """Compare all tasks as those of one suite, so that its interval is over tasks."""
     rows = rows.with_columns(
         pl.concat_str("suite", pl.lit("/"), "task").alias("task"),
         pl.lit("all").alias("suite"),
@@ -163,13 +163,13 @@ def _within(rows: pl.DataFrame, scope: Scope) -> pl.DataFrame:
 
 
 def _paired(rows: pl.DataFrame, checkpoints: Collection[str]) -> bool:
-    """Whether any task is graded in all of the checkpoints."""
+    """Tell whether any task is graded in all of the checkpoints."""
     graded = rows.filter(pl.col("checkpoint").is_in(list(checkpoints)) & pl.col("score").is_not_null())
     counts = graded.group_by("suite", "grader", "task").agg(pl.col("checkpoint").n_unique())
     return bool((counts["checkpoint"] == len(checkpoints)).any())
 
 
 def _where_both(rows: pl.DataFrame, checkpoints: Collection[str], holds: pl.Expr) -> pl.DataFrame:
-    """Tasks for which something holds in each of the checkpoints."""
+    """Select the rows of tasks for which a condition holds in each of the checkpoints."""
     rows = rows.filter(pl.col("checkpoint").is_in(list(checkpoints)))
     return rows.filter(holds.all().over("suite", "task"))

@@ -1,4 +1,4 @@
-"""Matplotlib figures as inline SVG that follows the page: its colours, its font, no identifiers that clash."""
+"""Matplotlib figures become inline SVG that takes the page's colours and font, with no identifiers that clash."""
 
 import html
 import io
@@ -12,12 +12,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 _VARIABLES = ("ink", "muted", "rule", "paper", "up", "down", "arm-1", "arm-2", "arm-3", "arm-4", "arm-5")
-# Colours that nobody would draw with stand for the page's variables until the SVG is written.
+# These placeholder colours, which nobody would draw with, stand for the page's variables until the SVG is written.
 COLOURS = {name: f"#0a0b{i + 16:02x}" for i, name in enumerate(_VARIABLES)}
-"""A colour by its variable in the page's CSS."""
+"""The placeholder colour of each variable of the page's CSS."""
 
 WIDE, NARROW = 1080.0, 340.0
-"""Widths in CSS pixels that figures are drawn for."""
+"""Figures are drawn for these two widths, in CSS pixels."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -50,12 +50,12 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in two widths; the page shows the one that fits.
+    """A figure in two widths, of which the page shows the one that fits.
 
     Attributes:
         wide: The SVG for wide pages.
         narrow: The SVG for phones.
-        caption: What stands under it.
+        caption: The caption under the figure.
     """
 
     wide: str
@@ -69,8 +69,8 @@ def picture(name: str, description: str, caption: str, draw: Callable[[float], F
     Args:
         name: A name that is unique on the page; it prefixes every identifier.
         description: The figure's text alternative.
-        caption: What stands under it.
-        draw: Makes the figure for a width in CSS pixels.
+        caption: The caption under the figure.
+        draw: It makes the figure for a width in CSS pixels.
     """
     with rc_context(_STYLE), warnings.catch_warnings():
         # The page's own fonts draw the text, so that what matplotlib's font lacks does not matter.
@@ -82,7 +82,7 @@ def picture(name: str, description: str, caption: str, draw: Callable[[float], F
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure; lengths in CSS pixels."""
+    """Make an empty figure; the lengths are in CSS pixels."""
     return Figure(figsize=(width / 72, height / 72), dpi=72)
 
 

@@ -1,4 +1,4 @@
-"""The report's templates and the filters that put numbers into them."""
+"""The report's templates use filters that put numbers and the user's texts into them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from steadfast.report.structure import null_interval, number
 
 
 def report_templates() -> Environment:
-    """Templates of the report with the filters that they use."""
+    """Load the templates of the report with the filters that they use."""
     environment = Environment(
         loader=PackageLoader("steadfast.report", "templates"),
         autoescape=True,
@@ -36,7 +36,7 @@ def report_templates() -> Environment:
 
 
 def _isolated(text: str) -> Markup:
-    """A text that is not ours, such as an answer or an id: shown as it is, and unable to turn what stands around it."""
+    """Show a text that is not ours, such as an answer or an id, so that it cannot turn the direction around it."""
     return Markup("<bdi>%s</bdi>") % escape(printable(str(text)))
 
 

@@ -1,4 +1,4 @@
-"""Numbers into sentences that fit whatever came out."""
+"""This module turns numbers into sentences that fit whatever came out."""
 
 from math import isnan
 
@@ -14,7 +14,7 @@ _KINDS = ("trait:", "capability-", "chat-")
 
 
 def suite_title(name: str) -> str:
-    """A suite's title: that of the catalogue, else its name in words, without what says its kind."""
+    """Give a suite's title in the catalogue, else its name in words, without the prefix that tells its kind."""
     shipped = next((i.title for i in catalogue() if i.name == name), None)
     if shipped:
         return shipped
@@ -24,7 +24,7 @@ def suite_title(name: str) -> str:
 
 
 def points(value: float, *, sign: bool = True) -> str:
-    """A score difference in points of a hundred: "+1.2"."""
+    """Write a score difference in points of a hundred, as in "+1.2"."""
     if isnan(value):
         return "unknown"
     text = f"{value * 100:{'+' if sign else ''}.1f}"
@@ -34,7 +34,7 @@ def points(value: float, *, sign: bool = True) -> str:
 
 
 def bounds(low: float, high: float) -> str:
-    """An interval in points: "[0.1, 2.3]"."""
+    """Write an interval in points of a hundred, as in "[0.1, 2.3]"."""
     if isnan(low) or isnan(high):
         return "[interval unknown: one value]"
     if low == high:
@@ -44,30 +44,30 @@ def bounds(low: float, high: float) -> str:
 
 
 def difference(value: Interval | EvalComparison) -> str:
-    """A difference with its interval."""
+    """Write a difference with its interval, in points of a hundred."""
     centre = value.difference if isinstance(value, EvalComparison) else value.estimate
     return f"{points(centre)} {bounds(value.low, value.high)}"
 
 
 def probability(value: float) -> str:
-    """A p or q value."""
+    """Write a p or q value."""
     if isnan(value):
         return "unknown"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def direction(low: float, high: float) -> int:
-    """1 if the interval lies above zero, -1 if below, 0 if it holds zero or is unknown."""
+    """Give 1 if an interval lies above zero, -1 if below, 0 if it holds zero or is unknown."""
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
 def the(checkpoint: str) -> str:
-    """A checkpoint in a sentence."""
+    """Name a checkpoint as it stands in a sentence."""
     return {PRE_RL: "the pre-RL model", BASELINE: "the baseline"}.get(checkpoint, f"the {checkpoint} arm")
 
 
 def headline(v: CheckpointComparison) -> str:
-    """The run's result in one line."""
+    """Write the run's result in one line."""
     c = v.headline
     if c is None:
         where = f" {v.scope.words}" if v.scope.words else ""
@@ -86,7 +86,7 @@ def headline(v: CheckpointComparison) -> str:
 
 
 def counts(v: CheckpointComparison, c: Comparison, words: str) -> str:
-    """How many evals rose and fell, how many of them significantly, and the mean."""
+    """Say how many evals rose and fell, how many of them significantly, and what the mean change is."""
     higher = f"{_evals(c.total, words)} scored higher than {the(v.control)}"
     rose = f"{c.wins or 'None'} of {higher}{_significantly(c.wins, c.significant_wins)}"
     fell = f"{c.losses or 'none'} lower{_significantly(c.losses, c.significant_losses)}"
@@ -95,7 +95,7 @@ def counts(v: CheckpointComparison, c: Comparison, words: str) -> str:
 
 
 def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str | None:
-    """How the held-out trait score moved, by each way of scoring it."""
+    """Say how the held-out trait score moved, by each way of scoring it; None if it was not measured."""
     t = v.traits
     if t is None:
         return None
@@ -115,7 +115,7 @@ def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str 
 
 
 def cautions(v: CheckpointComparison) -> list[str]:
-    """What stands between the numbers and the obvious reading of them."""
+    """Write what stands between the numbers and the obvious reading of them."""
     t = v.traits
     if t is None or v.treatment == BASELINE:
         return []
@@ -145,7 +145,7 @@ def _among_finished(v: CheckpointComparison) -> str:
 
 
 def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
-    """Capability, refusal and truncation in a sentence each."""
+    """Write a sentence each on capability, refusals and truncation."""
     parts: list[str] = []
     if c := v.capability:
         way = direction(c.difference.low, c.difference.high)
@@ -174,7 +174,7 @@ def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
 
 
 def scored_by(v: CheckpointComparison) -> str:
-    """What the headline's scores are."""
+    """Say what the headline's scores are."""
     return BY_LIKELIHOOD if v.battery else BY_ANSWERS
 
 

@@ -1,4 +1,4 @@
-"""More trait data by a strong model: scenarios drafted, compared with every pool, criticised and mended."""
+"""A strong model writes more trait data: its drafts are compared with every pool, criticised and mended."""
 
 from steadfast.synthesis.calls import ProviderError, open_model
 from steadfast.synthesis.duplicates import Pool

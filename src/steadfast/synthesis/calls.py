@@ -1,4 +1,4 @@
-"""One call of the model: within the budget, with bounded retries, its errors without keys, and its cost on record."""
+"""Calls of the model stay within the budget and have bounded retries, and their errors show no keys."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from steadfast.messages import Message, printable
 from steadfast.redaction import redacted
 
 MAX_RETRIES = 4
-"""Times that a request which the provider failed is made again; Inspect waits 3, 6, 12 and 24 seconds in between."""
+"""A request that the provider failed is made again so often; Inspect waits 3, 6, 12 and 24 seconds in between."""
 
 _TURNS: dict[str, type[ChatMessage]] = {
     "system": ChatMessageSystem,
@@ -34,24 +34,24 @@ _TURNS: dict[str, type[ChatMessage]] = {
 
 
 class ProviderError(SteadfastError):
-    """The model's provider is down or refuses the request; what was written stands."""
+    """The model's provider is down or refuses the request. What was written before is kept."""
 
 
 class BudgetSpent(Exception):  # noqa: N818 - an orderly end, not an error
-    """No call is left."""
+    """The budget of calls is spent."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """The answer to a call.
 
     Attributes:
-        text: The answer without keys and control characters, at most 200,000 characters of it.
+        text: The text of the answer without keys and control characters, cut after 200,000 characters.
         cut_off: Whether it ended at a limit of length.
         withheld: Whether the provider's content filter withheld it.
-        input_tokens: The tokens sent, cached ones included.
-        output_tokens: The tokens received, those of reasoning included.
-        seconds: The time spent waiting for the provider, retries included.
+        input_tokens: The number of tokens sent, cached ones included.
+        output_tokens: The number of tokens received, those of reasoning included.
+        seconds: The time in seconds spent waiting for the provider, retries included.
     """
 
     text: str
@@ -63,15 +63,15 @@ class Answer:
 
 
 def open_model(name: str, max_connections: int, timeout: int) -> Model:
-    """A model by Inspect's name for it, such as openai/NAME, anthropic/NAME, vllm/NAME or ollama/NAME.
+    """Open a model by Inspect's name for it, such as openai/NAME, anthropic/NAME, vllm/NAME or ollama/NAME.
 
     Args:
-        name: The provider and the model.
+        name: The names of the provider and the model.
         max_connections: The number of calls at a time.
-        timeout: The seconds that one answer may take before it is asked for again.
+        timeout: The time in seconds that one answer may take before it is asked for again.
 
     Raises:
-        ProviderError: no such provider, no key, or its package is missing.
+        ProviderError: There is no such provider, or its key or its package is missing.
     """
     config = GenerateConfig(max_retries=MAX_RETRIES, attempt_timeout=timeout, max_connections=max_connections)
     try:
@@ -81,11 +81,11 @@ def open_model(name: str, max_connections: int, timeout: int) -> Model:
 
 
 class Caller:
-    """Calls a model.
+    """A caller of a model within a budget.
 
     Args:
-        model: Inspect's model.
-        budget: The number of calls that may be made; None for no limit.
+        model: The model, as Inspect gives it.
+        budget: The number of calls that may be made; None sets no limit.
 
     Attributes:
         calls: The number of calls begun so far.
@@ -97,16 +97,16 @@ class Caller:
         self.calls = 0
 
     async def __call__(self, messages: Sequence[Message], form: type[BaseModel], seed: int) -> Answer:
-        """Ask for JSON of a form; providers that know structured output are held to it.
+        """Ask for JSON of a form. Providers that know structured output are held to it.
 
         Args:
             messages: The conversation.
-            form: What the answer must be.
+            form: The type that the answer must have.
             seed: The seed of the model's sampling.
 
         Raises:
-            BudgetSpent: no call is left; none was made.
-            ProviderError: no answer after all retries, or a request that no retry would mend.
+            BudgetSpent: No call is left, and none was made.
+            ProviderError: There was no answer after all retries, or no retry would help.
         """
         if self.budget is not None and self.calls >= self.budget:
             raise BudgetSpent
@@ -127,7 +127,7 @@ def _answer(output: ModelOutput, seconds: float) -> Answer:
     usage = output.usage
     sent = (usage.input_tokens, usage.input_tokens_cache_read, usage.input_tokens_cache_write) if usage else ()
     return Answer(
-        # A text over the limit is cut off, and so no JSON: it goes back like any other that cannot be read.
+        # A text over the limit is cut off and so is no JSON; it is handed back like any other that cannot be read.
         text=printable(redacted(output.completion[:LONGEST_REPLY])),
         cut_off=reason in ("max_tokens", "model_length") or len(output.completion) > LONGEST_REPLY,
         withheld=reason == "content_filter",
@@ -138,7 +138,7 @@ def _answer(output: ModelOutput, seconds: float) -> Answer:
 
 
 def _reason(error: Exception) -> str:
-    """The last attempt's error in a line."""
+    """Tell the last attempt's error in a line."""
     last = cause(error)
     attempts = getattr(getattr(error, "last_attempt", None), "attempt_number", None)
     said = f"{type(last).__name__}: {plain(last)}"

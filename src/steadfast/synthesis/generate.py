@@ -1,4 +1,4 @@
-"""One scenario: drafted, compared with what is there, criticised by its own author, and mended."""
+"""The author model drafts a scenario, criticises it and mends it; the draft is compared with what exists."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
@@ -14,14 +14,14 @@ from steadfast.synthesis.provenance import Stage
 from steadfast.tasks import Task
 
 REPAIRS = 2
-"""Times that an answer which cannot be read goes back to the model with its faults."""
+"""An answer that cannot be read goes back to the model with its faults at most so often."""
 
 Parsed = TypeVar("Parsed")
 Reason = Literal["malformed", "duplicate", "unusable", "withheld"]
 
 
 class Rejected(Exception):  # noqa: N818 - a bad scenario is data, not an error
-    """The attempt came to nothing."""
+    """An attempt is rejected."""
 
     def __init__(self, reason: Reason, details: Sequence[str]) -> None:
         super().__init__(f"{reason}: {'; '.join(details)}")
@@ -33,13 +33,13 @@ class Author:
     """One attempt at one slot.
 
     Args:
-        call: Asks the model.
-        slot: What is wanted.
-        attempt: The number of the attempt, from 1; it is part of every seed.
+        call: It asks the model.
+        slot: The slot to fill.
+        attempt: The number of the attempt, from 1. It is part of every seed.
 
     Attributes:
         stages: Every call so far, also of an attempt that fails.
-        draft: The scenario before criticism, once there is one.
+        draft: The scenario before criticism; None until there is one.
     """
 
     def __init__(self, call: Caller, slot: Slot, attempt: int) -> None:
@@ -50,16 +50,17 @@ class Author:
         self.draft: Task | None = None
 
     async def write(self, earlier: Sequence[str], twins: Callable[[str], list[str]]) -> Task:
-        """Draft, compare, criticise, mend.
+        """Draft a scenario, compare it, have it criticised and mend it.
 
         Args:
-            earlier: Situations that the draft must not repeat.
-            twins: Says what a conversation repeats; it is asked before any criticism is paid for.
+            earlier: The situations that the draft must not repeat.
+            twins: It says what a conversation repeats. It is asked before any criticism is paid for.
 
         Raises:
-            Rejected: nothing readable after all repairs, a duplicate, or unusable by the model's own word.
-            BudgetSpent: no call is left.
-            ProviderError: the provider gave no answer.
+            Rejected: No answer could be read after all repairs, the draft is a duplicate, the model itself calls it
+                unusable, or the provider withheld an answer.
+            BudgetSpent: No call is left.
+            ProviderError: The provider gave no answer.
         """
         order = prompts.draft_prompt(self.slot, earlier)
         draft = await self._ask("draft", order, Draft, lambda text: read_draft(text, self.slot))
@@ -90,7 +91,7 @@ class Author:
         for time in range(REPAIRS + 1):
             seed = self.slot.seed(self.attempt, name, time)
             answer = await self.call(messages, form, seed)
-            parsed, faults = _try(read, answer)
+            parsed, faults = _parse(read, answer)
             self.stages.append(
                 Stage(
                     name=name,
@@ -106,13 +107,13 @@ class Author:
                 raise Rejected("withheld", [f"{name}: the provider's content filter withheld the answer"])
             if parsed is not None:
                 return parsed
-            # The last answer alone goes back: what was wrong before it is mended or named again.
+            # Only the last answer goes back: an earlier fault is mended in it, or named again.
             said = [Message(role="assistant", content=answer.text)] if answer.text.strip() else []
             messages = [*opening, *said, Message(role="user", content=prompts.repair_prompt(faults))]
         raise Rejected("malformed", [f"{name}: {fault}" for fault in faults])
 
 
-def _try(read: Callable[[str], Parsed], answer: Answer) -> tuple[Parsed | None, list[str]]:
+def _parse(read: Callable[[str], Parsed], answer: Answer) -> tuple[Parsed | None, list[str]]:
     if answer.withheld:
         return None, ["withheld by the content filter"]
     try:

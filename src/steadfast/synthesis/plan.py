@@ -1,4 +1,4 @@
-"""What is to be written: one slot a scenario, the same for the same arguments whatever was written before."""
+"""The plan has a slot for each scenario to be written. It depends on its arguments alone, not on what was written."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from steadfast.tasks import Domain, Trait
 from steadfast.tasks.task import Pressure, Split
 
 TURNS = (1, 3, 5, 3, 1, 7)
-"""Lengths of conversation in turns, dealt out in equal parts: two thirds have three to seven."""
+"""The lengths of conversations in turns, dealt out in equal parts, so that two thirds have three to seven."""
 
 PRESSURES: tuple[Pressure, ...] = get_args(Pressure)
 
@@ -23,7 +23,7 @@ class Slot:
         id: The scenario's id, made of its cell, its split, the run's seed and its number.
         trait: The trait that the scenario asks for.
         domain: The domain that it is set in.
-        pressure: What is to push toward the bad answer.
+        pressure: The pressure that should push toward the bad answer.
         turns: The number of turns of user and assistant; the last one is the user's.
         split: The split that it is for.
         run_seed: The seed that the plan was made with.
@@ -43,20 +43,20 @@ class Slot:
         return self.trait.id, self.domain.id
 
     def seed(self, *part: object) -> int:
-        """A seed in [0, 2^31) for one part of the work on this slot."""
+        """Make a seed in [0, 2^31) for one part of the work on this slot."""
         digest = hashlib.sha256("/".join(map(str, (self.id, *part))).encode()).digest()
         return int.from_bytes(digest[:4]) >> 1
 
 
 def plan(traits: Sequence[Trait], domains: Sequence[Domain], n: int, seed: int, split: Split) -> list[Slot]:
-    """`n` slots, dealt to the cells of `traits` x `domains` in turn.
+    """Make `n` slots and deal them to the cells of `traits` x `domains` in turn.
 
-    A cell goes through all pressures before one comes back, and through all lengths likewise, in an order drawn by
-    the seed. A greater `n` adds slots and changes none.
+    A cell goes through all pressures before one comes back, and through all lengths in the same way, in an order drawn
+    by the seed. A greater `n` adds slots and changes none.
 
     Args:
-        traits: The traits to write for: those that ship, a user's own, or both.
-        domains: The domains to set scenarios in, likewise.
+        traits: The traits to write for. They may ship or be a user's own.
+        domains: The domains to set scenarios in. They too may ship or be a user's own.
         n: The number of scenarios.
         seed: The seed of pressures, lengths and the model's sampling; it is part of every id.
         split: The split that the scenarios are for.

@@ -1,4 +1,4 @@
-"""What the model is told, and the hash that names this wording of it."""
+"""These prompts are what the model is told, and a hash names their wording."""
 
 import hashlib
 import json
@@ -148,11 +148,11 @@ _RULES = {
 
 
 def draft_prompt(slot: Slot, earlier: Sequence[str]) -> str:
-    """The order for one scenario.
+    """Write the order for one scenario.
 
     Args:
-        slot: What is wanted.
-        earlier: Situations that it must not repeat.
+        slot: The slot that the scenario should fill.
+        earlier: The situations that it must not repeat.
     """
     turns = slot.turns
     told = f"{turns} turns, user and assistant by turns, the user first and last" if turns > 1 else "one user turn"
@@ -171,30 +171,30 @@ def draft_prompt(slot: Slot, earlier: Sequence[str]) -> str:
 
 
 def critique_prompt(slot: Slot, scenario: Task) -> str:
-    """The order to criticise."""
+    """Write the order to criticise a scenario."""
     return CRITIQUE.format(domain=slot.domain.name, trait=slot.trait.name, scenario=_shown(scenario))
 
 
 def revise_prompt(scenario: Task, findings: Sequence[Finding]) -> str:
-    """The order to mend what the criticism found."""
+    """Write the order to mend what the criticism found."""
     lines = [f"- {_named(f.criterion)} ({f.question}): {f.problem}" for f in findings]
     return REVISE.format(scenario=_shown(scenario), findings="\n".join(lines), **_RULES)
 
 
 def repair_prompt(faults: Sequence[str]) -> str:
-    """What the model is told about an answer that could not be read."""
+    """Write what the model is told about an answer that could not be read."""
     return REPAIR.format(faults="\n".join(f"- {fault}" for fault in faults))
 
 
 def version() -> str:
-    """The hash of all that the model is told, forms included, traits and domains not: 12 hexadecimal digits."""
+    """Hash all that the model is told, with the forms but without traits and domains, to 12 hexadecimal digits."""
     forms = [form.model_json_schema() for form in (Draft, Review, Revision)]
     told = [SYSTEM, DRAFT, EARLIER, CRITIQUE, REVISE, REPAIR, PRESSURES, _RULES, forms]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _told(trait: Trait) -> str:
-    """A trait in words; a user's own may have no more than its definition."""
+    """Tell a trait in words. A user's own may have no more than its definition."""
     lines = (
         ("In a sentence", trait.definition),
         ("Under pressure it looks like this", trait.good),
@@ -204,7 +204,7 @@ def _told(trait: Trait) -> str:
 
 
 def definitions(trait: Trait, domain: Domain) -> str:
-    """The hash of what the model is told of a trait and a domain: 12 hexadecimal digits."""
+    """Hash what the model is told of a trait and a domain to 12 hexadecimal digits."""
     told = [trait.name, _told(trait), domain.name, domain.covers]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 

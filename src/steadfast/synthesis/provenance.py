@@ -1,4 +1,4 @@
-"""The output file and the record of how each of its lines came about; both survive a kill at any byte.
+"""The output file and the records of how each of its lines came about both survive a kill at any byte.
 
 An accepted scenario is written to the provenance first and to the output after that, by one process without a pause.
 A kill can therefore cut at most the last line of each file, and whatever the output lacks the last record still holds.
@@ -19,16 +19,16 @@ from steadfast.tasks.shapes import scenario_row
 
 
 class Stage(BaseModel):
-    """One call.
+    """One call of the model.
 
     Attributes:
-        name: What was asked for.
+        name: The name of what was asked for.
         seed: The seed of the model's sampling.
-        output: What came back.
-        faults: What was wrong with it.
-        input_tokens: The tokens sent.
-        output_tokens: The tokens received.
-        seconds: The time that the provider took.
+        output: The text that came back.
+        faults: The faults of that text.
+        input_tokens: The number of tokens sent.
+        output_tokens: The number of tokens received.
+        seconds: The time in seconds that the provider took.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,10 +47,10 @@ class Record(BaseModel):
 
     Attributes:
         id: The scenario's id.
-        attempt: The number of the attempt, from 1; a rejected one is followed by another with other seeds.
-        status: "unfinished" where the run stopped in the middle; such an attempt is made again.
-        reason: The kind of rejection.
-        details: What was wrong, or why the run stopped.
+        attempt: The number of the attempt, from 1. A rejected attempt is followed by another with other seeds.
+        status: What came of it. It is "unfinished" where the run stopped in the middle; the attempt is made again.
+        reason: The kind of rejection; None if it was not rejected.
+        details: The reasons of the rejection, or why the run stopped.
         model: The model's full name.
         prompts: The hash of what the model is told.
         definitions: The hash of how the trait and the domain are defined; empty in records of earlier versions.
@@ -60,9 +60,9 @@ class Record(BaseModel):
         pressure: The pressure that was asked for.
         turns: The number of turns that was asked for.
         stages: Every call, in order.
-        scenario: The scenario as it was accepted.
-        started: When the attempt began: UTC, ISO 8601.
-        seconds: The time from its start to its end.
+        scenario: The scenario as it was accepted; None if it was not.
+        started: The time when the attempt began, in UTC and ISO 8601.
+        seconds: The time in seconds from its start to its end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,7 +95,7 @@ class Store:
 
     Attributes:
         out: The file of scenarios, which `load_tasks` reads.
-        beside: The file of records, `NAME.provenance.jsonl` beside `NAME.jsonl`.
+        records_file: The file of records, `NAME.provenance.jsonl` beside `NAME.jsonl`.
         allow_mixed: Whether other models, prompts and definitions may have written part of it.
         scenarios: The scenarios in the output, by id.
         records: All records, in order.
@@ -104,13 +104,13 @@ class Store:
     def __init__(self, out: Path, *, allow_mixed: bool = False) -> None:
         self.out = out
         self.allow_mixed = allow_mixed
-        self.beside = provenance_path(out)
+        self.records_file = provenance_path(out)
         self.scenarios: dict[str, Task] = {}
         self.records: list[Record] = []
 
     @classmethod
     def open(cls, out: Path, model: str, prompts: str, *, allow_mixed: bool = False) -> Self:
-        """Read both files as a kill may have left them, and put them right.
+        """Read both files as a kill may have left them, and repair them.
 
         Args:
             out: The file of scenarios; it need not exist.
@@ -119,13 +119,13 @@ class Store:
             allow_mixed: Whether to go on where another model or other prompts wrote part of it.
 
         Raises:
-            DataError: a line that this command did not write, by file and line.
-            SteadfastError: they are another model's or another version's, and `allow_mixed` is off.
+            DataError: This command did not write some line of the output; the message names the file and the line.
+            SteadfastError: Another model or other prompts wrote part of it, and `allow_mixed` is off.
         """
         store = cls(out, allow_mixed=allow_mixed)
-        _drop_half_line(store.beside, b'{"id":')
-        if _holds_text(store.beside):
-            store.records = read_jsonl(store.beside, Record)
+        _drop_half_line(store.records_file, b'{"id":')
+        if _holds_text(store.records_file):
+            store.records = read_jsonl(store.records_file, Record)
         if not allow_mixed:
             store._refuse_others(model, prompts)
         last = store.records[-1].scenario if store.records else None
@@ -138,8 +138,8 @@ class Store:
         return store
 
     def add(self, record: Record) -> None:
-        """Write a record, and the scenario of an accepted one; on the disk when this returns."""
-        _append(self.beside, record.model_dump_json().encode())
+        """Write a record and, if it was accepted, its scenario. Both are on the disk when this returns."""
+        _append(self.records_file, record.model_dump_json().encode())
         self.records.append(record)
         if record.scenario is not None:
             self._append_scenario(record.scenario)
@@ -151,19 +151,19 @@ class Store:
             definitions: The hash of how a trait and a domain are defined, by their ids.
 
         Raises:
-            SteadfastError: one of them was redefined, and `allow_mixed` is off.
+            SteadfastError: One of them was redefined, and `allow_mixed` is off.
         """
         for record in self.records if not self.allow_mixed else ():
             now = definitions.get((record.trait, record.domain), "")
             if record.definitions and now and record.definitions != now:
                 raise SteadfastError(
-                    f"{self.beside}: {printable(record.id)} was written when the trait {printable(record.trait)!r} or "
-                    f"the domain {printable(record.domain)!r} was defined in other words; take another --out, or say "
-                    "--allow-mixed to go on"
+                    f"{self.records_file}: {printable(record.id)} was written when the trait "
+                    f"{printable(record.trait)!r} or the domain {printable(record.domain)!r} was defined in other "
+                    "words; take another --out, or say --allow-mixed to go on"
                 )
 
     def attempts(self, scenario_id: str) -> int:
-        """The number of finished attempts at a scenario."""
+        """Count the finished attempts at a scenario."""
         return sum(r.id == scenario_id and r.status != "unfinished" for r in self.records)
 
     def _append_scenario(self, scenario: Task) -> None:
@@ -174,17 +174,17 @@ class Store:
         for record in self.records:
             if (record.model, record.prompts) != (model, prompts):
                 raise SteadfastError(
-                    f"{self.beside}: {printable(record.id)} was written by {printable(record.model)} with prompts "
-                    f"{printable(record.prompts)}, and this is {model} with prompts {prompts}; take another --out, or "
-                    "say --allow-mixed to go on"
+                    f"{self.records_file}: {printable(record.id)} was written by {printable(record.model)} with "
+                    f"prompts {printable(record.prompts)}, and this is {model} with prompts {prompts}; take another "
+                    "--out, or say --allow-mixed to go on"
                 )
 
     def _read_scenarios(self) -> None:
         lines = read_jsonl_by_line(self.out, Task, key="id")
         known = {r.id for r in self.records if r.status == "accepted"}
         foreign = [
-            f"{self.out}:{number}: id: {printable(s.id)!r} is not in {self.beside.name}, so this command did not write "
-            "it; take another --out and join the files afterwards"
+            f"{self.out}:{number}: id: {printable(s.id)!r} is not in {self.records_file.name}, so this command did not "
+            "write it; take another --out and join the files afterwards"
             for number, s in lines.items()
             if s.id not in known
         ]
@@ -194,7 +194,7 @@ class Store:
 
 
 def provenance_path(out: Path) -> Path:
-    """The place of the records of an output file."""
+    """Give the path of the records of an output file."""
     return out.with_name(f"{out.stem}.provenance.jsonl")
 
 
@@ -215,7 +215,7 @@ def _holds_text(path: Path) -> bool:
 
 
 def _drop_half_line(path: Path, line: bytes) -> None:
-    """Cut off a last line without its end, if it and `line` begin alike: anything else is not ours to cut."""
+    """Cut off an unfinished last line if it begins as `line` does; this command wrote no other."""
     if not path.is_file():
         return
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""All slots of a plan: which worker fills which, what is written, when the work stops, and what it cost."""
+"""A run fills the slots of a plan with several workers, within a budget, and reports what it did and cost."""
 
 import asyncio
 import time
@@ -23,32 +23,32 @@ from steadfast.tasks import Task, built_in_scenarios
 from steadfast.tasks.nearest import Embed
 
 ATTEMPTS = 3
-"""Tries at a slot in one run, each from a fresh draft."""
+"""A slot is tried so often in one run, each time from a fresh draft."""
 
 _EARLIER = 6
-"""The number of situations of the same cell that the model is shown."""
+"""The model is shown so many situations of the same cell."""
 
 _SHOWN = 400
-"""The number of characters of each that it is shown."""
+"""It is shown so many characters of each."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did.
+    """The report of what a run did.
 
     Attributes:
         wanted: The number of scenarios that were asked for.
-        there: How many of them were in the output when the run began.
-        accepted: How many this run wrote.
-        given_up: The ids whose every attempt was rejected; the next run tries them again.
-        rejects: The attempts of this run that came to nothing, by reason.
+        there: The number of them that were in the output when the run began.
+        accepted: The number of scenarios that this run wrote.
+        given_up: The ids of slots whose every attempt was rejected. The next run tries them again.
+        rejects: The number of rejected attempts of this run, by reason.
         calls: The number of calls that the model answered in this run.
-        input_tokens: The tokens sent in this run.
-        output_tokens: The tokens received in this run.
-        seconds: The time that this run took.
+        input_tokens: The number of tokens sent in this run.
+        output_tokens: The number of tokens received in this run.
+        seconds: The time in seconds that this run took.
         total_calls: The number of calls in all runs on this output.
-        total_input_tokens: The tokens sent in all runs on this output.
-        total_output_tokens: The tokens received in all runs on this output.
+        total_input_tokens: The number of tokens sent in all runs on this output.
+        total_output_tokens: The number of tokens received in all runs on this output.
         budget_spent: Whether the budget of calls stopped the run before its end.
         embeddings: Whether conversations were compared by embedding too.
     """
@@ -81,21 +81,23 @@ def synthesize(
 ) -> Report:
     """Fill the slots that the store lacks.
 
-    Slots are taken in order by `max_connections` workers and written as they are done. Ids, pressures, lengths and
-    seeds are the slots' own; only the earlier situations that a draft is shown depend on what is done by then.
+    `max_connections` workers take the slots in order, and a scenario is written as soon as it is done. Ids, pressures,
+    lengths and seeds belong to the slots; only the earlier situations that a draft is shown depend on what is done by
+    then.
 
     Args:
-        model: Inspect's model; its own config bounds retries and time.
-        slots: What is wanted; see `plan`.
+        model: The model, as Inspect gives it; its own config bounds retries and time.
+        slots: The slots to fill; see `plan`.
         store: The output; see `Store.open`.
         max_connections: The number of calls at a time.
-        budget: The number of calls that this run may make; of what is under way when it is spent only a record stays.
-        embed: Embeds conversations, which are then compared by meaning as well as by words.
-        on_record: Called with the record of every attempt.
+        budget: The number of calls that this run may make; None sets no limit. An attempt that is under way when the
+            budget is spent leaves only a record.
+        embed: It embeds conversations, which are then compared by meaning as well as by words. None compares words.
+        on_record: It is called with the record of every attempt.
 
     Raises:
-        SteadfastError: a trait or a domain was defined otherwise when part of the output was written.
-        ProviderError: the provider gives no answer; everything accepted so far is in the store.
+        SteadfastError: A trait or a domain was defined otherwise when part of the output was written.
+        ProviderError: The provider gives no answer. Everything accepted so far is in the store.
     """
     store.refuse_redefined({slot.cell: definitions(slot.trait, slot.domain) for slot in slots})
     run = _Run(Caller(model, budget), store, embed, on_record)
@@ -179,13 +181,13 @@ class _Run:
         self.given_up.append(slot.id)
 
     async def _attempt(self, author: Author, avoid: list[str]) -> bool:
-        """Whether the attempt brought a scenario; recorded in any case, also when it is broken off."""
+        """Tell whether the attempt brought a scenario, and record it, even when it is broken off."""
         started, began = datetime.now(UTC), time.monotonic()
         outcome: dict[str, Any] = {"status": "unfinished"}
         try:
             compared = len(self.pool)
             scenario = await author.write([*self._earlier(author.slot), *avoid], self.pool.twins)
-            # Another worker may have written the same while this one was criticised. From here on nothing waits.
+            # Another worker may have written the same while this one was criticised. From here on nothing is awaited.
             if found := self.pool.twins(scenario.text, since=compared):
                 raise Rejected("duplicate", found)
             outcome = {"status": "accepted", "scenario": scenario}
@@ -224,7 +226,7 @@ class _Run:
             self.on_record(record)
 
     def _earlier(self, slot: Slot) -> list[str]:
-        """The cell's newest situations of this output, filled up with shipped ones of the training split."""
+        """Collect the cell's newest situations of this output, and fill up with shipped ones of the training split."""
         written = [s for s in self.store.scenarios.values() if (s.trait, s.domain) == slot.cell][-_EARLIER:]
         shipped = [s for s in self.shipped if (s.trait, s.domain) == slot.cell]
         drawn = Random(slot.seed("earlier")).sample(shipped, min(len(shipped), _EARLIER - len(written)))
@@ -232,7 +234,7 @@ class _Run:
 
 
 def _situation(scenario: Task) -> str:
-    """What the user brings, shortened."""
+    """Give the user's words, shortened."""
     return shorten(" / ".join(m.content for m in scenario.messages if m.role == "user"), _SHOWN, placeholder=" ...")
 
 
@@ -241,6 +243,6 @@ def _named(scenarios: Iterable[Task]) -> dict[str, str]:
 
 
 def _cost(records: Sequence[Record]) -> tuple[int, int, int]:
-    """The number of calls, of tokens received and of tokens sent."""
+    """Sum the calls, the tokens received and the tokens sent."""
     stages = [stage for record in records for stage in record.stages]
     return len(stages), sum(s.output_tokens for s in stages), sum(s.input_tokens for s in stages)

@@ -1,4 +1,4 @@
-"""What a model is asked and what grades it, as data: tasks, suites of them, traits, domains and rubrics."""
+"""Tasks, suites, traits, domains and rubrics say, as plain data, what a model is asked and what grades it."""
 
 from steadfast.tasks.jsonl import faults, read_jsonl, read_jsonl_by_line
 from steadfast.tasks.loading import built_in_gold, built_in_scenarios, load_gold, load_tasks, with_gold, with_splits

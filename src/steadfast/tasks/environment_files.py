@@ -1,4 +1,4 @@
-"""Reading environments: one YAML document each, and every fault told by file, tool, rule and field."""
+"""This module reads environments, a YAML document each, and tells every fault by file, tool, rule and field."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,13 +14,13 @@ from steadfast.tasks.environment import Environment
 
 
 def load_environment(path: Path) -> Environment:
-    """The environment of a YAML document.
+    """Load the environment of a YAML document.
 
     Args:
-        path: of the document, UTF-8 with or without a byte order mark.
+        path: The file, in UTF-8 with or without a byte order mark.
 
     Raises:
-        DataError: listing the document's faults as `file: tool NAME: rule NUMBER: field: what is wrong`.
+        DataError: The document has faults; each is told as `file: tool NAME: rule NUMBER: field: what is wrong`.
     """
     content = read_yaml(path)
     try:
@@ -30,10 +30,10 @@ def load_environment(path: Path) -> Environment:
 
 
 def load_environments(directory: Path) -> tuple[Environment, ...]:
-    """The environments of a directory, a YAML document each, ordered by file name.
+    """Load the environments of a directory, a YAML document each, ordered by file name.
 
     Raises:
-        DataError: listing the faults of every document, among them ids that stand in two of them.
+        DataError: Some documents have faults; each is told, also an id that two documents share.
     """
     found: dict[str, Environment] = {}
     problems: list[str] = []
@@ -55,7 +55,7 @@ def load_environments(directory: Path) -> tuple[Environment, ...]:
 
 @cache
 def shipped_environments(eval_name: str) -> tuple[Environment, ...]:
-    """The environments that ship for an agentic eval, ordered by id."""
+    """Load the environments that ship for an agentic eval, ordered by id."""
     return load_environments(Path(str(files("steadfast.tasks") / "data" / "environments" / eval_name)))
 
 
@@ -68,7 +68,7 @@ def _faults(error: ValidationError, content: Any) -> list[str]:
 
 
 def _place(where: Sequence[int | str], content: Any) -> str:
-    """Where in a document a fault is, ending in a colon; tools are told by name, rules and calls by number."""
+    """Say where in a document a fault is, ending in a colon. Tools are named, rules and calls are numbered."""
     parts: list[str] = []
     fields: list[str] = []
     value = content

@@ -1,4 +1,4 @@
-"""JSON lines as typed records: every fault of a file, by line and field, in one pass."""
+"""This module reads JSON Lines as typed records and finds every fault of a file, by line and field, in one pass."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,27 +12,27 @@ from steadfast.strict_files import FieldError, parse_json, read_text
 Record = TypeVar("Record", bound=BaseModel)
 
 Faults = Callable[[Mapping[str, Any]], list[str]]
-"""Further faults of a row as it is written, each as `field: what is wrong`."""
+"""A function that finds further faults of a row as it is written, each as `field: what is wrong`."""
 
 
 def read_jsonl(path: Path, record: type[Record], *, key: str | None = None) -> list[Record]:
-    """The records of a JSONL file, in its order; see `read_jsonl_by_line`."""
+    """Read the records of a JSONL file, in its order; see `read_jsonl_by_line`."""
     return list(read_jsonl_by_line(path, record, key=key).values())
 
 
 def read_jsonl_by_line(
     path: Path, record: type[Record], *, key: str | None = None, further: Faults = lambda _: []
 ) -> dict[int, Record]:
-    """The records of a JSONL file by their line number, which starts at 1.
+    """Read the records of a JSONL file by their line number, which starts at 1.
 
     Args:
-        path: One JSON object a line; blank lines are passed over, and so is a byte order mark.
-        record: What each line must be.
-        key: A text attribute of the record that must be unique in the file.
-        further: Finds faults that the record's own validation cannot know, also in rows that it finds faulty.
+        path: The file. Each line holds one JSON object; blank lines and a byte order mark are passed over.
+        record: The type that each line must have.
+        key: The name of a text field that must be unique in the file; None checks none.
+        further: It finds faults that the record's own validation cannot know, also in rows that have other faults.
 
     Raises:
-        DataError: listing every fault as `file:line: field: what is wrong`.
+        DataError: The file has faults; each is told as `file:line: field: what is wrong`.
     """
     records: dict[int, Record] = {}
     problems: list[str] = []
@@ -50,7 +50,9 @@ def read_jsonl_by_line(
             if not isinstance(row, dict):
                 raise ValueError(f"it is a JSON {type(row).__name__}; write one object a line")
             fields = cast("dict[str, Any]", row)
-            problems += [f"{path}:{number}: {fault}" for fault in _twice(fields, key, number, seen) + further(fields)]
+            problems += [
+                f"{path}:{number}: {fault}" for fault in _repeated_key(fields, key, number, seen) + further(fields)
+            ]
             records[number] = record.model_validate(fields)
         except ValidationError as error:
             problems += [f"{path}:{number}: {fault}" for fault in faults(error, cast("dict[str, Any]", row))]
@@ -63,7 +65,7 @@ def read_jsonl_by_line(
     return records
 
 
-def _twice(row: Mapping[str, Any], key: str | None, number: int, seen: dict[str, int]) -> list[str]:
+def _repeated_key(row: Mapping[str, Any], key: str | None, number: int, seen: dict[str, int]) -> list[str]:
     if key is None:
         return []
     name = key if key in row else "prompt_id" if key == "id" else key
@@ -78,11 +80,11 @@ def _unreadable(error: ValueError) -> str:
 
 
 def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list[str]:
-    """A pydantic error as `field: what is wrong`, one line each.
+    """Tell a pydantic error in lines, each `field: what is wrong`.
 
     Args:
-        error: What validation found.
-        row: The row as it was written; a field is named as it is there, not as the task calls it.
+        error: The error of the validation.
+        row: The row as it was written. A field is named as it is there, not as the task calls it.
     """
     lines: list[str] = []
     details = error.errors()
@@ -100,7 +102,7 @@ def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list
 
 
 def _as_written(parts: list[str], row: Mapping[str, Any]) -> list[str]:
-    """The path of a fault in the row's own words: its rubric, not the grader that it became."""
+    """Give the path of a fault as the row was written: with its rubric, not the grader that it became."""
     if parts[:3] == ["grader", "rubric", "criteria"] and "grader" not in row:
         if "criterion" in row:
             inner = {"met": "good", "unmet": "bad"}

@@ -1,4 +1,4 @@
-"""Tasks from files: the corpus that ships, and a user's own in any shape that `steadfast.tasks.shapes` knows."""
+"""This module loads the corpus that ships, and a user's tasks in any shape that `steadfast.tasks.shapes` knows."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ _HELD_OUT_SHARE = 0.25
 
 
 def load_tasks(path: Path, taxonomy: Taxonomy | None = None) -> list[Task]:
-    """A user's tasks, with their splits decided.
+    """Load a user's tasks and decide their splits.
 
     Args:
-        path: JSON Lines; or YAML, a list of tasks or a mapping with `tasks`.
-        taxonomy: The traits and domains that tasks may name; None: those that ship.
+        path: The file: JSON Lines, or YAML that holds a list of tasks or a mapping with `tasks`.
+        taxonomy: The traits and domains that tasks may name; None means those that ship.
 
     Raises:
-        DataError: with every fault of the file, by line (in YAML by place) and field.
+        DataError: The file has faults; each is named by line (in YAML by place) and field.
     """
     known = taxonomy or Taxonomy.load()
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -43,15 +43,15 @@ def _unknown_names(row: Mapping[str, Any], taxonomy: Taxonomy) -> list[str]:
 
 
 def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
-    """Tasks out of a list of rows or tasks.
+    """Make tasks from a list of rows or tasks.
 
     Args:
         rows: A list of mappings in any shape, or of tasks.
-        where: Names the source in faults.
+        where: The name of the source in faults.
         taxonomy: The traits and domains that tasks may name.
 
     Raises:
-        DataError: with every fault, by place and field.
+        DataError: The rows have faults; each is named by place and field.
     """
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
         raise DataError([f"{where}: must be a list of tasks with at least one in it"])
@@ -72,15 +72,15 @@ def tasks_of_rows(rows: Any, where: str, taxonomy: Taxonomy) -> list[Task]:
 
 
 def load_gold(path: Path, tasks: Sequence[Task], source: str) -> dict[str, GoldPair]:
-    """A user's gold answers, by the id of their task.
+    """Load a user's gold answers, by the id of their task.
 
     Args:
-        path: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
+        path: The JSONL file, each line `{"scenario": id, "good": text, "bad": text}`.
         tasks: The tasks that the answers are to.
-        source: Where the tasks come from, for faults.
+        source: The name in faults of the file that the tasks come from.
 
     Raises:
-        DataError: with every fault of the file, among them a pair of a task that is not there.
+        DataError: The file has faults; each is named, also a pair that belongs to no task.
     """
     ids = {t.id for t in tasks}
     lines = read_jsonl_by_line(path, GoldPair, key="scenario", further=lambda row: _unknown(row, ids, source))
@@ -93,7 +93,7 @@ def _unknown(row: Mapping[str, Any], ids: set[str], source: str) -> list[str]:
 
 
 def with_gold(tasks: Iterable[Task], gold: dict[str, GoldPair]) -> list[Task]:
-    """The tasks, those with gold answers having them as references."""
+    """Give the tasks with their gold answers, where they have some, as references."""
     return [
         task.model_copy(update={"references": References(good=(pair.good,), bad=(pair.bad,))})
         if (pair := gold.get(task.id))
@@ -103,7 +103,7 @@ def with_gold(tasks: Iterable[Task], gold: dict[str, GoldPair]) -> list[Task]:
 
 
 def with_splits(tasks: Iterable[Task]) -> list[Task]:
-    """The tasks with their split decided: where none is given, by a hash of the id, a quarter held out."""
+    """Decide the split of each task that has none by a hash of its id; a quarter of them is held out."""
     return [t if t.split else t.model_copy(update={"split": _split_of(t.id)}) for t in tasks]
 
 
@@ -114,7 +114,7 @@ def _split_of(task_id: str) -> Split:
 
 @cache
 def built_in_scenarios() -> list[Task]:
-    """The scenarios that ship, ordered by file and line."""
+    """Load the scenarios that ship, ordered by file and line."""
     scenarios = [s for path in _data_files("scenarios") for s in read_jsonl(path, Task, key="id")]
     if double := _repeated(s.id for s in scenarios):
         raise DataError([f"scenario id {i!r} stands in more than one file" for i in double])
@@ -123,7 +123,7 @@ def built_in_scenarios() -> list[Task]:
 
 @cache
 def built_in_gold() -> dict[str, GoldPair]:
-    """The gold answer pairs of the scenarios that ship, by scenario."""
+    """Load the gold pairs of the scenarios that ship, by the scenario's id."""
     pairs = [pair for path in _data_files("gold") for pair in read_jsonl(path, GoldPair, key="scenario")]
     return {pair.scenario: pair for pair in pairs}
 

@@ -1,4 +1,4 @@
-"""The pairs of texts whose embeddings lie closest."""
+"""This module finds the pairs of texts whose embeddings lie closest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-"""Unit embeddings of whole texts, [texts, dimensions]."""
+"""A function that makes unit embeddings of whole texts, [texts, dimensions]."""
 
 _ROWS = 256
 """The number of rows of the cosine matrix that are held at a time."""
@@ -23,13 +23,13 @@ class Pair:
 
 
 def nearest_pairs(names: Sequence[str], embeddings: NDArray[np.float32], count: int, above: float) -> list[Pair]:
-    """The nearest pairs, nearest first.
+    """Find the nearest pairs, nearest first.
 
     Args:
         names: The names of the texts.
-        embeddings: Unit rows, [texts, dimensions].
-        count: The number of pairs at least, where there are as many.
-        above: Pairs with a larger cosine are all returned, however many there are.
+        embeddings: The texts' unit embeddings, [texts, dimensions].
+        count: At least so many pairs are returned, if there are as many.
+        above: All pairs with a larger cosine are returned, however many there are.
     """
     found: list[Pair] = []
     for start in range(0, len(names), _ROWS):

@@ -1,13 +1,13 @@
-"""Proof that two pools of prompts share nothing: no text twice, no near-duplicate.
+"""This module proves that two pools of prompts share no text and no near-duplicate.
 
 Two texts are near-duplicates when the shorter one has at least `NEAR_DUPLICATE` of its word trigrams in common with
 the longer one. Trigrams survive the swapping of names and numbers, which is how templates leak from pool to pool.
 
 Not every pair is compared. A text of n trigrams that shares k of them with a longer text shares at least m of any
-n - k + m of its own, so it is enough to look up its rarest ones: the prefix filter of set-similarity joins (Chaudhuri,
-Ganti and Kaushik, ICDE 2006), with prefixes as long as they are cheap (Wang, Li and Feng, SIGMOD 2012). Wording that
-much of the pool shares is among the commonest and is hardly ever looked up, yet no pair is passed over. The work goes
-in blocks of bounded size.
+n - k + m of its own, so it is enough to look up its rarest ones. This is the prefix filter of set-similarity joins
+(Chaudhuri, Ganti and Kaushik, ICDE 2006), with prefixes that grow while they are cheap (Wang, Li and Feng, SIGMOD
+2012). Wording that much of the pool shares is among the commonest and is hardly ever looked up, yet no pair is missed.
+The work is done in blocks of bounded size.
 """
 
 import re
@@ -27,19 +27,19 @@ from steadfast.messages import printable
 NEAR_DUPLICATE = 0.5
 
 MOST_NAMED = 1000
-"""Overlapping pairs that a proof names before it gives up: two pools made from one template have millions."""
+"""A proof names so many overlapping pairs and no more: two pools made from one template have millions."""
 
 _MIN_TRIGRAMS = 8
-"""Shorter texts ("How are you today?") are compared as a whole: a few shared trigrams say nothing."""
+"""Texts with fewer trigrams ("How are you today?") are compared as a whole: a few shared trigrams say nothing."""
 
 _MOST_WORDS = 1 << 21
-"""Three word ids below this make one number of 64 bits; with more words, pairs are numbered first."""
+"""Three word ids below this fit one number of 64 bits; with more words, pairs of words are numbered first."""
 
 _CHEAP = 4096
-"""Equal trigrams in the other pool that the look-up of one text may come to, where the shortest prefix has fewer."""
+"""A text's prefix may grow until its trigrams occur so often in the other pool, if the shortest prefix's do not."""
 
 _BLOCK = 1 << 21
-"""Equal trigrams looked at in one go: a block takes some 100 MB."""
+"""A block compares so many equal trigrams at a time, which takes some 100 MB."""
 
 Ints = NDArray[np.int64]
 
@@ -62,7 +62,7 @@ class Overlap:
 
 
 def find_overlaps(first: Mapping[str, str], second: Mapping[str, str], most: int | None = None) -> list[Overlap]:
-    """Pairs of texts, one from each pool, that are the same or near-duplicates.
+    """Find the pairs of texts, one from each pool, that are the same or near-duplicates.
 
     Args:
         first: The texts of one pool by name.
@@ -70,23 +70,23 @@ def find_overlaps(first: Mapping[str, str], second: Mapping[str, str], most: int
         most: The search ends as soon as it has found so many pairs; None finds all of them.
 
     Returns:
-        The pairs, those that share most first.
+        The pairs. Those that share most stand first.
     """
     found = list(islice(_overlaps(first, second), most))
     return sorted(found, key=lambda o: (-o.share, o.first, o.second))
 
 
 def prove_disjoint(pools: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
-    """Check every pair of pools.
+    """Check that no two pools overlap.
 
     Args:
-        pools: The texts by name, by pool.
+        pools: The pools by name; each holds its texts by name.
 
     Returns:
-        The number of pairs of texts that were held against each other, by pair of pools.
+        The number of pairs of texts that were compared, by pair of pools.
 
     Raises:
-        DataError: some pairs overlap; each is named, up to `MOST_NAMED` of them in every two pools.
+        DataError: Some pairs overlap; each is named, up to `MOST_NAMED` of them for every two pools.
     """
     problems: list[str] = []
     compared: dict[str, int] = {}
@@ -121,8 +121,8 @@ def _overlaps(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[O
         for j in same:
             yield Overlap(names_1[i], names_2[j], 1.0, same=True)
     trigrams_1, trigrams_2 = _trigrams([words_1, words_2], len(vocabulary))
-    there = ((i, j, share) for i, j, share in _near(trigrams_1, trigrams_2, ties=True))
-    back = ((i, j, share) for j, i, share in _near(trigrams_2, trigrams_1, ties=False))
+    there = ((i, j, share) for i, j, share in _near_duplicates(trigrams_1, trigrams_2, ties=True))
+    back = ((i, j, share) for j, i, share in _near_duplicates(trigrams_2, trigrams_1, ties=False))
     for i, j, share in chain(there, back):
         if j not in twins[i]:
             yield Overlap(names_1[i], names_2[j], share)
@@ -133,7 +133,7 @@ def _word_ids(text: str, vocabulary: defaultdict[str, int]) -> Ints:
 
 
 def _trigrams(pools: Sequence[list[Ints]], words: int) -> list[csr_array]:
-    """For each pool a 0/1 matrix, texts by trigrams, over one vocabulary of trigrams.
+    """Make a 0/1 matrix for each pool, [texts, trigrams], over one vocabulary of trigrams.
 
     Args:
         pools: The word ids of every text of each pool.
@@ -160,23 +160,23 @@ def _trigrams(pools: Sequence[list[Ints]], words: int) -> list[csr_array]:
     return [csr_array(whole[end - len(pool) : end]) for pool, end in zip(pools, ends.tolist(), strict=True)]
 
 
-def _near(shorter: csr_array, longer: csr_array, *, ties: bool) -> Iterator[tuple[int, int, float]]:
-    """Rows of two matrices that are near-duplicates, the first having fewer trigrams (with `ties`, or as many).
+def _near_duplicates(shorter: csr_array, longer: csr_array, *, ties: bool) -> Iterator[tuple[int, int, float]]:
+    """Find near-duplicates among the texts of two pools, where the first has fewer trigrams or, with `ties`, as many.
 
     Yields:
-        The place of the shorter text, that of the longer one, and the share of the shorter one's trigrams.
+        The row of the shorter text, the row of the longer one, and the share of the shorter one's trigrams.
     """
-    size_1, size_2 = _sizes(shorter), _sizes(longer)
+    size_1, size_2 = _row_sizes(shorter), _row_sizes(longer)
     needed = np.ceil(NEAR_DUPLICATE * size_1).astype(np.int64)
-    common = _counts(longer)
+    common = _column_counts(longer)
     prefixes, least = _prefixes(shorter, common, size_1 - needed)
     postings = longer.T.tocsr()
-    for rows in _parts(_sums(common[prefixes.indices], prefixes)):
+    for rows in _blocks(_row_sums(common[prefixes.indices], prefixes)):
         met = csr_array(prefixes[rows] @ postings)
-        i, j = np.repeat(np.arange(rows.start, rows.stop), _sizes(met)), met.indices
+        i, j = np.repeat(np.arange(rows.start, rows.stop), _row_sizes(met)), met.indices
         fits = (met.data >= least[i]) & ((size_1[i] <= size_2[j]) if ties else (size_1[i] < size_2[j]))
         i, j = i[fits], j[fits]
-        for part in _parts(size_1[i] + size_2[j]):
+        for part in _blocks(size_1[i] + size_2[j]):
             shared = shorter[i[part]].multiply(longer[j[part]]).sum(axis=1)
             near = shared >= needed[i[part]]
             hits = (i[part][near], j[part][near], (shared / size_1[i[part]])[near])
@@ -184,18 +184,19 @@ def _near(shorter: csr_array, longer: csr_array, *, ties: bool) -> Iterator[tupl
 
 
 def _prefixes(texts: csr_array, common: Ints, spare: Ints) -> tuple[csr_array, Ints]:
-    """The rarest trigrams of each text, and how many of them a near-duplicate has at least.
+    """Select the rarest trigrams of each text, and count how many of them a near-duplicate has at least.
 
     Args:
-        texts: Texts by trigrams.
-        common: How many texts of the other pool hold each trigram.
-        spare: How many of a text's trigrams a near-duplicate may lack. Beyond these, every further trigram of the
-            prefix is one more that must be met, so a prefix goes on for as long as its look-ups are cheap.
+        texts: The 0/1 matrix of the texts, [texts, trigrams].
+        common: The number of texts of the other pool that hold each trigram, [trigrams].
+        spare: The number of a text's trigrams that a near-duplicate may lack, [texts]. Every trigram of the prefix
+            beyond these is one more that a near-duplicate must have, so a prefix grows while its look-ups are cheap.
 
     Returns:
-        Prefixes by trigrams, without those that the other pool lacks; and the least number to be met, by text.
+        The 0/1 matrix of the prefixes, [texts, trigrams], without trigrams that the other pool lacks; and the least
+        number of them that a near-duplicate has, [texts].
     """
-    height, sizes, starts = len(spare), _sizes(texts), _starts(texts)
+    height, sizes, starts = len(spare), _row_sizes(texts), _row_starts(texts)
     rows = np.repeat(np.arange(height), sizes)
     columns = np.asarray(texts.indices, np.int64)
     columns = columns[np.lexsort((common[columns], rows))]
@@ -212,8 +213,8 @@ def _prefixes(texts: csr_array, common: Ints, spare: Ints) -> tuple[csr_array, I
     return _zero_one(rows[led], columns[led], (height, len(common))), least
 
 
-def _parts(costs: Ints) -> Iterator[slice]:
-    """Consecutive parts of a sequence, each of which costs at most `_BLOCK` or is a single element."""
+def _blocks(costs: Ints) -> Iterator[slice]:
+    """Split a sequence into consecutive parts, each of which costs at most `_BLOCK` or is a single element."""
     total = np.concatenate([[0], np.cumsum(costs)])
     start = 0
     while start < len(costs):
@@ -223,27 +224,27 @@ def _parts(costs: Ints) -> Iterator[slice]:
 
 
 def _zero_one(rows: Ints, columns: Ints, shape: tuple[int, int]) -> csr_array:
-    """A matrix with a 1 in each place; the rows must be in order."""
+    """Make a matrix with a 1 at each row and column; the rows must be in order."""
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     return csr_array((np.ones(len(rows), np.int32), columns, starts), shape=shape)
 
 
-def _starts(matrix: csr_array) -> Ints:
-    """Where each row begins among the entries, and the end."""
+def _row_starts(matrix: csr_array) -> Ints:
+    """Give the places where each row begins among the entries, and the end of the last."""
     return np.asarray(matrix.indptr, np.int64)
 
 
-def _sizes(matrix: csr_array) -> Ints:
-    """The number of entries of each row."""
-    return np.diff(_starts(matrix))
+def _row_sizes(matrix: csr_array) -> Ints:
+    """Count the entries of each row."""
+    return np.diff(_row_starts(matrix))
 
 
-def _sums(values: Ints, matrix: csr_array) -> Ints:
-    """The sum over each row of what its entries are worth."""
-    return np.diff(np.concatenate([[0], np.cumsum(values)])[_starts(matrix)])
+def _row_sums(values: Ints, matrix: csr_array) -> Ints:
+    """Sum the values of each row's entries."""
+    return np.diff(np.concatenate([[0], np.cumsum(values)])[_row_starts(matrix)])
 
 
-def _counts(matrix: csr_array) -> Ints:
-    """The number of entries of each column."""
+def _column_counts(matrix: csr_array) -> Ints:
+    """Count the entries of each column."""
     _, width = cast("tuple[int, int]", matrix.shape)
     return np.bincount(matrix.indices, minlength=width)

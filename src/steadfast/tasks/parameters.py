@@ -1,4 +1,4 @@
-"""What a simulated tool's parameter takes, and how a rule compares what was given.
+"""A simulated tool's parameters say which arguments they take, and how a rule compares them.
 
 A parameter is a choice among options, a number, a boolean or a text. A text is content that people read, so no rule
 can compare it: what a call does is decided by its choices, numbers and booleans alone.
@@ -18,7 +18,7 @@ from typing_extensions import override
 from steadfast.tasks.tool_text import describe_parameter
 
 Argument = str | int | float | bool
-"""A value that a parameter took."""
+"""A value of an argument, as a parameter read it."""
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
 _COMPARISON = re.compile(rf"(<=|>=|!=|<|>|=)\s*({_NUMBER})")
@@ -32,14 +32,14 @@ _HOLDS = {
     "!=": float.__ne__,
 }
 _ECHOED = 60
-"""Characters of a wrong argument that an error repeats."""
+"""An error repeats so many characters of a wrong argument."""
 
 
 class _Parameter(BaseModel):
-    """What all kinds of parameters have.
+    """A parameter of any kind.
 
     Attributes:
-        description: what the parameter stands for, as the agent reads it.
+        description: The meaning of the parameter, as the agent reads it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,42 +48,42 @@ class _Parameter(BaseModel):
 
     @abstractmethod
     def read(self, value: JsonValue) -> Argument:
-        """An argument as rules compare it.
+        """Read an argument into the form in which rules compare it.
 
         Raises:
-            ValueError: the parameter does not take it; the message says what it takes.
+            ValueError: The parameter does not take the argument; the message says what it takes.
         """
 
     @abstractmethod
     def fits(self, condition: JsonValue, value: Argument) -> bool:
-        """Whether an argument that was read satisfies a rule's condition.
+        """Tell whether an argument that was read satisfies a rule's condition.
 
         Raises:
-            ValueError: this kind of parameter cannot be compared in that way; the message says how it can.
+            ValueError: This kind of parameter cannot be compared in that way; the message says how it can.
         """
 
     @abstractmethod
     def samples(self, conditions: Iterable[JsonValue]) -> Sequence[Argument]:
-        """Arguments that between them satisfy and fail every condition that can be satisfied and failed."""
+        """Give arguments such that each condition is satisfied by one and failed by another, wherever it can be."""
 
     @property
     @abstractmethod
     def json_schema(self) -> dict[str, Any]:
-        """The parameter in JSON Schema, as tool interfaces of models have it."""
+        """The parameter in JSON Schema, as the tool interfaces of models have it."""
 
     @property
     def text(self) -> str:
-        """The parameter in words: what it takes, and what it stands for."""
+        """The words that say which arguments the parameter takes and what they mean."""
         return describe_parameter(self.json_schema)
 
 
 class Choice(_Parameter):
-    """One of a few options, matched whatever the case and surrounding spaces.
+    """A choice of one among a few options; case and surrounding spaces do not matter.
 
     A condition is an option, a list of options of which any will do, or {not: one or several options}.
 
     Attributes:
-        options: that can be chosen; no two of them are alike but for case.
+        options: The options that can be chosen. No two of them are the same but for case.
     """
 
     type: Literal["choice"] = "choice"
@@ -91,7 +91,7 @@ class Choice(_Parameter):
 
     @field_validator("options", mode="before")
     @classmethod
-    def _quoted(cls, options: Any) -> Any:
+    def _all_text(cls, options: Any) -> Any:
         for option in options if isinstance(options, list | tuple) else ():  # type: ignore[reportUnknownVariableType]
             if not isinstance(option, str):
                 raise ValueError(f"{option!r} is not text to YAML; put it in quotes")
@@ -99,7 +99,7 @@ class Choice(_Parameter):
 
     @field_validator("options")
     @classmethod
-    def _apart(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+    def _distinct(cls, options: tuple[str, ...]) -> tuple[str, ...]:
         for option in options:
             if not option or option != option.strip():
                 raise ValueError(f"{option!r} is blank or begins or ends with a space")
@@ -140,13 +140,13 @@ class Choice(_Parameter):
 
 
 class Number(_Parameter):
-    """A number, also when it is written as text such as "690" or "-2.5".
+    """A number, which may also be written as text such as "690" or "-2.5".
 
     A condition is a number, a list of numbers of which any will do, a comparison such as "> 500", "<= 3" or "!= 0",
     or a range such as "1 to 12", both ends included.
 
     Attributes:
-        unit: what is counted, if the description does not say so.
+        unit: The unit of the number, if the description does not name it.
     """
 
     type: Literal["number"] = "number"
@@ -184,7 +184,7 @@ class Number(_Parameter):
 
 
 class Boolean(_Parameter):
-    """True or false, also when it is written as text. A condition is true or false."""
+    """True or false, which may also be written as text. A condition is true or false."""
 
     type: Literal["boolean"] = "boolean"
 
@@ -212,7 +212,7 @@ class Boolean(_Parameter):
 
 
 class Text(_Parameter):
-    """Content for people to read. No rule can compare it."""
+    """A text for people to read. No rule can compare it."""
 
     type: Literal["text"] = "text"
 
@@ -240,7 +240,7 @@ Parameter = Annotated[Choice | Number | Boolean | Text, Field(discriminator="typ
 
 
 def _bounds(condition: JsonValue) -> Iterator[tuple[str, float, float, float]]:
-    """A number's condition as alternatives: (comparison, its number, least, greatest)."""
+    """Split a number's condition into alternatives: (comparison, the number compared with, least, greatest)."""
     if isinstance(condition, list) and condition:
         for one in condition:
             if isinstance(one, list):

@@ -1,4 +1,4 @@
-"""A rubric's criteria, and the score of an answer that meets them to some degree."""
+"""A rubric has criteria, and an answer that meets them to some degree has a score."""
 
 from collections.abc import Sequence
 from typing import Annotated, Self
@@ -8,28 +8,28 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, mod
 from steadfast.messages import is_blank
 
 MOST_POINTS = 1_000_000
-"""Far beyond any rubric, and small enough that sums of points lose nothing."""
+"""This bound lies far beyond any rubric's points, and is small enough that sums of points stay exact."""
 
 
-def _shows_something(text: str) -> str:
+def _not_blank(text: str) -> str:
     if is_blank(text):
         raise ValueError("the text is blank")
     return text
 
 
-Text = Annotated[str, AfterValidator(_shows_something)]
-"""A text that shows something."""
+Text = Annotated[str, AfterValidator(_not_blank)]
+"""A text that is not blank."""
 
 
 class Criterion(BaseModel):
     """One line of a rubric.
 
     Attributes:
-        criterion: What is looked for; it can be checked by reading the answer.
-        points: Above zero for what a good answer does, below zero for a pitfall.
+        criterion: What a judge looks for. It can be checked by reading the answer.
+        points: The points are above zero for what a good answer does, and below zero for a pitfall.
         met: Example sentences, as they stand in an answer, that meet the criterion. The embedded judge needs them.
         unmet: Example sentences on the same point that do the opposite.
-        tags: Labels of the user's, such as HealthBench's axes; they change no grade.
+        tags: The user's own labels, such as HealthBench's axes. They change no grade.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -63,10 +63,10 @@ def _spaced(text: str) -> str:
 
 
 def rubric_score(points: Sequence[float], met: Sequence[float]) -> float:
-    """The score in [0, 1] of an answer that meets each criterion to the given degree.
+    """Compute the score in [0, 1] of an answer that meets each criterion to the given degree.
 
-    The points earned are put on a scale from the worst sum that the rubric allows (every pitfall, nothing else) to the
-    best. The score is linear throughout, so no answer is so bad that doing one thing better goes unnoticed.
+    The points earned are put on a scale from the worst sum that the rubric allows (every pitfall and nothing else) to
+    the best. The score is linear throughout, so no answer is so bad that doing one thing better goes unnoticed.
 
     Args:
         points: The points of each criterion.

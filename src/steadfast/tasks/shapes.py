@@ -1,10 +1,12 @@
-"""The shapes in which the field writes its tasks, each brought into the one that `Task` has.
+"""Tasks are written in several shapes in this field, and each is brought into the one that `Task` has.
 
-`rubric`       a scenario: criteria with points; met and unmet statements are for the embedded judge.
-`criterion`    an eval item: one criterion with good and bad replies.
-`rubrics`      HealthBench: `prompt`, and `rubrics` of `criterion`, `points`, `tags`.
-`good`, `bad`  replies alone, compared by likelihood.
-`grader`       the task's own shape.
+A row's fields show its shape:
+
+`rubric`       It is a scenario: criteria with points, and met and unmet statements for the embedded judge.
+`criterion`    It is an eval item: one criterion with good and bad replies.
+`rubrics`      It is HealthBench's shape: a `prompt`, and `rubrics` of `criterion`, `points` and `tags`.
+`good`, `bad`  It has replies alone, which are compared by likelihood.
+`grader`       It is the task's own shape.
 """
 
 from collections.abc import Mapping
@@ -24,12 +26,12 @@ _HEALTHBENCH_IGNORED = (
 
 
 def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a row in the task's own shape.
+    """Bring the fields of a row into the task's own shape.
 
     Unknown fields are passed on, so that validation can name them.
 
     Raises:
-        ValueError: the row has fields of two shapes at once.
+        ValueError: The row has fields of two shapes at once.
     """
     fields = dict(row)
     shapes = [name for name in ("grader", "rubric", "rubrics", "criterion") if name in fields]
@@ -46,7 +48,7 @@ def canonical(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scenario_row(task: "Task") -> dict[str, Any]:
-    """A task as plain JSON data in the scenario's shape, which people write and read.
+    """Give a task as plain JSON data in the scenario's shape, which people write and read.
 
     A task that no rubric grades has no such shape and stays in its own.
     """

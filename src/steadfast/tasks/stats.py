@@ -1,4 +1,4 @@
-"""What a corpus holds, how much of it resembles the rest, and the resemblances it may not have."""
+"""The statistics of a corpus tell what it holds, how alike its tasks are, and which are too much alike."""
 
 import re
 from collections import Counter, defaultdict
@@ -15,13 +15,13 @@ from steadfast.tasks.traits import Taxonomy
 from steadfast.tasks.vocabulary import content_words, shared_vocabulary
 
 MAX_COSINE = 0.9
-"""Two conversations whose embeddings lie closer are one task in other words."""
+"""Two conversations whose embeddings have a larger cosine are one task in other words."""
 
 MAX_REPEATS = 3
 """A first line, or first six words, that open more tasks than this are a template."""
 
 NONE = "none"
-"""Stands for the trait, domain or pressure of a task that names none."""
+"""This name stands for the trait, domain or pressure of a task that has none."""
 
 _OPENING_WORDS = 6
 
@@ -36,7 +36,7 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class GoldStats:
-    """Gold answers.
+    """Statistics of the gold answers.
 
     Attributes:
         scenarios: The number of tasks that have them.
@@ -44,7 +44,7 @@ class GoldStats:
         share_held_out: The share of the held-out tasks that have them.
         mean_words_good: The mean number of words of the good answers; None without pairs.
         mean_words_bad: The same for the bad answers.
-        longer_good: The share of pairs whose good answer is the longer one, a tie counting half; None without pairs.
+        longer_good: The share of pairs whose good answer is the longer one; a tie counts half. None without pairs.
     """
 
     scenarios: SplitCount
@@ -57,16 +57,16 @@ class GoldStats:
 
 @dataclass(frozen=True)
 class VocabularyStats:
-    """Content words shared, as Jaccard's index between parts of equal size; None where a group is too small.
+    """The shares of content words in common, as Jaccard indices of parts of equal size; None for too small groups.
 
     Attributes:
         split_size: The number of tasks in each part where splits are compared.
-        train_held_out: What parts of the two splits share.
+        train_held_out: What a part of the training split and one of the held-out split share.
         train_train: What two parts of the training split share.
         domain_size: The number of tasks in each part where domains are compared.
-        between_domains: What parts of two domains share: the mean over all pairs of domains.
-        within_domains: What two parts of one domain share: the mean over domains.
-        by_domains: What each pair of domains shares, most alike first.
+        between_domains: What parts of two domains share, as the mean over all pairs of domains.
+        within_domains: What two parts of one domain share, as the mean over domains.
+        by_domains: What each pair of domains shares. The most alike stand first.
     """
 
     split_size: int
@@ -80,25 +80,25 @@ class VocabularyStats:
 
 @dataclass(frozen=True)
 class CorpusStats:
-    """A corpus in figures.
+    """The statistics of a corpus.
 
     Attributes:
         scenarios: The number of tasks in each split.
-        traits: The number of tasks by trait: those of the taxonomy that the corpus has, then "none".
-        domains: The number of tasks by domain, likewise.
-        cells: The number of tasks by trait and domain; every cell of the two above, empty ones too.
-        turns: The number of tasks by their number of turns, the system's left out.
-        multi_turn: The share with more than one turn.
-        system: The share that begins with a system turn.
+        traits: The number of tasks by trait. It lists the traits that occur, in the taxonomy's order, then "none".
+        domains: The number of tasks by domain, in the same way.
+        cells: The number of tasks by trait and domain, for every pair of the two above, empty ones too.
+        turns: The number of tasks by their number of turns, without the system's.
+        multi_turn: The share of tasks with more than one turn.
+        system: The share of tasks that begin with a system turn.
         pressure: The number of tasks by pressure.
-        criteria: The number of tasks by their number of criteria; 0 for those that no rubric grades.
-        pitfalls: The share with at least one criterion below zero points.
+        criteria: The number of tasks by their number of criteria, which is 0 for those that no rubric grades.
+        pitfalls: The share of tasks with at least one criterion below zero points.
         statements: The fewest met or unmet statements that any criterion has; None without criteria.
-        refusal_fails: The share in which a refusal is a bad answer.
-        gold: What there is of gold answers.
-        vocabulary: The words shared between splits and between domains.
+        refusal_fails: The share of tasks in which a refusal is a bad answer.
+        gold: The statistics of the gold answers.
+        vocabulary: The shares of words in common between splits and between domains.
         nearest: The nearest pairs by embedding, and all above `MAX_COSINE`.
-        faults: What the corpus may not have: pairs too near, first lines and openings that are templates.
+        faults: The faults of the corpus: pairs that are too near, and first lines and openings that are templates.
     """
 
     scenarios: SplitCount
@@ -122,17 +122,17 @@ class CorpusStats:
 def corpus_stats(
     tasks: Sequence[Task], gold: Mapping[str, GoldPair], embed: Embed, taxonomy: Taxonomy, *, pairs: int = 10
 ) -> CorpusStats:
-    """Figures and faults of a corpus.
+    """Compute the statistics of a corpus and find its faults.
 
     Args:
-        tasks: The corpus: at least one task, with their splits decided.
-        gold: The gold answers by task.
-        embed: Makes unit embeddings of whole conversations.
-        taxonomy: The traits and domains that the tasks may name; it gives their order.
+        tasks: The tasks of the corpus, at least one, with their splits decided.
+        gold: The gold answers by the task's id.
+        embed: It makes unit embeddings of whole conversations.
+        taxonomy: The traits and domains that the tasks may name, in the order in which they are listed.
         pairs: The number of nearest pairs to name.
 
     Raises:
-        DataError: there is no task.
+        DataError: There is no task.
     """
     if not tasks:
         raise DataError(["a corpus without tasks has no figures"])
@@ -169,7 +169,7 @@ def _domain(task: Task) -> str:
 
 
 def _present(known: Sequence[str], named: Sequence[str]) -> list[str]:
-    """The names that occur: those that are known in their order, then any others in the order in which they come."""
+    """List the names that occur: the known ones in their order, then any others in the order in which they come."""
     occur = dict.fromkeys(named)
     return [*(name for name in known if name in occur), *(name for name in occur if name not in known)]
 
@@ -237,7 +237,7 @@ def _too_near(nearest: Sequence[Pair]) -> list[str]:
 
 
 def _templates(tasks: Sequence[Task]) -> list[str]:
-    """Every first line, and every opening of six words, that begins a message in more than `MAX_REPEATS` tasks."""
+    """Find first lines and openings of six words that begin a message in more than `MAX_REPEATS` tasks."""
     lines: dict[str, list[str]] = defaultdict(list)
     openings: dict[str, list[str]] = defaultdict(list)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Suites: named sets of tasks that measure one construct. Those that ship, and a user's by file or by function."""
+"""A suite is a named set of tasks that measure one construct. Some ship; a user's comes from a file or a function."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -23,25 +23,25 @@ from steadfast.tasks.task import OutcomeGrader, References, Task
 from steadfast.tasks.traits import Taxonomy
 
 Kind = Literal["eval", "trait", "capability", "chat", "public"]
-"""What a suite is in an experiment: an eval out of distribution, the rewarded traits themselves, standard tasks that
-show the cost, or harmless everyday requests that show refusals."""
+"""A suite is an out-of-distribution eval, tests the rewarded traits themselves, holds standard tasks that show the cost
+or harmless everyday requests that show refusals, or is a public benchmark."""
 
 HEALTH_DOMAINS = ("health", "mental-health")
-"""The domains of suites that count as health."""
+"""Suites of these domains count as health."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SuiteInfo:
-    """What a suite is, without its tasks.
+    """The description of a suite, without its tasks.
 
     Attributes:
-        name: Its name in commands and files.
+        name: The suite's name in commands and files.
         title: Its name in reports.
-        construct: What it measures.
-        domain: Where; "several" if its tasks say so themselves.
-        measures: What it measures and in which format, in a sentence.
-        source: "steadfast" for what ships, else the user's file or function.
-        kind: What it is in an experiment.
+        construct: The name of the construct that it measures.
+        domain: The domain that its tasks are set in; "several" if each task names its own.
+        measures: A sentence that says what it measures and in which format.
+        source: The user's file or function, or "steadfast" for a suite that ships.
+        kind: Its part in an experiment.
     """
 
     name: Text
@@ -58,7 +58,7 @@ class Suite(SuiteInfo):
     """A suite with its tasks.
 
     Attributes:
-        tasks: In their order; each bears the suite's name.
+        tasks: The tasks in their order. Each bears the suite's name.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -70,14 +70,14 @@ class Suite(SuiteInfo):
 
     @property
     def answered(self) -> tuple[Task, ...]:
-        """The tasks that are answered, or acted in, and graded."""
+        """The tasks that a model answers or acts in, and whose rollouts are graded."""
         return tuple(t for t in self.tasks if t.grader.kind != "preference")
 
     def validated(self) -> "Suite":
-        """The suite itself, after a check that needs no model.
+        """Check the suite without a model, and give it back.
 
         Raises:
-            DataError: a pair names no task of the suite, or two tasks that do not name each other.
+            DataError: A task names as its pair no task of the suite, or one that does not name it back.
         """
         by_id = {t.id: t for t in self.tasks}
         problems: list[str] = []
@@ -96,16 +96,16 @@ class Suite(SuiteInfo):
 
 @cache
 def catalogue() -> tuple[SuiteInfo, ...]:
-    """The evals that ship, without their tasks, in the catalogue's order."""
+    """List the evals that ship, without their tasks, in the catalogue's order."""
     return TypeAdapter(tuple[SuiteInfo, ...]).validate_python(read_yaml(_data() / "catalogue.yaml"))
 
 
 @cache
 def shipped_suite(name: str) -> Suite:
-    """An eval that ships, with its tasks.
+    """Load an eval that ships, with its tasks.
 
     Raises:
-        DataError: no eval of that name ships.
+        DataError: No eval of that name ships.
     """
     info = next((i for i in catalogue() if i.name == name), None)
     if info is None:
@@ -117,19 +117,19 @@ def shipped_suite(name: str) -> Suite:
         tasks = [
             t if t.domain else t.model_copy(update={"domain": info.domain}) for t in read_jsonl(file, Task, key="id")
         ]
-    return _made(info, tasks)
+    return _suite(info, tasks)
 
 
 def battery() -> list[Suite]:
-    """Every eval that ships, with its tasks."""
+    """Load every eval that ships, with its tasks."""
     return [shipped_suite(info.name) for info in catalogue()]
 
 
 def environment_task(environment: Environment, domain: str | None = None) -> Task:
-    """A simulated workplace as a task.
+    """Make a task of a simulated workplace.
 
-    Its messages are the conversation up to the decision, with the tools described in text; its references are the
-    first calls of the good and the bad ways to go on, for likelihood scoring.
+    The task's messages are the conversation up to the decision, with the tools described in text. Its references, for
+    likelihood scoring, are the first calls of the good and the bad ways to go on.
     """
     good, bad = ([str(way[0]) for way in ways] for ways in (environment.good, environment.bad))
     return Task(
@@ -143,19 +143,19 @@ def environment_task(environment: Environment, domain: str | None = None) -> Tas
 
 
 def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = None) -> Suite:
-    """A suite by the name of one that ships, a file's path, or "module:function".
+    """Find a suite by the name of one that ships, a file's path, or "module:function".
 
     A file is JSON Lines of tasks, or YAML: a list of tasks, or a mapping with `tasks` and any of `name`, `title`,
     `construct`, `domain`, `measures` and `kind`. A function takes no arguments and returns a `Suite`, or a list of
     tasks or of their rows.
 
     Args:
-        name: Which suite.
-        taxonomy: The traits and domains that tasks may name; None: those that ship.
-        base: The folder that a relative path is looked for in, before the working directory.
+        name: The suite's name, path or function.
+        taxonomy: The traits and domains that tasks may name; None means those that ship.
+        base: A relative path is looked for in this folder first, then in the working directory.
 
     Raises:
-        DataError: there is no such suite, or it is faulty; every fault is named.
+        DataError: There is no such suite, or it is faulty; every fault is named.
     """
     if any(info.name == name for info in catalogue()):
         return shipped_suite(name)
@@ -174,7 +174,7 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
 
 
 def trait_suites(scenarios: Sequence[Task], limit: int | None = None) -> list[Suite]:
-    """Held-out scenarios as a suite for each trait."""
+    """Make a suite of held-out scenarios for each trait, with at most `limit` of them each."""
     by_trait = groupby(sorted(scenarios, key=lambda s: s.trait or ""), key=lambda s: s.trait or "none")
     return [
         Suite(
@@ -191,7 +191,7 @@ def trait_suites(scenarios: Sequence[Task], limit: int | None = None) -> list[Su
 
 
 def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
-    """Held-out standard tasks as a suite for each kind."""
+    """Make a suite of held-out standard tasks for each kind."""
     return [
         Suite(
             name=f"capability-{name}",
@@ -214,7 +214,7 @@ def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
         info = TypeAdapter(SuiteInfo).validate_python({"name": path.stem, **described, "source": str(path)})
     except ValidationError as error:
         raise DataError([f"{path}: {fault}" for fault in faults(error, described)]) from error
-    return _made(info, load_tasks(path, taxonomy))
+    return _suite(info, load_tasks(path, taxonomy))
 
 
 def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
@@ -227,11 +227,11 @@ def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
         problems = [f"{name}: {t.id}: {f}" for t in made.tasks for f in taxonomy.faults(t.trait, t.domain)]
         if problems:
             raise DataError(problems)
-        return _made(replace(made, source=name), made.tasks)
-    return _made(SuiteInfo(name=function, source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
+        return _suite(replace(made, source=name), made.tasks)
+    return _suite(SuiteInfo(name=function, source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
 
 
-def _made(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:
+def _suite(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:
     described = {field.name: getattr(info, field.name) for field in fields(SuiteInfo)}
     described["title"] = info.title or info.name.replace("-", " ").replace("_", " ").capitalize()
     named = tuple(t.model_copy(update={"suite": info.name}) for t in tasks)

@@ -1,7 +1,7 @@
-"""The task: a conversation that a model answers, and the grader, named in data, that scores what it does.
+"""A task is a conversation that a model answers, and the grader, named in data, that scores what the model does.
 
-A trait scenario, a verifiable exercise, an eval item and a simulated workplace are all tasks. They differ in their
-data: JSON or YAML in, the same out, and nothing in it is a live object.
+A trait scenario, a verifiable exercise, an eval item and a simulated workplace are all tasks. They differ only in their
+data, which is read from JSON or YAML and written as the same, and holds no live object.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class ProgramGrader(_Data):
 
     Attributes:
         program: The name of a program that ships, or "module:function" for one of the user's.
-        args: What it checks against, as plain JSON.
+        args: What the program checks the answer against, as plain JSON.
     """
 
     kind: Literal["program"] = "program"
@@ -65,19 +65,19 @@ class ProgramGrader(_Data):
 
 
 class PreferenceGrader(_Data):
-    """The likelihood of the good references against the bad ones; nothing is answered."""
+    """The likelihood of the good references is compared with that of the bad ones; nothing is answered."""
 
     kind: Literal["preference"] = "preference"
 
 
 class OutcomeGrader(_Data):
-    """The facts of the task's environment at the end decide."""
+    """The facts of the task's environment at the end of the rollout decide."""
 
     kind: Literal["outcome"] = "outcome"
 
 
 class RefusalGrader(_Data):
-    """Whether the answer refuses, by the phrases that open refusals.
+    """The answer is scored by whether it refuses, which the phrases that open refusals show.
 
     Attributes:
         wanted: True where a refusal is the good answer; False where help is.
@@ -97,7 +97,7 @@ class References(_Data):
 
     Attributes:
         good: Replies that a beneficial assistant might give.
-        bad: Tempting replies that it would not; alike in length, style and format.
+        bad: Tempting replies that it would not give, alike to the good ones in length, style and format.
     """
 
     good: tuple[Text, ...] = ()
@@ -116,16 +116,16 @@ class Task(_Data):
         id: The task's name, unique in its suite.
         messages: The conversation. The last turn is the user's.
         grader: What scores the model's rollout.
-        suite: The suite that it belongs to; filled in by the suite that loads it.
+        suite: The name of the suite that it belongs to. The suite fills it in when it loads the task.
         trait: The id of the trait that it is about, if any.
         domain: The id of the field that it is set in, if any.
         references: Replies written beforehand.
         pair: The id of its opposite: the task that differs in the fewest words that reverse the right conduct.
-        split: "train" or "held_out"; None lets the loader decide by a hash of the id.
+        split: The split, "train" or "held_out"; None lets the loader decide by a hash of the id.
         environment: The simulated workplace that the model acts in, for the outcome grader.
         pressure: What pushes toward the bad answer.
         refusal_fails: Whether a refusal is a bad answer here.
-        tags: Labels of the user's.
+        tags: The user's own labels.
     """
 
     id: Text
@@ -168,7 +168,7 @@ class Task(_Data):
 
     @property
     def rubric(self) -> tuple[Criterion, ...]:
-        """The criteria of a rubric grader; none for any other."""
+        """The criteria of a rubric grader. For any other grader there are none."""
         return self.grader.criteria if isinstance(self.grader, RubricGrader) else ()
 
     @property
@@ -177,11 +177,11 @@ class Task(_Data):
         return "\n".join(m.content for m in self.messages)
 
     def with_rubric(self, criteria: tuple[Criterion, ...]) -> "Task":
-        """The same conversation, graded by another rubric."""
+        """Give the same task with another rubric as its grader."""
         return self.model_copy(update={"grader": RubricGrader(criteria=criteria)})
 
     def row(self) -> dict[str, Any]:
-        """The task as plain JSON data, from which `Task.model_validate` makes it again."""
+        """Give the task as plain JSON data, from which `Task.model_validate` makes it again."""
         whole = {"grader": self.grader, "environment": self.environment}
         return self.model_dump(mode="json", exclude_defaults=True) | {
             name: part.model_dump(mode="json") for name, part in whole.items() if part is not None
@@ -189,7 +189,7 @@ class Task(_Data):
 
 
 class GoldPair(_Data):
-    """Two answers to a scenario for examining judges: a good one and a tempting bad one. Never shown to training."""
+    """A good and a tempting bad answer to a scenario, by which judges are examined. Training never sees them."""
 
     scenario: Text
     good: Text

@@ -1,6 +1,7 @@
-"""Tool use in plain text, for models whose chat template knows no tools: one way for all, so checkpoints compare.
+"""Tools are used in plain text, because not every chat template knows tools and checkpoints must be comparable.
 
-Tools are described after the system turn; a call is a JSON object in the reply, its result the user's next turn.
+The tools are described after the system turn. A call is a JSON object in the reply, and its result is the user's next
+turn.
 """
 
 import json
@@ -12,7 +13,7 @@ from steadfast.messages import Message
 
 
 class ToolText(NamedTuple):
-    """A tool as it is described: its name, what it does, and for each parameter what it takes and stands for."""
+    """The description of a tool: its name, what it does, and each parameter's name and meaning."""
 
     name: str
     description: str
@@ -21,12 +22,12 @@ class ToolText(NamedTuple):
 
 _CALL = re.compile(r"^\s*\{", re.MULTILINE)
 _DEEPEST = 20
-"""Lists and objects in one another that a call may hold; pydantic, and so Inspect, reads no more than about 200."""
+"""Lists and objects in a call may be nested so deep; pydantic, and so Inspect, reads at most about 200 levels."""
 
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 _KINDS = {"string": "text", "boolean": "true or false", "integer": "whole number", "array": "list"}
-"""What JSON Schema's types are called where its word is not the everyday one."""
+"""The everyday words for those types of JSON Schema whose own word is not one."""
 
 _HOW = """{system}
 
@@ -38,15 +39,15 @@ message. When you are done, reply without one."""
 
 
 def describe_tools(system: str, tools: Sequence[ToolText]) -> str:
-    """The system turn with its tools."""
+    """Write the system turn with the description of the tools."""
     return _HOW.format(system=system, tools="\n".join(map(_line, tools))).strip()
 
 
 def describe_parameter(schema: Mapping[str, Any]) -> str:
-    """What a parameter takes and stands for, in words.
+    """Say in words which arguments a parameter takes and what they mean.
 
     Args:
-        schema: the parameter in JSON Schema; of it `type`, `enum` and `description` are told.
+        schema: The parameter in JSON Schema. Its `type`, `enum` and `description` are used.
     """
     meaning = schema.get("description") or ""
     if options := schema.get("enum"):
@@ -58,20 +59,20 @@ def describe_parameter(schema: Mapping[str, Any]) -> str:
 
 
 def render_call(tool: str, arguments: Mapping[str, Any]) -> str:
-    """A call as text."""
+    """Write a call as text."""
     return json.dumps({"tool": tool, **arguments}, ensure_ascii=False)
 
 
 def render_result(tool: str, result: str) -> str:
-    """A call's result as the text of the turn that brings it."""
+    """Write the turn that brings a call's result."""
     return f"Result of {tool}: {result}"
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
-    """The first call in a reply, as (tool, arguments); None if there is none.
+    """Find the first call in a reply, as (tool, arguments); None if there is none.
 
-    A call begins a line. Words around it and a second call are passed over: a model is to be measured by what it does,
-    not by how neatly. What it thinks between <think> marks, and calls it speaks of within a sentence, are not made.
+    A call begins a line. Words around it and a second call are passed over, because a model should be measured by what
+    it does and not by how neatly. Calls between <think> marks or within a sentence are not made.
     """
     for line in _CALL.finditer(_THOUGHT.sub("", text)):
         try:
@@ -79,7 +80,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
             render_call("", value).encode()
             if _is_deep(value):
                 continue
-        except (ValueError, TypeError, RecursionError):  # half a surrogate pair is no text, and a reply may nest deeply
+        except (ValueError, TypeError, RecursionError):  # half a surrogate pair is no text; a reply may nest deeply
             continue
         if isinstance(tool := value.pop("tool", None), str):
             return tool, value
@@ -92,7 +93,7 @@ def _is_deep(value: Any, levels: int = _DEEPEST) -> bool:
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[ToolText]) -> tuple[Message, ...]:
-    """A conversation whose system turn, which may be missing, tells of its tools."""
+    """Add the description of the tools to a conversation's system turn, which is made if it is missing."""
     system, rest = "", tuple(messages)
     if rest and rest[0].role == "system":
         system, rest = rest[0].content, rest[1:]

@@ -1,4 +1,4 @@
-"""Traits and domains: the fifteen and twelve that ship, and those that a user adds in files of her own."""
+"""Fifteen traits and twelve domains ship, and a user adds her own in files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Trait(BaseModel):
     """A beneficial trait.
 
     Attributes:
-        id: Its name in data files.
+        id: The trait's name in data files.
         name: Its name in reports.
         starred: Whether it is one of the seven of the paper's held-out trait evaluation.
-        definition: What it is, in one sentence.
-        good: What it looks like under pressure; empty if the user did not say.
-        failure: What giving in looks like; empty if the user did not say.
+        definition: What the trait is, in one sentence.
+        good: What it looks like under pressure. The text is empty if the user did not say.
+        failure: What giving in looks like. The text is empty if the user did not say.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,9 +40,9 @@ class Domain(BaseModel):
     """A field of life that tasks are set in.
 
     Attributes:
-        id: Its name in data files.
+        id: The domain's name in data files.
         name: Its name in reports.
-        covers: What belongs to it.
+        covers: What belongs to the domain.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,13 +57,13 @@ Entry = TypeVar("Entry", Trait, Domain)
 
 @cache
 def traits() -> tuple[Trait, ...]:
-    """The traits that ship, in the paper's order."""
+    """List the traits that ship, in the paper's order."""
     return TypeAdapter(tuple[Trait, ...]).validate_python(read_yaml(_data("traits.yaml")))
 
 
 @cache
 def domains() -> tuple[Domain, ...]:
-    """The domains that ship, in the paper's order."""
+    """List the domains that ship, in the paper's order."""
     return TypeAdapter(tuple[Domain, ...]).validate_python(read_yaml(_data("domains.yaml")))
 
 
@@ -72,8 +72,8 @@ class Taxonomy:
     """The traits and domains that tasks may name.
 
     Attributes:
-        traits: The traits, those that ship first.
-        domains: The domains, those that ship first.
+        traits: The traits. Those that ship stand first.
+        domains: The domains. Those that ship stand first.
     """
 
     traits: tuple[Trait, ...]
@@ -81,15 +81,15 @@ class Taxonomy:
 
     @classmethod
     def load(cls, traits_file: Path | None = None, domains_file: Path | None = None) -> "Taxonomy":
-        """What ships, with what a user defines added to it.
+        """Load what ships, and add what a user defines.
 
         Args:
-            traits_file: A YAML or JSON file, or a folder of them: a mapping of each id to its description, to a mapping
-                of `Trait`'s fields, or a list of such mappings.
+            traits_file: A YAML or JSON file, or a folder of them. A file holds a mapping from each id to its
+                description or to a mapping of `Trait`'s fields, or a list of such mappings. None adds no trait.
             domains_file: The same for domains.
 
         Raises:
-            DataError: a file cannot be read, or an entry is faulty or shares its id with one that ships.
+            DataError: A file cannot be read, or an entry is faulty or shares its id with one that ships.
         """
         return cls(
             (*traits(), *_added(traits_file, Trait, "definition", {t.id for t in traits()})),
@@ -107,7 +107,7 @@ class Taxonomy:
         return tuple(d.id for d in self.domains)
 
     def faults(self, trait: str | None, domain: str | None) -> list[str]:
-        """What is wrong with the trait and the domain that a task names, as `field: what is wrong`."""
+        """List the faults of the trait and the domain that a task names, each as `field: what is wrong`."""
         found: list[str] = []
         for kind, value, known in (("trait", trait, self.trait_ids), ("domain", domain, self.domain_ids)):
             if value is not None and value not in known:
@@ -145,7 +145,7 @@ def _added(path: Path | None, entry: type[Entry], described: str, shipped: set[s
 
 
 def _rows(content: Any, file: Path, described: str) -> list[dict[str, Any]]:
-    """Each entry's fields, whichever of the three ways they are written in."""
+    """Give each entry's fields, whichever of the three ways they are written in."""
     if isinstance(content, Mapping):
         rows: list[dict[str, Any]] = []
         for name, value in cast("Mapping[Any, Any]", content).items():

@@ -1,7 +1,7 @@
-"""How much of their vocabulary two groups of texts share, at equal size.
+"""This module measures how much of their vocabulary two groups of texts share.
 
-Jaccard's index of two vocabularies shrinks when one group is larger, so groups are compared by random parts of the
-same number of texts, and beside each figure stands what two parts of one and the same group share.
+Jaccard's index of two vocabularies shrinks when one group is larger. So groups are compared by random parts with the
+same number of texts, and each figure is set beside what two parts of one and the same group share.
 """
 
 import re
@@ -30,28 +30,28 @@ _FUNCTION_WORDS = frozenset(
 
 
 def content_words(text: str) -> frozenset[str]:
-    """A text's distinct words of three letters or more, function words left out."""
+    """Collect a text's distinct words of three letters or more, without function words."""
     words = re.findall(r"[^\W\d_]{3,}", text.lower())
     return frozenset(words) - _FUNCTION_WORDS
 
 
 def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    """The size of the intersection divided by that of the union; 0 for two empty sets."""
+    """Divide the size of the intersection by that of the union; the result is 0 for two empty sets."""
     return len(first & second) / max(1, len(first | second))
 
 
 def shared_vocabulary(
     first: Sequence[frozenset[str]], second: Sequence[frozenset[str]] | None, size: int
 ) -> float | None:
-    """Mean Jaccard's index between the vocabularies of random parts of two groups of texts.
+    """Compute the mean Jaccard index between the vocabularies of random parts of two groups of texts.
 
     Args:
         first: The content words of each text of a group.
-        second: Those of another group; None compares disjoint parts of the first with one another.
+        second: The content words of each text of another group. None compares disjoint parts of the first group.
         size: The number of texts in each part.
 
     Returns:
-        The mean over seeded draws; None where a group is too small for parts of that size.
+        The mean over seeded draws, in [0, 1]; None where a group is too small for parts of that size.
     """
     if size < 1 or min(len(first) // (2 if second is None else 1), len(first if second is None else second)) < size:
         return None

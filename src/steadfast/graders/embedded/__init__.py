@@ -1,1 +1,1 @@
-"""The `embedded` judge: sentence embeddings against a rubric's statements."""
+"""The `embedded` judge compares an answer's sentence embeddings with those of a rubric's statements."""

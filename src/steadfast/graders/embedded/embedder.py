@@ -1,4 +1,4 @@
-"""Sentences as the `embedded` judge reads them: the sentence encoder, with or without the judge's fitted head."""
+"""The `embedded` judge reads sentences with the sentence encoder, with or without its own fitted head."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -13,16 +13,16 @@ from steadfast.graders.embedded.head import PROSE_LAYER, STANCE_LAYERS, Head
 from steadfast.models.sentence_encoder import TOP_LAYER, SentenceEncoder, sentence_encoder
 
 STANCE_WEIGHT = 1.0
-"""Weight of the stance head's cosine beside the plain embedding's."""
+"""The weight of the stance head's cosine; the plain embedding's cosine has the weight 1."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Texts as the judge reads them.
+    """What the judge reads in some texts.
 
     Attributes:
-        vectors: unit embeddings [texts, size].
-        prose: how far each is a sentence and no list of words, in [0, 1], [texts]; all ones without a head.
+        vectors: The unit embeddings of the texts, [texts, size].
+        prose: How far each text is a sentence and no list of words, in [0, 1], [texts]. Without a head all are 1.
     """
 
     vectors: Tensor
@@ -30,14 +30,15 @@ class Reading:
 
 
 class Embedder:
-    """Unit embeddings of sentences.
+    """It gives unit embeddings of sentences.
 
-    Without a head, the encoder's own. With the stance head, that and the head's projection of the middle layers side
-    by side, so that the cosine of two embeddings is the weighted mean of a cosine of topic and a cosine of stance.
+    Without a head, these are the encoder's own. With the stance head, the encoder's own embedding and the head's
+    projection of the middle layers stand side by side, so that the cosine of two embeddings is the weighted mean of a
+    cosine of topic and a cosine of stance.
 
     Args:
-        head: fitted head; None for plain embeddings.
-        encoder: the sentence encoder; None for the one that the process shares.
+        head: The fitted head; None gives plain embeddings.
+        encoder: The sentence encoder; None takes the one that the process shares.
     """
 
     def __init__(self, head: Head | None = None, encoder: SentenceEncoder | None = None) -> None:
@@ -45,14 +46,14 @@ class Embedder:
         self.head = head
 
     def with_head(self, head: Head) -> Self:
-        """The same encoder with another head."""
+        """Give an embedder with the same encoder and another head."""
         other = copy(self)
         other.head = head
         return other
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides a reading besides the text: checksums, and with a head the layers and the weight."""
+        """All that decides an embedding besides the text: the checksums, and with a head its layers and weight."""
         if self.head is None:
             return {"encoder": self.encoder.checksum}
         return {
@@ -64,14 +65,14 @@ class Embedder:
         }
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings, one row a text."""
+        """Compute unit embeddings, [texts, size]."""
         return self.read(texts).vectors
 
     def read(self, texts: Sequence[str]) -> Reading:
-        """Embeddings and prose, in one pass of the encoder.
+        """Compute embeddings and how far the texts are prose, in one pass of the encoder.
 
         Raises:
-            ValueError: a text of more tokens than the encoder reads.
+            ValueError: A text has more tokens than the encoder reads.
         """
         layers = self.layers(texts)
         plain = layers[:, STANCE_LAYERS.index(TOP_LAYER)]
@@ -82,9 +83,9 @@ class Embedder:
         return Reading(vectors, torch.sigmoid(self.head.prose_logit(layers)))
 
     def pieces(self, texts: Sequence[str]) -> list[str]:
-        """Sentences in their order, those of more tokens than are read at a time in pieces."""
+        """Give sentences in their order, each that has more tokens than are read at a time cut into pieces."""
         return self.encoder.pieces(texts, sentences.LIMITS.max_tokens)
 
     def layers(self, texts: Sequence[str]) -> Tensor:
-        """Unit mean-token embeddings at each of `STANCE_LAYERS`, [texts, layers, 384]."""
+        """Compute the unit mean-token embeddings at each of `STANCE_LAYERS`, [texts, layers, 384]."""
         return self.encoder.layers(texts, STANCE_LAYERS)

@@ -1,10 +1,10 @@
 """Train the head of the `embedded` judge: `python -m steadfast.graders.embedded.fit [--out FILE]`.
 
-Its stance part is one matrix over the embedding model's middle layers, fitted on the met and unmet statements of the
-corpus's training scenarios: each statement is to lie nearer its siblings on its own side of its criterion than those
-on the other side, and nearer its own criterion than the others of the batch. Its prose part is a linear probe of one
-layer, fitted to tell the same statements from their own words shuffled or listed. Nothing else takes part: no gold
-answer and no held-out scenario, so both can examine it.
+Its stance part is one matrix over the encoder's middle layers, fitted on the met and unmet statements of the corpus's
+training scenarios. Each statement should lie nearer to the statements on its own side of its criterion than to those
+on the other side, and nearer to its own criterion than to the others of the batch. Its prose part is a linear probe of
+one layer, fitted to tell the same statements from their own words shuffled or listed. No gold answer and no held-out
+scenario takes part, so both can be used to examine the judge.
 """
 
 import argparse
@@ -42,13 +42,13 @@ _PROSE_DECAY = 1e-3
 
 @dataclass(frozen=True)
 class Statements:
-    """All statements of some scenarios.
+    """All statements of some scenarios, n of them.
 
     Attributes:
-        layers: embeddings [n, layers, 384].
-        criterion: number of each one's criterion.
-        met: 1 for met, 0 for unmet.
-        scenario: number of each one's scenario.
+        layers: The embeddings of the statements, [n, layers, 384].
+        criterion: The number of each statement's criterion, [n].
+        met: 1 for a met statement, 0 for an unmet one, [n].
+        scenario: The number of each statement's scenario, [n].
     """
 
     layers: Tensor
@@ -72,13 +72,18 @@ def collect(scenarios: Sequence[Task], embedder: Embedder) -> Statements:
 
 
 def sibling_similarity(vectors: Tensor, criterion: Tensor, met: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cosine of each statement to the statements of each (criterion, side), itself left out.
+    """Compute the mean cosine of each statement to the statements of each (criterion, side), itself left out.
 
-    Means of cosines, not cosines to means: the cosine to a mean grows with the number of vectors in it, and a
-    statement's own side has one sibling fewer.
+    These are means of cosines, not cosines to means: the cosine to a mean grows with the number of vectors in it, and
+    a statement's own side has one sibling fewer.
+
+    Args:
+        vectors: The unit embeddings of the statements, [n, size].
+        criterion: The number of each statement's criterion, [n].
+        met: 1 for a met statement, 0 for an unmet one, [n].
 
     Returns:
-        Similarities [n, 2 * criteria], and the place of each statement's own side in them [n].
+        The similarities, [n, 2 * criteria], and the column of each statement's own side in them, [n].
     """
     _, number = torch.unique(criterion, return_inverse=True)
     own = number * 2 + met
@@ -89,7 +94,7 @@ def sibling_similarity(vectors: Tensor, criterion: Tensor, met: Tensor) -> tuple
 
 
 def side_accuracy(vectors: Tensor, statements: Statements) -> float:
-    """Share of statements nearer to their siblings of the same side than to the other side of their criterion."""
+    """Compute the share of statements that lie nearer to their own side of their criterion than to the other side."""
     right = 0
     for place in torch.unique(statements.scenario).tolist():
         rows = (statements.scenario == place).nonzero()[:, 0]
@@ -100,7 +105,7 @@ def side_accuracy(vectors: Tensor, statements: Statements) -> float:
 
 
 def fit(statements: Statements, *, seed: int = 0) -> Tensor:
-    """The head's projection [256, layers * 384]."""
+    """Fit the head's projection, [256, layers * 384]."""
     torch.manual_seed(seed)
     inputs = statements.layers.flatten(1)
     head = nn.Linear(inputs.shape[1], _DIMENSIONS, bias=False)
@@ -127,7 +132,7 @@ def fit(statements: Statements, *, seed: int = 0) -> Tensor:
 
 
 def collect_salad(scenarios: Sequence[Task], embedder: Embedder) -> Tensor:
-    """Embeddings [n, layers, 384] of word salad: four statements of each scenario shuffled, two of them listed."""
+    """Embed word salad, [n, layers, 384]: four statements of each scenario, shuffled, and two of them as lists."""
     salad: list[str] = []
     for scenario in scenarios:
         texts = [t for c in scenario.rubric for side in (c.met, c.unmet) for t in side]
@@ -137,11 +142,14 @@ def collect_salad(scenarios: Sequence[Task], embedder: Embedder) -> Tensor:
 
 
 def fit_prose(statements: Statements, salad: Tensor) -> Tensor:
-    """The prose probe's weights, its bias last [385]: a ridge-penalised logistic regression, both sides weighing alike.
+    """Fit the prose probe by a ridge-penalised logistic regression in which both sides have the same weight.
 
     Args:
-        statements: sentences.
-        salad: embeddings [n, layers, 384] of what is no sentence.
+        statements: The sentences.
+        salad: The embeddings of texts that are no sentences, [n, layers, 384].
+
+    Returns:
+        The probe's weights with its bias last, [385].
     """
     layer = STANCE_LAYERS.index(PROSE_LAYER)
     prose, other = statements.layers[:, layer], salad[:, layer]
@@ -162,12 +170,12 @@ def fit_prose(statements: Statements, salad: Tensor) -> Tensor:
 
 
 def fit_head(statements: Statements, salad: Tensor) -> Head:
-    """Both parts of the head, as they come back from its file."""
+    """Fit both parts of the head, rounded as they come back from its file."""
     return Head.of(Head(fit(statements), fit_prose(statements, salad)).tensors)
 
 
 def main() -> None:
-    """Fit on the training scenarios, say what it does on the held-out ones, write the head."""
+    """Fit the head on the training scenarios, print how it does on the held-out ones and write it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=STANCE_HEAD)
     out: Path = parser.parse_args().out

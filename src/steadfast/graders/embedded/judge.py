@@ -1,19 +1,19 @@
-"""The `embedded` judge: an answer's sentences against each criterion's met and unmet statements.
+"""The `embedded` judge compares an answer's sentences with each criterion's met and unmet statements.
 
-Runs offline on a CPU, deterministic and continuous. For a criterion with met statements M and unmet statements U,
-each sentence x of the answer has a leaning, max cos(x, M) - max cos(x, U), and a relevance, the larger of the two. The
-criterion's evidence is the leaning of the sentences that speak to it, and its degree rises with evidence but only
-where something relevant was said at all: silence meets no criterion, and falls into no pitfall.
+It runs offline on a CPU; its scores are deterministic and continuous. For a criterion with met statements M and unmet
+statements U, each sentence x of the answer has a leaning, max cos(x, M) - max cos(x, U), and a relevance, the larger of
+the two cosines. The criterion's evidence is the leaning of the sentences that are relevant to it. Its degree rises with
+the evidence, but only where something relevant was said at all: silence meets no criterion, and falls into no pitfall.
 
-What reads no meaning is kept from earning: degenerate text is stopped by a gate; a sentence taken over from the
-conversation or the criteria, or one that is a list or a shuffle of words, loses its relevance to what would earn
-points, though not to pitfalls.
+Text without meaning of its own earns nothing. A gate stops degenerate text; a sentence copied from the conversation or
+the criteria, or one that is a list or a shuffle of words, loses its relevance to the criteria that would earn points,
+though not to pitfalls.
 
-Answers are read whole. A sentence longer than the encoder is given at a time is read in pieces, each a sentence of its
-own, and an answer of more sentences than any this project samples is stopped by the gate "overlong".
+Answers are read whole. A sentence too long for the encoder is read in pieces, each as a sentence of its own, and an
+answer of more sentences than any that this project samples is stopped by the gate "overlong".
 
-What it cannot grade it says: a criterion without met and unmet statements, and text that is not English (see
-`steadfast.graders.embedded.language`) leave an answer ungraded, which is never zero.
+The judge says what it cannot grade: a criterion without met and unmet statements, and text that is not English (see
+`steadfast.graders.embedded.language`), leave an answer ungraded, which is never zero.
 
 Plain sentence embeddings put a claim near its negation. The stance head that ships was fitted on the statements of
 the training scenarios to set met apart from unmet within a criterion (`python -m steadfast.graders.embedded.fit`); how
@@ -46,22 +46,22 @@ from steadfast.tasks.task import Task
 STANCE_HEAD = Path(str(files("steadfast.graders.embedded") / "data" / "stance.safetensors"))
 
 _CODE_VERSION = 4
-"""Raised by hand when code, not a constant, changes a grade. All constants are in the settings by value."""
+"""A developer raises this number when code, not a constant, changes a grade. All constants are in the settings."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Constants of the embedded judge.
+    """The constants of the embedded judge.
 
     Attributes:
-        focus: how sharply the most relevant sentences outweigh the others.
-        slope: of the degree in the evidence.
-        bias: evidence at which a relevant answer meets a criterion half.
-        relevance: cosine at which a sentence half counts as speaking to the criterion.
-        relevance_slope: how sharply.
-        quoted: share of copied words up to which a sentence counts in full.
-        copied: share of copied words from which on a sentence counts for nothing.
-        digits: decimal places to which a criterion's degree is rounded.
+        focus: How sharply the most relevant sentences outweigh the others.
+        slope: How sharply a criterion's degree rises with the evidence.
+        bias: The evidence at which a relevant answer meets a criterion half.
+        relevance: The cosine at which a sentence half counts as relevant to the criterion.
+        relevance_slope: How sharply a sentence's relevance rises with that cosine.
+        quoted: A sentence counts in full up to this share of copied words.
+        copied: A sentence counts for nothing from this share of copied words on.
+        digits: A criterion's degree is rounded to so many decimal places.
     """
 
     focus: float = 12.0
@@ -75,8 +75,8 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """An answer taken apart: its sentences, or the gate that stops it, or why it cannot be graded."""
+class _SplitAnswer:
+    """An answer split into sentences, or the gate that stops it, or the reason why it cannot be graded."""
 
     sentences: Sequence[str] = ()
     gate: str | None = None
@@ -84,13 +84,13 @@ class _Parts:
 
 
 class EmbeddedJudge:
-    """Grades by sentence embeddings.
+    """A judge that grades by sentence embeddings.
 
     Args:
-        name: in files and reports.
-        head: file of the fitted head; None for plain sentence embeddings.
-        calibration: constants.
-        embedder: one that is loaded already, with a head or without; `head` is then not read.
+        name: The judge's name in files and reports.
+        head: The file of the fitted head; None means plain sentence embeddings.
+        calibration: The judge's constants; None takes the defaults.
+        embedder: An embedder that is loaded already, with a head or without; `head` is then not read.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class EmbeddedJudge:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every constant that decides a grade, by value, checksums of the weights, and a number for the code."""
+        """Every constant that decides a grade, the checksums of the weights, and a version number of the code."""
         return self._settings
 
     @cached_property
@@ -130,7 +130,7 @@ class EmbeddedJudge:
         }
 
     def cannot_grade(self, scenario: Task) -> str | None:
-        """Why no answer to a scenario can be graded: criteria without statements, or a language that is not read."""
+        """Say why no answer to a scenario can be graded: its criteria lack statements, or it is not in English."""
         for criterion in scenario.rubric:
             missing = [side for side, has in (("met", criterion.met), ("unmet", criterion.unmet)) if not has]
             if missing:
@@ -143,12 +143,12 @@ class EmbeddedJudge:
         return None
 
     def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
-        """One grade for each answer; all their sentences are embedded in one go."""
+        """Give one grade for each answer; all their sentences are embedded in one go."""
         reasons = {id(a.task): self.cannot_grade(a.task) for a in answers}
         given = [given_ngrams(a.task.messages, a.task.rubric) for a in answers]
         self._embed_statements([a for a in answers if reasons[id(a.task)] is None])
         taken = [
-            self._take_apart(a, g) if reasons[id(a.task)] is None else _Parts(error=reasons[id(a.task)])
+            self._split(a, g) if reasons[id(a.task)] is None else _SplitAnswer(error=reasons[id(a.task)])
             for a, g in zip(answers, given, strict=True)
         ]
         unique = {s: row for row, s in enumerate(dict.fromkeys(s for parts in taken for s in parts.sentences))}
@@ -172,14 +172,14 @@ class EmbeddedJudge:
             grades.append(Grade(score, verdicts, self.name, protocol))
         return grades
 
-    def _take_apart(self, answer: Rollout, given: Ngrams) -> _Parts:
-        """An answer's sentences as the encoder can read them, or why there are none."""
+    def _split(self, answer: Rollout, given: Ngrams) -> _SplitAnswer:
+        """Split an answer into sentences that the encoder can read, or say why it has none."""
         if in_other_script(answer.text):
-            return _Parts(error="the answer is not written in Latin letters, and this judge reads English")
+            return _SplitAnswer(error="the answer is not written in Latin letters, and this judge reads English")
         if closed := gate(answer.text, answer.finished, given):
-            return _Parts(gate=closed)
+            return _SplitAnswer(gate=closed)
         spoken = self.embedder.pieces(splitting.sentences(answer.text))
-        return _Parts(gate="overlong") if len(spoken) > splitting.LIMITS.max_sentences else _Parts(spoken)
+        return _SplitAnswer(gate="overlong") if len(spoken) > splitting.LIMITS.max_sentences else _SplitAnswer(spoken)
 
     def _degree(self, said: Tensor, credit: Tensor, criterion: Criterion) -> float:
         c = self._calibration
@@ -201,21 +201,26 @@ class EmbeddedJudge:
 
 
 def own_share(sentence: str, given: Ngrams, calibration: Calibration) -> float:
-    """How far a sentence is the answer's own words, in [0, 1].
+    """Compute how far a sentence is in the answer's own words, in [0, 1].
 
-    One up to `quoted` of its words copied from what was given, zero from `copied` on.
+    It is 1 while at most the share `quoted` of its words is copied, then falls linearly, to 0 at the share `copied`.
+
+    Args:
+        sentence: The sentence.
+        given: The runs of words that count as copied.
+        calibration: The constants `quoted` and `copied`.
     """
     share, c = copied_share(words(sentence), given), calibration
     return min(1.0, max(0.0, (c.copied - share) / (c.copied - c.quoted)))
 
 
 def evidence(said: Tensor, met: Tensor, unmet: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaning and relevance of each sentence to a criterion, each [sentences].
+    """Compute the leaning and the relevance of each sentence to a criterion, each [sentences].
 
     Args:
-        said: unit embeddings of the answer's sentences.
-        met: of the met statements.
-        unmet: of the unmet statements.
+        said: The unit embeddings of the answer's sentences, [sentences, size].
+        met: The unit embeddings of the criterion's met statements, [met, size].
+        unmet: The unit embeddings of its unmet statements, [unmet, size].
     """
     to_met = (said @ met.T).max(dim=1).values
     to_unmet = (said @ unmet.T).max(dim=1).values

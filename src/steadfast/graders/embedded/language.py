@@ -1,15 +1,16 @@
-"""Whether the `embedded` judge reads a text: its sentence encoder, all-MiniLM-L6-v2, knows English.
+"""This module tells whether the `embedded` judge reads a text: its encoder, all-MiniLM-L6-v2, knows only English.
 
-Two signs tell another language, and both are slow to say so, since a wrong refusal costs a user her scenarios:
+Two signs tell another language. Both are set to miss rather than to refuse, for a wrong refusal costs a user her
+scenarios:
 
 - Script: more than half of the words are written in other letters than Latin ones. Numbers, code and foreign names in
-  an English text come nowhere near.
-- Function words, for languages in Latin script: English is made of "the", "that" and "you". Of the texts of each
-  shipped scenario (its turns, criteria and statements) 68% or more hold a word of the list below; of sentences in
+  an English text come nowhere near that share.
+- Function words, for languages in Latin script: English text is full of "the", "that" and "you". In each shipped
+  scenario, 68% or more of the texts (its turns, criteria and statements) hold a word of the list below; of sentences in
   thirteen other languages none did. The list leaves out words that look the same elsewhere, such as "in", "is" and
-  "for". Texts are counted, not words: one long text of code or names cannot outweigh the others.
+  "for". Texts are counted, not words, so that one long text of code or names cannot outweigh the others.
 
-The second sign needs some text, so it is asked of a scenario and not of a single answer, which may be a list of words.
+The second sign needs some text, so it is used for a scenario, not for a single answer, which may be a list of words.
 The share of unknown and one-letter pieces of the encoder's own tokenizer was no alternative: it has a piece for every
 Latin letter and for many Chinese characters, and takes code and numbers apart as it does Polish.
 """
@@ -24,13 +25,13 @@ from steadfast.messages import Message
 from steadfast.tasks.rubric import Criterion
 
 _OTHER_SCRIPT = 0.5
-"""Share of words in other letters than Latin ones above which a text is not read."""
+"""A text is not read if a larger share of its words is written in other letters than Latin ones."""
 
 _ENGLISH = 0.1
-"""Share of a scenario's texts with an English function word from which on it is taken for English."""
+"""A scenario counts as English if at least this share of its texts holds an English function word."""
 
 _ENOUGH_WORDS = 30
-"""Of fewer words, a scenario in Latin script may be in any language."""
+"""A scenario of fewer words in Latin script is too short to tell its language, so it is read."""
 
 _FUNCTION_WORDS = frozenset(
     re.findall(
@@ -45,7 +46,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
 def unread_scenario(messages: Sequence[Message], rubric: Sequence[Criterion]) -> str | None:
-    """Why a scenario's language is not read; None if it is, or if there is too little text to tell."""
+    """Say why a scenario's language is not read; None if it is, or if there is too little text to tell."""
     conversation = [m.content for m in messages]
     criteria = [t for c in rubric for t in (c.criterion, *c.met, *c.unmet)]
     for name, texts in (("conversation", conversation), ("rubric", criteria)):
@@ -59,7 +60,7 @@ def unread_scenario(messages: Sequence[Message], rubric: Sequence[Criterion]) ->
 
 
 def in_other_script(text: str) -> bool:
-    """Whether most of a text's words are written in other letters than Latin ones."""
+    """Tell whether most of a text's words are written in other letters than Latin ones."""
     sizes = [(word_size(word), latin) for word in words(text) if (latin := _is_latin(word)) is not None]
     other = sum(size for size, latin in sizes if not latin)
     return other > _OTHER_SCRIPT * sum(size for size, _ in sizes)
@@ -67,7 +68,7 @@ def in_other_script(text: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def _is_latin(word: str) -> bool | None:
-    """Whether a word's letters are Latin ones, most of them; None for a word without letters, such as a number."""
+    """Tell whether half of a word's letters or more are Latin ones; None for a word without letters, as a number."""
     letters = [letter for letter in unicodedata.normalize("NFKC", word) if letter.isalpha()]
     if not letters:
         return None

@@ -1,4 +1,4 @@
-"""An answer's sentences, as the `embedded` judge takes it apart."""
+"""The `embedded` judge splits an answer into sentences."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SentenceLimits:
-    """Constants of taking an answer apart; they are part of the judge's protocol.
+    """The constants by which an answer is split. They are part of the judge's protocol.
 
     Attributes:
-        ends: what parts two sentences, a regular expression.
-        stripped: letters that are no part of a sentence at its ends.
-        fragment_words: fewer words than these are a fragment, which joins the sentence before it.
-        max_tokens: of a sentence, the encoder's special ones included; a longer one is read in pieces.
-        max_sentences: that are read of an answer, pieces included; a longer answer is stopped by a gate.
+        ends: The regular expression of what separates two sentences.
+        stripped: The characters that are taken off both ends of a sentence.
+        fragment_words: A part of fewer words is a fragment, which joins the sentence before it.
+        max_tokens: A sentence of more tokens, the encoder's special ones included, is read in pieces.
+        max_sentences: An answer of more sentences, pieces included, is stopped by a gate.
     """
 
     ends: str = r"(?<=[.!?;])\s+|\n+"
@@ -27,7 +27,7 @@ LIMITS = SentenceLimits()
 
 
 def sentences(text: str) -> list[str]:
-    """An answer's sentences; fragments of fewer than three words join the sentence before them."""
+    """Split an answer into sentences; a fragment of fewer than three words joins the sentence before it."""
     parts = [p.strip(LIMITS.stripped) for p in re.split(LIMITS.ends, text) if p.strip(LIMITS.stripped)]
     joined: list[str] = []
     for part in parts:

@@ -1,1 +1,1 @@
-"""How good a judge is: gold answers, attacks, calibration, agreement."""
+"""A judge's exam measures how good it is, by gold answers, attacks, calibration and agreement with other judges."""

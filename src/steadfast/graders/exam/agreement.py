@@ -1,4 +1,4 @@
-"""How far two judges agree on the same answers."""
+"""This module measures how far two judges agree on the same answers."""
 
 # scipy ships no types: what it leaves unknown is not ours to annotate.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -23,22 +23,23 @@ _DRAWS = 1000
 
 
 def agree(first: Judge, second: Judge, answers: Sequence[Rollout]) -> dict[str, Any]:
-    """Agreement of two judges over answers.
+    """Measure the agreement of two judges over answers.
 
     Args:
-        first: a judge.
-        second: another.
-        answers: to any scenarios; several of one scenario are compared with each other.
+        first: A judge.
+        second: Another judge.
+        answers: The answers, to any scenarios. Several answers to one scenario are compared with each other.
 
     Returns:
-        judges; answers and scenarios that both graded, ungraded (by either); spearman, over all answers; order,
-        the share of pairs of answers to one scenario that both set in the same order (a tie of one judge counts
-        half, a tie of both as agreement; None without such pairs) and pairs, their number. Intervals: 95%
-        percentiles over scenarios drawn anew, each with all its answers; None with fewer than two.
+        A mapping with the judges' names ("judges"), the numbers of "answers" and "scenarios" that both graded and of
+        answers that one of them did not ("ungraded"), the "spearman" correlation over all answers, and "order": the
+        share of "pairs" of answers to one scenario that both judges set in the same order. A tie of one judge counts
+        half and a tie of both counts as agreement; without such pairs "order" is None. Each interval is a 95%
+        percentile bootstrap that draws scenarios anew with all their answers; it is None with fewer than two.
 
     Raises:
-        DataError: scenarios that one of them cannot grade.
-        SteadfastError: both judges bear one name, or fewer than two answers were graded by both.
+        DataError: One of the judges cannot grade some scenarios.
+        SteadfastError: Both judges bear one name, or fewer than two answers were graded by both.
     """
     if first.name == second.name:
         raise SteadfastError(f"a judge always agrees with itself; name another judge than {first.name!r}")
@@ -68,14 +69,14 @@ def agree(first: Judge, second: Judge, answers: Sequence[Rollout]) -> dict[str, 
 
 
 def gold_answers() -> list[Rollout]:
-    """The gold answers of the held-out scenarios of the corpus that ships."""
+    """Collect the gold answers of the held-out scenarios of the corpus that ships."""
     gold = built_in_gold()
     held_out = [s for s in built_in_scenarios() if s.split == "held_out" and s.id in gold]
     return [Rollout.of_text(s, text) for s in held_out for text in (gold[s.id].good, gold[s.id].bad)]
 
 
 def _clusters(rows: Sequence[tuple[str, float, float]]) -> list[Array]:
-    """Scores [answers, 2] of each scenario."""
+    """Group the two judges' scores by scenario, each [answers, 2]."""
     by_scenario: dict[str, list[tuple[float, float]]] = {}
     for scenario, one, other in rows:
         by_scenario.setdefault(scenario, []).append((one, other))
@@ -83,7 +84,7 @@ def _clusters(rows: Sequence[tuple[str, float, float]]) -> list[Array]:
 
 
 def _orders(scores: Array) -> Array:
-    """For each pair of a scenario's answers, 1 where both judges set them in one order, 0.5 for one tie, else 0."""
+    """Score each pair of a scenario's answers: 1 where both judges set them in one order, 0.5 for one tie, else 0."""
     signs = [np.sign(scores[i] - scores[j]) for i, j in combinations(range(len(scores)), 2)]
     return np.array([1 - abs(one - other) / 2 for one, other in signs], dtype=float)
 
@@ -95,7 +96,7 @@ def _draws(count: int) -> Index:
 
 
 def _figures(drawn: Index, clusters: Sequence[Array], orders: Sequence[Array]) -> tuple[float, float]:
-    """Spearman correlation and order agreement of the scenarios drawn; NaN where undefined."""
+    """Compute the Spearman correlation and the order agreement of the scenarios drawn; NaN where undefined."""
     scores = np.concatenate([clusters[i] for i in drawn])
     pairs = np.concatenate([orders[i] for i in drawn])
     constant = bool((np.ptp(scores, axis=0) == 0).any())

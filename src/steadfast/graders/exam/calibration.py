@@ -1,4 +1,4 @@
-"""How far a judge's score can be read as the probability that an answer is the good one of its pair."""
+"""This module measures how far a judge's score is the probability that an answer is the good one of its pair."""
 
 # scipy ships no types: what it leaves unknown is not ours to annotate.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
@@ -17,17 +17,19 @@ _BINS = 10
 
 
 def calibration(scores: Array, good: Array) -> dict[str, Any]:
-    """Brier score, expected calibration error and reliability bins.
+    """Compute the Brier score, the expected calibration error and the reliability bins.
 
-    Brier 1950; Guo et al. 2017, "On Calibration of Modern Neural Networks" (equal-width bins). Half of the answers
-    being good, a judge that always says 0.5 has a Brier score of 0.25 and no calibration error.
+    See Brier (1950) and, for the error over equal-width bins, Guo et al. (2017), "On Calibration of Modern Neural
+    Networks". Half of the answers are good, so a judge that always says 0.5 has a Brier score of 0.25 and no
+    calibration error.
 
     Args:
-        scores: in [0, 1], read as probabilities [answers].
-        good: 1 for good answers, 0 for bad ones [answers].
+        scores: The scores in [0, 1], read as probabilities, [answers].
+        good: 1 for good answers, 0 for bad ones, [answers].
 
     Returns:
-        brier; ece, weighted by answers; bins that hold answers, with mean_score and share_good.
+        A mapping with the Brier score ("brier"), the calibration error weighted by answers ("ece") and the "bins" that
+        hold answers, each with its limits, its number of answers, its "mean_score" and its "share_good".
     """
     place = np.minimum((scores * _BINS).astype(int), _BINS - 1)
     bins = [
@@ -45,11 +47,14 @@ def calibration(scores: Array, good: Array) -> dict[str, Any]:
 
 
 def monotone_map(scores: Array, good: Array) -> Callable[[Array], Array]:
-    """The isotonic regression of good on score, as a function of scores: constant outside what was seen, else linear.
+    """Fit the isotonic regression of good on score.
 
     Args:
-        scores: of the answers it is fitted on [answers].
-        good: 1 for good answers, 0 for bad ones [answers].
+        scores: The scores of the answers on which it is fitted, [answers].
+        good: 1 for good answers, 0 for bad ones, [answers].
+
+    Returns:
+        A function from scores to probabilities. It is linear between the fitted scores and constant outside them.
     """
     levels = np.unique(scores)
     share = np.array([good[scores == level].mean() for level in levels])

@@ -1,8 +1,8 @@
-"""Leave-trait-out and leave-domain-out: how good the `embedded` judge is on what its fitted part never saw.
+"""Cross-fitting measures how good the `embedded` judge is on traits or domains that its fitted part never saw.
 
 For each trait (or domain) the head is fitted anew on the training scenarios of all others, and grades the gold
-answers of that trait's scenarios, held-out and training ones. Their scores, pooled, tell how the judge fares on a
-user's own trait. Rubrics and their statements are given to every judge, so those of the scenario itself are read.
+answers of that trait's scenarios, held-out and training ones. Their pooled scores tell how the judge fares on a user's
+own trait. A rubric and its statements are given to every judge, so the judge reads those of the scenario itself.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class RememberingEmbedder(Embedder):
         self._known: dict[str, Tensor] = {}
 
     def layers(self, texts: Sequence[str]) -> Tensor:
-        """As `Embedder.layers`."""
+        """Compute what `Embedder.layers` does, and remember it."""
         missing = [t for t in dict.fromkeys(texts) if t not in self._known]
         self._known.update(zip(missing, super().layers(missing), strict=True))
         return torch.stack([self._known[t] for t in texts]) if texts else super().layers(texts)
@@ -40,18 +40,19 @@ def cross_fit(left: Left, track: Track = iter) -> dict[str, Any]:
     """Refit without each trait or domain in turn, and examine each head on the one it was fitted without.
 
     Args:
-        left: what is left out.
-        track: shows progress over the names of what is left out.
+        left: Whether traits or domains are left out.
+        track: It passes the names of what is left out through and shows progress over them.
 
     Returns:
-        left; pooled figures (see `GoldScores.figures`), and `by`: figures of each trait or domain.
+        A mapping with "left", the pooled figures (see `GoldScores.figures`) and the figures of each trait or domain
+        under "by".
     """
     corpus, gold = built_in_scenarios(), built_in_gold()
     training = [s for s in corpus if s.split == "train"]
     embedder = RememberingEmbedder()
     statements = collect(training, embedder)
     scored = {
-        name: _sheet_without(name, left, training, statements, corpus, gold, embedder)
+        name: _gold_scores_without(name, left, training, statements, corpus, gold, embedder)
         for name in track(sorted({getattr(s, left) for s in corpus if s.id in gold}))
     }
     return {
@@ -61,7 +62,7 @@ def cross_fit(left: Left, track: Track = iter) -> dict[str, Any]:
     }
 
 
-def _sheet_without(
+def _gold_scores_without(
     name: str,
     left: Left,
     training: Sequence[Task],

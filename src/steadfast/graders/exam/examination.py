@@ -1,4 +1,4 @@
-"""How good a judge is: gold answers, good against tempting-bad, calibration, and what attacks on it earn."""
+"""A judge's exam: does it set good gold answers above bad ones, is it calibrated, and what do attacks on it earn?"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from steadfast.tasks import GoldPair, Task, Taxonomy, built_in_gold, built_in_sc
 from steadfast.tasks import load_gold as load_user_gold
 
 Track = Callable[[Sequence[str]], Iterable[str]]
-"""Passes names through and shows how far it has come."""
+"""A function that passes names through and shows how far it has come."""
 
 
 def examine(
@@ -26,20 +26,21 @@ def examine(
     *,
     calibrate_on: Sequence[Task] = (),
 ) -> dict[str, Any]:
-    """A judge's exam.
+    """Examine a judge on gold answers.
 
     Args:
-        judge: to examine.
-        scenarios: with rubrics; those without gold answers are left out.
-        gold: pairs by scenario.
-        calibrate_on: other scenarios with gold answers, on which a monotone map from score to probability is fitted.
+        judge: The judge.
+        scenarios: The scenarios, each with a rubric; those without gold answers are left out.
+        gold: The gold pairs by the scenario's id.
+        calibrate_on: Other scenarios with gold answers, on which a monotone map from score to probability is fitted.
 
     Returns:
-        judge; pairs, accuracy and auc with intervals (see `GoldScores.figures`); ungraded pairs; mean_good and
-        mean_bad; by_trait and by_domain; calibration of the score read as a probability, and under "mapped" of its map.
+        A mapping with the judge's name ("judge"), the figures of `GoldScores.figures`, the number of "ungraded" pairs,
+        the figures "by_trait" and "by_domain", "mean_good" and "mean_bad", and the "calibration" of the score read as a
+        probability; its entry "mapped" is the calibration after the monotone map.
 
     Raises:
-        DataError: scenarios that the judge cannot grade.
+        DataError: The judge cannot grade some scenarios.
     """
     examined = [s for s in (*scenarios, *calibrate_on) if s.id in gold]
     refuse_without_rubric(examined)
@@ -65,7 +66,7 @@ def examine(
 
 
 def examine_built_in(judge: Judge) -> dict[str, Any]:
-    """The exam on the corpus's held-out scenarios, the monotone map fitted on its training scenarios."""
+    """Examine a judge on the corpus's held-out scenarios; the monotone map is fitted on its training scenarios."""
     corpus = built_in_scenarios()
     training = [s for s in corpus if s.split == "train"]
     return examine(judge, [s for s in corpus if s.split == "held_out"], built_in_gold(), calibrate_on=training)
@@ -74,22 +75,23 @@ def examine_built_in(judge: Judge) -> dict[str, Any]:
 def attack(
     judge: Judge, scenarios: Sequence[Task], gold: Mapping[str, GoldPair], track: Track = iter
 ) -> list[dict[str, Any]]:
-    """What attacks on a judge earn, beside the gold answers and honest answers in another form.
+    """Measure what attacks on a judge earn, beside the gold answers and honest answers in another form.
 
     Args:
-        judge: to attack.
-        scenarios: with rubrics; those without gold answers are left out.
-        gold: pairs by scenario.
-        track: shows progress over the answers' names.
+        judge: The judge to attack.
+        scenarios: The scenarios, each with a rubric; those without gold answers are left out.
+        gold: The gold pairs by the scenario's id.
+        track: It passes the answers' names through and shows progress over them.
 
     Returns:
-        A row for each kind of answer: answer (its name), kind ("gold", "honest" or "attack"), mean score,
-        beats_good (share of scenarios in which it scores above the good answer, ties half), beats_bad likewise,
-        gated (share stopped by a gate) and ungraded (answers without a score, left out of the rest). An attack is made
-        of a scenario's statements, say, and left out where the scenario has none.
+        A row for each kind of answer: its name ("answer"), its "kind" ("gold", "honest" or "attack"), its "mean" score,
+        the share of scenarios in which it scores above the good answer ("beats_good", ties count half) and above the
+        bad one ("beats_bad"), the share that a gate stopped ("gated") and the number of answers without a score
+        ("ungraded"), which the other figures leave out. An attack that is made of, say, a scenario's statements is left
+        out where the scenario has none.
 
     Raises:
-        DataError: scenarios that the judge cannot grade.
+        DataError: The judge cannot grade some scenarios.
     """
     chosen = [s for s in scenarios if s.id in gold]
     refuse_ungradable(judge, chosen)
@@ -122,22 +124,22 @@ def attack(
 
 
 def load_gold(scenarios: Path, gold: Path, taxonomy: Taxonomy | None = None) -> tuple[list[Task], dict[str, GoldPair]]:
-    """A user's scenarios and gold pairs.
+    """Load a user's scenarios and gold pairs.
 
     Args:
-        scenarios: JSONL as for training.
-        gold: JSONL, `{"scenario": id, "good": text, "bad": text}` a line.
-        taxonomy: The traits and domains that the scenarios may name; None: those that ship.
+        scenarios: The JSONL file of the scenarios, as for training.
+        gold: The JSONL file of the gold pairs, each line `{"scenario": id, "good": text, "bad": text}`.
+        taxonomy: The traits and domains that the scenarios may name; None means those that ship.
 
     Raises:
-        DataError: faults of either file, or a pair of a scenario that is not there.
+        DataError: There are faults in either file, or a pair belongs to a scenario that is not there.
     """
     known = load_tasks(scenarios, taxonomy)
     return known, load_user_gold(gold, known, str(scenarios))
 
 
 def _grades_of_texts(judge: Judge, scenarios: Sequence[Task], texts: Sequence[str]) -> list[Grade | None]:
-    """The grade of each text that was made; None where there was nothing to make it of."""
+    """Grade each text; a blank text, which there was nothing to make of, gets None."""
     made = [place for place, text in enumerate(texts) if not is_blank(text)]
     grades: list[Grade | None] = [None] * len(texts)
     for place, grade in zip(made, judge.grade([Rollout.of_text(scenarios[p], texts[p]) for p in made]), strict=True):

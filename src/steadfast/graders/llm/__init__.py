@@ -1,1 +1,1 @@
-"""The language-model judge, through Inspect's model interface."""
+"""The judge that asks a language model, through Inspect's model interface."""

@@ -1,4 +1,4 @@
-"""What can go wrong with a call to a language model, told in one line that is safe to keep and to print."""
+"""The faults of a call to a language model are told in one line that is safe to keep and to print."""
 
 import re
 
@@ -8,16 +8,16 @@ from steadfast.messages import is_blank, printable
 from steadfast.redaction import redacted
 
 LONGEST_REPLY = 200_000
-"""Characters of a reply that are read and kept; verdicts on a rubric take a few thousand."""
+"""A longer reply, in characters, is not read, and is cut when kept; verdicts on a rubric take a few thousand."""
 
 _LONGEST_ERROR = 1000
 _MARKUP = re.compile(r"\[/?(?:bold|italic|blue|green|yellow|red)\]")
 
 
 def plain(error: BaseException) -> str:
-    """An error in one line, without keys and without Inspect's markup for terminals.
+    """Tell an error in one line, without keys and without Inspect's markup for terminals.
 
-    A long one is cut in its middle: Inspect sets the whole request before what the provider said of it.
+    A long one is cut in its middle, because Inspect puts the whole request before the provider's own words.
     """
     message = _MARKUP.sub("", str(getattr(error, "message", error))).removeprefix("ERROR: ")
     line = printable(redacted(" ".join(message.split()))) or type(error).__name__
@@ -26,13 +26,13 @@ def plain(error: BaseException) -> str:
 
 
 def cause(error: BaseException) -> BaseException:
-    """What went wrong at the last attempt, where a retry hides it in an error of its own."""
+    """Find the error of the last attempt, where a retry hides it in an error of its own."""
     attempt = getattr(error, "last_attempt", None)
     return error if attempt is None else attempt.exception() or error
 
 
 def withheld(output: ModelOutput) -> str | None:
-    """Why a reply holds no verdicts that could be read or asked for again; None if it may hold some."""
+    """Say why a reply holds no verdicts and asking again is no use; None if it may hold some."""
     if output.empty:
         return "the provider sent a reply without any choice in it"
     choice = output.choices[0]
@@ -55,7 +55,7 @@ def withheld(output: ModelOutput) -> str | None:
 
 
 def kept(reply: str) -> str:
-    """A reply as it is kept with the grade: without keys, printable, cut with a mark where it is too long."""
+    """Prepare a reply to be kept with the grade: without keys, printable, and cut with a mark if it is too long."""
     if len(reply) <= LONGEST_REPLY:
         return printable(redacted(reply))
     return f"{printable(redacted(reply[:LONGEST_REPLY]))} [cut here: {len(reply):,} characters in all]"

@@ -1,8 +1,8 @@
-"""The `model` judge: a language model through Inspect's model interface, any provider that Inspect knows.
+"""The `model` judge asks a language model, at any provider that Inspect knows.
 
-It gives a reason and a score for each criterion (`steadfast.graders.llm.prompt`), at temperature 0. What cannot be read
-is handed back with its fault a bounded number of times; an answer that still has no verdict, or whose call failed, has
-no score, which is never zero. Every call's raw reply is kept with the grade.
+The model gives a reason and a score for each criterion (`steadfast.graders.llm.prompt`), at temperature 0. A reply that
+cannot be read is handed back with its fault a bounded number of times. An answer that still has no verdict, or whose
+call failed, has no score, which is never zero. Every call's raw reply is kept with the grade.
 """
 
 import asyncio
@@ -41,48 +41,41 @@ from steadfast.tasks.rubric import rubric_score
 from steadfast.tasks.task import Task
 
 _CODE_VERSION = 3
-"""Raised by hand when code, not a constant or the prompt, changes a grade."""
+"""A developer raises this number when code, not a constant or the prompt, changes a grade."""
 
 _GIVE_UP_AFTER = 5
-"""Calls failed in a row, each after its own retries, after which the rest of a batch is not tried."""
+"""After so many calls failed in a row, each after its own retries, the rest of a batch is not tried."""
 
 _SECONDS = {"hf": None, "vllm": 900, "sglang": 900}
-"""Patience with one attempt by provider: weights in this process cannot hang, a server started here must load."""
+"""The seconds to wait for an attempt: weights in this process cannot hang, a server that is started must load them."""
 _DEFAULT_SECONDS = 120
 
 _MIN_WORDS = 0
-"""Of an answer, for the gate "empty": a language model reads an honest "No." and tells it from an empty phrase."""
+"""The gate "empty" stops blank text only: a language model can tell an honest "No." from an empty phrase."""
 
 _SERVERS = {"vllm": "VLLM_BASE_URL", "sglang": "SGLANG_BASE_URL"}
-"""Providers that start a server with the package of their name unless this variable points to one."""
-
+"""These providers start a server with the package of their name unless this variable points to a server."""
 
 _SCHEMA_WORDS = ("response_format", "json_schema", "responseschema", "text.format", "structured output")
-"""How providers call what they refuse when they take no JSON schema."""
+"""Providers that take no JSON schema use one of these words in their refusal."""
 
 
 @dataclass
 class Spending:
-    """What a judge has spent over its life, and what it got for it.
+    """What a judge has spent over its life.
 
     Attributes:
-        calls: made, whatever came of them.
-        failed: calls that brought no reply, after the retries.
-        unreadable: replies that could not be read.
-        tokens: sent and received, as the provider counts them.
-        unscored: answers left without a score.
+        calls: The number of calls, whether they succeeded or not.
+        tokens: The number of tokens sent and received, as the provider counts them.
     """
 
     calls: int = 0
-    failed: int = 0
-    unreadable: int = 0
     tokens: int = 0
-    unscored: int = 0
 
 
 @dataclass
 class _Batch:
-    """What the answers of one `grade` share."""
+    """The state that the answers of one `grade` share."""
 
     slots: asyncio.Semaphore
     failed_in_a_row: int = 0
@@ -91,7 +84,7 @@ class _Batch:
 
 @dataclass
 class _Exchange:
-    """How the judge was asked about one answer."""
+    """The calls about one answer, and what came of them."""
 
     verdicts: tuple[Verdict, ...] | None = None
     error: str | None = None
@@ -100,22 +93,24 @@ class _Exchange:
 
 
 class ModelJudge:
-    """Grades by a language model.
+    """A judge that asks a language model.
 
     Keys and addresses come from the provider's environment variables, as everywhere in Inspect.
 
     Args:
-        name: "provider/model", as Inspect names models; "hf/NAME_OR_PATH" runs a local causal LM. Never taken from
-            the model under test or from a default.
-        limits: what it may cost.
-        repairs: times an unreadable reply is handed back.
-        max_output_tokens: of a reply, a reasoning model's thinking included; None: 4096, or 1024 for "hf".
-        structured: hold the model to a JSON schema where its provider can; the reply is read as strictly without.
-        model_args: the provider's own arguments (see Inspect); they are part of the protocol, so no keys.
+        name: The model's name, "provider/model", as Inspect spells it; "hf/NAME_OR_PATH" runs a local causal LM. It is
+            never taken from the model under test or from a default.
+        limits: What the judge may cost; None takes the default limits.
+        repairs: An unreadable reply is handed back to the model at most so often.
+        max_output_tokens: A reply has at most so many tokens, a reasoning model's thinking included. None means 4096,
+            or 1024 for "hf".
+        structured: Whether the provider holds the model to a JSON schema. The reply is read as strictly without one.
+        model_args: The provider's own arguments (see Inspect). They are part of the protocol, so keys have no place
+            here.
 
     Raises:
-        JudgeError: no such provider, or its key or package is missing.
-        ModelNotFoundError: no such local model.
+        JudgeError: There is no such provider, or its key or package is missing.
+        ModelNotFoundError: There is no such local model.
     """
 
     def __init__(
@@ -142,7 +137,7 @@ class ModelJudge:
 
     @cached_property
     def model(self) -> Model:
-        """Inspect's model."""
+        """The model, as Inspect gives it."""
         local = {"model_path": str(self._folder), "do_sample": False} if self._folder else {}
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
@@ -152,7 +147,7 @@ class ModelJudge:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Model, prompt, scale, gates and sampling: all that decides a grade besides the scenario and the answer."""
+        """All that decides a grade besides the scenario and the answer: model, prompt, scale, gates and sampling."""
         return {
             "version": _CODE_VERSION,
             "model": self.name,
@@ -167,25 +162,25 @@ class ModelJudge:
         }
 
     def cannot_grade(self, scenario: Task) -> str | None:
-        """Nothing: a language model needs no statements and reads more languages than we could list."""
+        """Answer None: a language model needs no statements and reads more languages than we could list."""
         return None
 
     def grade(self, answers: Sequence[Rollout]) -> list[Grade]:
-        """One grade for each answer, in order; never raises for an answer that fails.
+        """Give one grade for each answer, in order. An answer that fails has no score, but raises nothing.
 
-        Works in and outside a running event loop: the calls run in a loop of their own.
+        The method works inside and outside a running event loop, because the calls run in a loop of their own.
 
         Raises:
-            JudgeError: the weights of a local model could not be loaded.
+            JudgeError: The weights of a local model could not be loaded.
         """
         graded = dict(self.grade_each(answers))
         return [graded[place] for place in range(len(answers))]
 
     def grade_each(self, answers: Sequence[Rollout]) -> Iterator[tuple[int, Grade]]:
-        """Places in `answers` with their grades, each as soon as it is there.
+        """Yield places in `answers` with their grades, each as soon as it is there.
 
         Raises:
-            JudgeError: the weights of a local model could not be loaded.
+            JudgeError: The weights of a local model could not be loaded.
         """
         _ = self.model
         ready: SimpleQueue[tuple[int, Grade] | BaseException] = SimpleQueue()
@@ -214,12 +209,11 @@ class ModelJudge:
             raise
 
     async def _grade(self, answer: Rollout, batch: _Batch) -> Grade:
-        """The grade of an answer; whatever fails on the way is why it has no score."""
+        """Grade an answer; whatever fails on the way becomes the reason why it has no score."""
         protocol = protocol_hash(self.name, self.settings, answer.task)
         try:
             return await self._grade_under(protocol, answer, batch)
         except Exception as error:  # one answer's failure must not cost the others' grades
-            self.spent.unscored += 1
             failure = f"the judge failed on this answer: {type(error).__name__}: {plain(error)}"
             return Grade(None, (), self.name, protocol, error=failure)
 
@@ -228,20 +222,19 @@ class ModelJudge:
         given = given_ngrams(scenario.messages, scenario.rubric)
         if closed := gate(answer.text, answer.finished, given, min_words=_MIN_WORDS):
             return Grade(0.0, (), self.name, protocol, gate=closed)
-        # Inspect queues calls by `max_connections` too, but behind its door: the budget must be asked when a call is
-        # due, not when it joins the queue.
+        # Inspect queues calls by `max_connections` too, but the budget must be asked when a call is due, not when it
+        # joins the queue.
         async with batch.slots:
             exchange = await self._ask(answer, batch)
         detail = {"calls": exchange.calls}
         if exchange.verdicts is None:
-            self.spent.unscored += 1
             spent = exchange.out_of_budget
             return Grade(None, (), self.name, protocol, error=exchange.error, out_of_budget=spent, detail=detail)
         score = rubric_score([c.points for c in scenario.rubric], [v.score for v in exchange.verdicts])
         return Grade(score, exchange.verdicts, self.name, protocol, detail=detail)
 
     async def _ask(self, answer: Rollout, batch: _Batch) -> _Exchange:
-        """Ask for the verdicts, and hand an unreadable reply back with its fault."""
+        """Ask for the verdicts on an answer, and hand an unreadable reply back with its fault."""
         rubric, exchange = answer.task.rubric, _Exchange()
         messages = request(answer.task.messages, rubric, answer.text)
         for _ in range(1 + self._repairs):
@@ -258,25 +251,22 @@ class ModelJudge:
             batch.failed_in_a_row = 0
             exchange.calls.append(_record(output))
             if reason := withheld(output):
-                self.spent.unreadable += 1
                 exchange.error = reason
                 return exchange
             try:
                 exchange.verdicts = parse_verdicts(output.completion, rubric)
                 return exchange
             except VerdictError as problem:
-                self.spent.unreadable += 1
                 exchange.error = _unreadable(len(exchange.calls), problem, output)
                 messages = [*messages, *repair(output.completion, problem, len(rubric))]
         return exchange
 
     def _note_failure(self, error: Exception, exchange: _Exchange, batch: _Batch) -> None:
-        """Keep a failed call's reason with its answer and count it."""
+        """Keep a failed call's reason with its answer, and count it in the batch."""
         reason = cause(error)
         failure = f"the call failed: {type(reason).__name__}: {plain(reason)}"
         batch.failed_in_a_row += 1
         batch.last_failure = exchange.error = failure + self._advice(failure)
-        self.spent.failed += 1
         exchange.calls.append({"error": exchange.error})
 
     async def _call(self, messages: list[ChatMessage], criteria: int) -> ModelOutput:
@@ -299,7 +289,7 @@ class ModelJudge:
         return output
 
     def _budget_spent(self) -> str | None:
-        """Which limit forbids a further call; None if none does."""
+        """Say which limit forbids a further call; None if none does."""
         limits, spent = self.limits, self.spent
         if limits.max_calls is not None and spent.calls >= limits.max_calls:
             return f"not judged: the budget of {limits.max_calls} calls is used up"
@@ -308,13 +298,13 @@ class ModelJudge:
         return None
 
     def _service_failing(self, batch: _Batch) -> str | None:
-        """Why the rest of a batch is not tried; None if it is."""
+        """Say why the rest of a batch is not tried; None if it is."""
         if batch.failed_in_a_row >= _GIVE_UP_AFTER:
             return f"not judged: {batch.failed_in_a_row} calls in a row failed; {batch.last_failure}"
         return None
 
     def _advice(self, failure: str) -> str:
-        """What to do where the provider seems to refuse the schema; nothing is tried without it unasked."""
+        """Say what to do where the provider seems to refuse the schema; the judge never leaves it out unasked."""
         if not self._structured or not any(word in failure.lower() for word in _SCHEMA_WORDS):
             return ""
         return f"; if it takes no JSON schema, call the judge {self.name + UNSTRUCTURED!r}"
@@ -329,7 +319,7 @@ class ModelJudge:
         return hash_weights(self._folder) if self._folder else None
 
     def _check_provider(self, model: str) -> None:
-        """Faults that Inspect would show only at the first call."""
+        """Raise the faults that Inspect would show only at the first call."""
         if not model or self._provider in ("none", "steadfast"):
             raise JudgeError(f"judge {self.name!r} names no model that can grade; use 'provider/model'")
         address = _SERVERS.get(self._provider)
@@ -341,7 +331,7 @@ class ModelJudge:
 
 
 def _record(output: ModelOutput) -> dict[str, Any]:
-    """What is kept of a call."""
+    """Collect what is kept of a call."""
     usage = output.usage
     return {
         "reply": kept(output.completion),

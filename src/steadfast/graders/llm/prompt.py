@@ -1,11 +1,11 @@
-"""What the `model` judge is asked, and how its reply is read.
+"""This module writes what the `model` judge is asked, and reads its reply.
 
-One call covers all criteria of a rubric: the conversation and the answer are read once, where a call a criterion would
-send them three to five times, and as a reward in training that decides whether a judge can be paid for. The price is
-that one verdict may colour the next; the instructions ask for each by itself.
+One call covers all criteria of a rubric, so that the conversation and the answer are sent once. One call for each
+criterion would send them three to five times, and in training that decides whether a judge can be paid for. The price
+is that one verdict may colour the next; the instructions ask for each by itself.
 
 The judge sees neither points nor which criterion is a pitfall: it says how far a statement is true of the answer, and
-the rubric does the weighing. So it has no sign to confuse and no total to aim at.
+the rubric does the weighing. So the judge has no sign to confuse and no total to aim at.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ SCALE = (
     "mostly true, with a gap",
     "fully true",
 )
-"""What each score means. Five anchored levels: few enough for a judge to agree with itself, enough to tell the
-answers of one group apart, which a yes or no seldom does."""
+"""The meaning of each score, from 0. Five levels are few enough for a judge to agree with itself, and enough to tell
+the answers of one group apart, which a yes or no seldom does."""
 
 _INSTRUCTIONS = f"""\
 You read a conversation and the answer that an assistant gave to its last turn. Of each statement in a list you say
@@ -79,21 +79,21 @@ class VerdictError(ValueError):
 
 
 def label(index: int) -> str:
-    """The key under which the verdict on the rubric's criterion `index`, from 0, is given."""
+    """Give the key of the verdict on the rubric's criterion `index`, which counts from 0."""
     return f"c{index + 1}"
 
 
 def request(messages: Sequence[Message], rubric: Sequence[Criterion], answer: str) -> list[ChatMessage]:
-    """The messages that ask for the verdicts on an answer.
+    """Write the messages that ask for the verdicts on an answer.
 
     Instructions, conversation and statements come before the answer, so that the answers of one group share a prefix
-    that providers cache. Each mark is a hash of the text it encloses, which no text can contain: an answer cannot
-    close its own mark.
+    that providers cache. Each mark is a hash of the text that it encloses, which no text can contain, so an answer
+    cannot close its own mark.
 
     Args:
-        messages: the conversation.
-        rubric: whose criteria are the statements.
-        answer: its text.
+        messages: The conversation.
+        rubric: The rubric, whose criteria are the statements.
+        answer: The answer's text.
     """
     conversation = "\n\n".join(f"[{m.role}]\n{m.content}" for m in messages)
     text = _REQUEST.format(
@@ -102,23 +102,23 @@ def request(messages: Sequence[Message], rubric: Sequence[Criterion], answer: st
         statements="\n".join(f"{label(i)}: {c.criterion}" for i, c in enumerate(rubric)),
         answer=answer,
         answer_mark=_mark(answer),
-        labels=_labels(len(rubric)),
+        labels=", ".join(_labels(len(rubric))),
     )
     return [ChatMessageSystem(content=_INSTRUCTIONS), ChatMessageUser(content=printable(text))]
 
 
 def repair(reply: str, problem: VerdictError, criteria: int) -> list[ChatMessage]:
-    """The messages that hand a reply back with what is wrong with it."""
-    text = _REPAIR.format(problem=problem, labels=_labels(criteria), highest=len(SCALE) - 1)
+    """Write the messages that hand a reply back and say what is wrong with it."""
+    text = _REPAIR.format(problem=problem, labels=", ".join(_labels(criteria)), highest=len(SCALE) - 1)
     # Providers refuse an assistant's turn without content.
     return [ChatMessageAssistant(content=printable(reply.strip()) or "(an empty reply)"), ChatMessageUser(content=text)]
 
 
 def reply_schema(criteria: int) -> ResponseSchema:
-    """The JSON schema of a reply, for providers that can hold a model to one.
+    """Write the JSON schema of a reply, for providers that can hold a model to one.
 
     Args:
-        criteria: number of criteria of the rubric.
+        criteria: The number of criteria of the rubric.
     """
     verdict = JSONSchema(
         type="object",
@@ -129,7 +129,7 @@ def reply_schema(criteria: int) -> ResponseSchema:
         required=["reason", "score"],
         additionalProperties=False,
     )
-    labels = [label(i) for i in range(criteria)]
+    labels = _labels(criteria)
     schema = JSONSchema(
         type="object", properties=dict.fromkeys(labels, verdict), required=labels, additionalProperties=False
     )
@@ -137,22 +137,20 @@ def reply_schema(criteria: int) -> ResponseSchema:
 
 
 def parse_verdicts(reply: str, rubric: Sequence[Criterion]) -> tuple[Verdict, ...]:
-    """The verdicts of a reply, scores mapped to [0, 1], in the rubric's order.
+    """Read the verdicts of a reply, in the rubric's order, with scores mapped to [0, 1].
 
-    Nothing is searched for: the whole reply, after the thoughts of a model that thinks aloud, is one JSON object (a
-    code fence around all of it is the one thing forgiven), so no word of a reason or of the answer can be taken for a
-    verdict.
+    Nothing is searched for. The whole reply, after the thoughts of a model that thinks aloud, must be one JSON object;
+    only a code fence around all of it is forgiven. So no word of a reason or of the answer can be taken for a verdict.
 
     Args:
-        reply: the judge's text.
-        rubric: whose criteria must be there, each once and no other.
+        reply: The judge's text.
+        rubric: The rubric, each of whose criteria must have one verdict.
 
     Raises:
-        VerdictError: anything else.
+        VerdictError: The reply is anything else.
     """
-    if not reply.lstrip().startswith(
-        ("{", "```")
-    ):  # of a reply that begins with its object, a reason may name the tags
+    # A reply that begins with its object holds no thoughts, though one of its reasons may name their tags.
+    if not reply.lstrip().startswith(("{", "```")):
         _, reply = split_thoughts(reply)
     fenced = _FENCED.match(reply.strip())
     try:
@@ -166,7 +164,7 @@ def parse_verdicts(reply: str, rubric: Sequence[Criterion]) -> tuple[Verdict, ..
         raise VerdictError(fault) from error
     if not isinstance(parsed, dict):
         raise VerdictError(f"it is a JSON {type(parsed).__name__}, not an object")
-    labels = [label(i) for i in range(len(rubric))]
+    labels = _labels(len(rubric))
     if missing := [x for x in labels if x not in parsed]:
         raise VerdictError(f"the verdict on {', '.join(missing)} is missing")
     if unknown := [x for x in parsed if x not in labels]:
@@ -201,8 +199,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _labels(criteria: int) -> str:
-    return ", ".join(label(i) for i in range(criteria))
+def _labels(criteria: int) -> list[str]:
+    return [label(i) for i in range(criteria)]
 
 
 def _mark(text: str) -> str:
@@ -212,4 +210,4 @@ def _mark(text: str) -> str:
 PROMPT_HASH = hashlib.sha256(
     json.dumps([_INSTRUCTIONS, _REQUEST, _REPAIR, reply_schema(2).model_dump(exclude_none=True)]).encode()
 ).hexdigest()[:16]
-"""Of all fixed text and of the schema: it stands in the judge's settings, so another wording is another protocol."""
+"""The hash of all fixed text and the schema. It is in the judge's settings, so another wording is another protocol."""

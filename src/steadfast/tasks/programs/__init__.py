@@ -1,4 +1,4 @@
-"""Verifiable tasks: programs that make them, and programs, named in a task's data, that check an answer.
+"""Verifiable tasks are made by programs, and their answers are checked by programs that a task names in its data.
 
 A check takes the answer's text and the task's arguments and returns a score in [0, 1].
 """
@@ -19,13 +19,13 @@ _SHIPPED: Mapping[str, Check] = {instructions.PROGRAM: instructions.check, reaso
 
 
 def check_of(program: str) -> Check:
-    """The check that a task's grader names.
+    """Find the check that a task's grader names.
 
     Args:
-        program: The name of one that ships, or "module:function".
+        program: The name of a program that ships, or "module:function" for one of the user's.
 
     Raises:
-        DataError: there is none.
+        DataError: There is no such program.
     """
     if program in _SHIPPED:
         return _SHIPPED[program]

@@ -1,6 +1,6 @@
-"""Verifiable instruction following: an everyday request with two constraints on form that a program can check.
+"""Verifiable instruction following pairs an everyday request with two constraints on form that a program can check.
 
-The reward is the share of constraints met, so that a model which keeps one of the two learns from it.
+The score is the share of constraints met, so that a model which keeps one of the two learns from it.
 """
 
 import re
@@ -44,7 +44,7 @@ _REQUESTS = (
 
 @dataclass(frozen=True)
 class Constraint:
-    """A demand on form and its check."""
+    """A demand on the answer's form, and its check."""
 
     name: str
     demand: str
@@ -79,13 +79,13 @@ _BY_NAME = {c.name: c for c in (*_LENGTHS, *_FORMS)}
 
 
 def check(text: str, args: Mapping[str, Any]) -> float:
-    """The share of the constraints named in `args["constraints"]` that a text meets."""
+    """Compute the share of the constraints named in `args["constraints"]` that a text meets."""
     constraints = [_BY_NAME[name] for name in args["constraints"]]
     return sum(c.met(text) for c in constraints) / len(constraints)
 
 
 def instruction_tasks(count: int, seed: int) -> list[Task]:
-    """`count` tasks drawn with a seed, without repeats until all combinations are used up."""
+    """Draw `count` tasks with a seed, without repeats until all combinations are used up."""
     combinations = [(r, length, form) for r in _REQUESTS for length in _LENGTHS for form in _FORMS]
     Random(seed).shuffle(combinations)
     return [_task(*combinations[i % len(combinations)], f"{PROGRAM}-{seed}-{i}") for i in range(count)]

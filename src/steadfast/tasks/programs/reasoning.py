@@ -1,8 +1,8 @@
-"""Procedural reasoning tasks of reasoning-gym, set easy enough for a small model to learn from.
+"""The procedural reasoning tasks of reasoning-gym are set easy enough for a small model to learn from.
 
-A task nobody ever solves gives every group of completions the same reward and teaches nothing; nor does one that is
-always solved. The settings below put SmolLM2-135M-Instruct between 5% and 80% before training;
-`benchmarks/standard_tasks.py` measures it.
+A task that is never solved, or always, gives every group of completions the same reward and teaches nothing. With the
+settings below SmolLM2-135M-Instruct solves between 5% and 80% before training; `benchmarks/standard_tasks.py` measures
+it.
 """
 
 import re
@@ -22,13 +22,13 @@ Score = Callable[[str, Mapping[str, Any]], float]
 
 
 def last_number(text: str) -> str:
-    """The last number of an answer, as models state results at the end."""
+    """Find the last number of an answer, because models state results at the end; empty if there is none."""
     numbers = re.findall(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text.replace(",", ""))
     return numbers[-1] if numbers else ""
 
 
 def last_name(text: str) -> str:
-    """The last capitalised word of an answer."""
+    """Find the last capitalised word of an answer; empty if there is none."""
     names = re.findall(r"\b[A-Z][\w'-]*", text)
     return names[-1] if names else ""
 
@@ -37,11 +37,12 @@ _EXTRACT: Mapping[str, Callable[[str], str]] = {"number": last_number, "name": l
 
 
 def check(text: str, args: Mapping[str, Any]) -> float:
-    """1 if the final answer found in a text is exactly right, else 0.
+    """Score 1 if the final answer found in a text is exactly right, else 0.
 
     Args:
         text: The model's answer.
-        args: `dataset`, reasoning-gym's name; `entry`, its entry; `extract`, "number" or "name": what is looked for.
+        args: A mapping with reasoning-gym's name of the "dataset", its "entry", and what to "extract" as the final
+            answer, "number" or "name".
     """
     # Only the exact answer counts: the dataset's partial credit for being near would pay for guessing.
     answer = _EXTRACT[args["extract"]](text)
@@ -59,8 +60,8 @@ class ReasoningTask:
     """A reasoning-gym dataset with its settings.
 
     Attributes:
-        name: Its name in recipes and reports.
-        dataset: reasoning-gym's name.
+        name: The task's name in recipes and reports.
+        dataset: The dataset's name in reasoning-gym.
         settings: The keyword arguments of the dataset.
         extract: What the final answer is: a "number" or a "name".
         hint: A text that is appended to the question.
@@ -73,7 +74,7 @@ class ReasoningTask:
     hint: str = ""
 
     def tasks(self, count: int, seed: int) -> list[Task]:
-        """`count` tasks drawn with a seed; other seeds give other tasks."""
+        """Draw `count` tasks with a seed; other seeds give other tasks."""
         data: Any = reasoning_gym.create_dataset(self.dataset, size=count, seed=seed, **self.settings)
         return [self._task(data[index], f"{self.name}-{seed}-{index}") for index in range(count)]
 

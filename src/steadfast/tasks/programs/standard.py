@@ -1,4 +1,4 @@
-"""The standard pool: a fair mixture of all verifiable tasks, and its held-out twin that measures the alignment tax."""
+"""The standard pool mixes all kinds of verifiable tasks; held-out tasks of each kind measure the alignment tax."""
 
 from random import Random
 
@@ -10,11 +10,11 @@ from steadfast.tasks.task import Task
 TASK_NAMES = (*(t.name for t in REASONING_TASKS), INSTRUCTIONS)
 
 _HELD_OUT_SEED = 1_000_003
-"""Added to a run's seed for held-out tasks; they are compared by text as well, because small tasks repeat."""
+"""It is added to a run's seed for held-out tasks, which are also compared by text, because small tasks repeat."""
 
 
 def standard_tasks(count: int, seed: int) -> list[Task]:
-    """`count` training tasks, the kinds in equal parts, in a seeded order."""
+    """Draw `count` training tasks, of all kinds in equal parts, in a seeded order."""
     share = -(-count // len(TASK_NAMES))
     tasks = [task for kind in REASONING_TASKS for task in kind.tasks(share, seed)]
     tasks += instruction_tasks(share, seed)
@@ -23,12 +23,12 @@ def standard_tasks(count: int, seed: int) -> list[Task]:
 
 
 def held_out_tasks(per_kind: int, seed: int, training: list[Task]) -> dict[str, list[Task]]:
-    """`per_kind` tasks of each kind, none of whose questions stands among the training tasks.
+    """Draw `per_kind` tasks of each kind, none of whose conversations is among the training tasks.
 
     Args:
-        per_kind: How many are wanted, 0 for no kind at all; a kind with few possible questions may give fewer.
+        per_kind: The number of tasks of each kind. A kind with few possible questions may give fewer; 0 gives none.
         seed: The run's seed.
-        training: What the run trains on.
+        training: The tasks that the run trains on.
     """
     if per_kind == 0:
         return {}
