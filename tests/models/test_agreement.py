@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from transformers import MiniMaxConfig, MiniMaxForCausalLM
 
 from steadfast.errors import UnsupportedModelError
 from steadfast.models.agreement import agreement_of, check_agreement, path_of
@@ -11,7 +12,7 @@ from steadfast.models.forward import can_start_at, completion_logits, token_logp
 from steadfast.models.packing import pack
 from steadfast.models.sampling import sample_groups
 from steadfast.models.scoring import LowerLayers, score_candidates
-from tests.models.architectures import ARCHITECTURES, tiny, tiny_gemma3_with_vision
+from tests.models.architectures import ARCHITECTURES, SHAPE, tiny, tiny_gemma3_with_vision
 
 CARRIES_STATE = {"LFM2", "Qwen3-Next", "Qwen3.5", "Granite hybrid", "Nemotron-H", "Mamba-2"}
 OWN_MASKS_OR_POSITIONS = {"Falcon with alibi", "Bloom", "GPT-Neo"}
@@ -202,3 +203,13 @@ def test_rows_that_finish_early_do_not_change_what_the_others_sample(name):
     for before, after in zip(free, sample(stops), strict=True):
         cut = next((i + 1 for i, t in enumerate(before) if t in stops), len(before))
         assert after == before[:cut]
+
+
+def test_a_cache_whose_rows_cannot_be_dropped_is_not_used():
+    # Its linear layers keep a state that `reorder_cache` passes over: a row that ends would leave it to another.
+    torch.manual_seed(0)
+    layers = {"layer_types": ["linear_attention", "full_attention"], "num_hidden_layers": 2}
+    experts = {"num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8}
+    lm = MiniMaxForCausalLM(MiniMaxConfig(**{**SHAPE, **experts, **layers})).eval()
+    found = check_agreement(lm)
+    assert (found.path, found.cached) == ("unpacked", False)

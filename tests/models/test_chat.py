@@ -82,6 +82,29 @@ def test_content_is_given_in_parts_to_a_template_that_reads_nothing_else():
     assert template.render(WHOLE) == chat(PLAIN + PROMPT).render(WHOLE)
 
 
+def test_parts_that_some_turns_would_write_as_they_are_are_refused():
+    template = chat(
+        PARTS.replace("in m.content %}", "in m.content if m.role == 'user' %}").replace(
+            "{% endfor %}<|end|>", "{% endfor %}{% if m.role != 'user' %}{{ m.content }}{% endif %}<|end|>"
+        )
+        + PROMPT
+    )
+    assert template.render([USER]) == "<|user|>What is the dose?<|end|><|assistant|>"
+    with pytest.raises(ChatTemplateError, match="reads content parts in some turns"):
+        template.render(WHOLE)
+
+
+def test_a_system_turn_that_the_template_writes_before_the_last_user_turn_is_noted():
+    template = chat(
+        "{% for m in messages if m.role != 'system' %}<|{{ m.role }}|>"
+        "{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
+        "{{ m.content }}<|end|>{% endfor %}" + PROMPT
+    )
+    assert template.render(WHOLE).endswith("<|user|>Be brief.\n\nAnd for a child?<|end|><|assistant|>")
+    assert [n for n in template.notes if "system turn's words after the first user turn" in n]
+    assert not template.folds_system
+
+
 def test_a_generation_prompt_that_is_ignored_is_taken_from_a_finished_turn():
     template = chat(PLAIN)
     assert template.render([USER]) == "<|user|>What is the dose?<|end|><|assistant|>"

@@ -157,3 +157,17 @@ def test_every_architecture_is_measured_rightly_or_refused_by_name(name, tmp_pat
     else:
         loaded.release(loaded.fresh_policy(AdapterConfig(rank=4), seed=0))
     assert not any(isinstance(m, BaseTunerLayer) for m in loaded.lm.modules())
+
+
+def test_a_model_with_long_rotary_embeddings_is_read_up_to_where_they_change(tmp_path):
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64}
+    factors = {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]}
+    tiny(
+        "Phi-3", sliding_window=None, original_max_position_embeddings=64, rope_parameters=rope | factors
+    ).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    checks = {c.name: c for c in examine(load_model(str(tmp_path)))}
+    assert checks["context"].status == "note"
+    assert "reads 64 tokens here, of the 512" in checks["context"].sentence
+    with pytest.raises(ChatTemplateError, match="exceed the 64 tokens"):
+        load_model(str(tmp_path)).chat.encode([Message(role="user", content="x" * 50)], max_new_tokens=20)

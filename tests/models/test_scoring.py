@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from steadfast.errors import UnsupportedModelError
 from steadfast.models import score_candidates
 from steadfast.models.scoring import LowerLayers, _batches
 from tests.conftest import make_lm
@@ -110,3 +111,11 @@ def test_batched_scores_agree_on_the_default_model_with_prepacked_layers():
     prepack_frozen_linears(loaded.lm)
     for first, second in zip(alone, score_candidates(loaded.lm, requests), strict=True):
         assert [s.per_token for s in second] == pytest.approx([s.per_token for s in first], abs=1e-4)
+
+
+def test_a_reply_whose_likelihood_is_no_finite_number_is_refused(lm):
+    with torch.no_grad():
+        lm.lm_head.weight[7] = 1e38
+    requests = [([1, 2, 3], [[4, 5], [4, 7]])]
+    with pytest.raises(UnsupportedModelError, match="log-probability that is not finite"):
+        score_candidates(lm, requests, path="packed")

@@ -8,6 +8,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from steadfast.errors import ModelLoadError
 from steadfast.models import AdapterConfig, add_adapter, load_model
 from steadfast.models.prepack import prepack_frozen_linears
+from tests.conftest import make_tokenizer
+from tests.models.architectures import tiny
 
 IDS = torch.tensor([[5, 9, 33, 47, 80, 12, 7]])
 
@@ -128,6 +130,24 @@ def test_an_adapter_that_carries_a_whole_module_is_applied_and_taken_off_again(l
     with loaded.with_adapter(tmp_path) as applied:
         assert torch.allclose(logits(applied), expected, atol=1e-4)
     assert torch.equal(logits(loaded.lm), before)
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "lm_head"])
+def test_an_adapter_on_one_of_two_modules_that_share_their_weights_changes_that_one_alone(module, tmp_path):
+    tiny("Llama", tie_word_embeddings=True).save_pretrained(tmp_path / "model")
+    make_tokenizer().save_pretrained(tmp_path / "model")
+    base = load_model(str(tmp_path / "model"), device="cpu")
+    model = get_peft_model(tiny("Llama", tie_word_embeddings=True), LoraConfig(r=4, target_modules=[module]))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora" in name:
+                parameter.normal_(0, 0.1)
+    expected, before = logits(model.eval()), logits(base.lm)
+    model.save_pretrained(str(tmp_path / "adapter"))
+    with base.with_adapter(tmp_path / "adapter") as applied:
+        assert torch.allclose(logits(applied), expected, atol=1e-4)
+        assert not torch.allclose(expected, before, atol=0.1)
+    assert torch.equal(logits(base.lm), before)
 
 
 def test_an_adapter_that_does_not_fit_leaves_the_model_as_it_was(base, tmp_path):

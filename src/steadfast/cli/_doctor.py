@@ -1,6 +1,5 @@
 """Looking a model over before work begins: doctor."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from steadfast.cli._shared import AsJson, user_errors
+from steadfast.cli._shared import AsJson, print_json, user_errors
 
 app = typer.Typer()
 
@@ -46,7 +45,7 @@ def doctor(
     except SteadfastError as error:
         checks = [Check("loading", "refused", str(error), {})]
     if as_json:
-        typer.echo(json.dumps({"model": name, "checks": [asdict(c) for c in checks]}, indent=2, ensure_ascii=False))
+        print_json({"model": name, "checks": [asdict(c) for c in checks]})
     else:
         _print(name, [(c.name, c.status, c.sentence) for c in checks])
         for check in checks:

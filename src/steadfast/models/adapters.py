@@ -1,5 +1,6 @@
 """Read a saved LoRA adapter, apply it to a model in full or not at all, and take it off again."""
 
+from collections import Counter
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def read_adapter(directory: Path) -> SavedAdapter:
         tensors = load_file(directory / _WEIGHTS)
     _check_kind(config, directory)
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+        # As float32: torch cannot tell of a type of eight bits whether it is finite.
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
             raise ModelLoadError(
                 f"the adapter in {directory} is damaged: {name} holds NaN, infinity or no floating-point numbers"
             )
@@ -92,7 +94,8 @@ def applied(lm: PreTrainedModel, directory: Path) -> Generator[SavedAdapter]:
     """Within this context a saved adapter is applied to the model; afterwards the model is what it was, bit for bit.
 
     In float32 the adapter is merged into the weights. In other types it stays beside them in float32, since the
-    rounding of the merged sum would take away a good part of its change.
+    rounding of the merged sum would take away a good part of its change. The same holds where it changes weights that
+    two modules share.
 
     Args:
         lm: The model. It may be prepacked, and is then prepacked with the adapter too.
@@ -103,7 +106,7 @@ def applied(lm: PreTrainedModel, directory: Path) -> Generator[SavedAdapter]:
     """
     adapter = read_adapter(directory)
     before = Undo(lm)
-    merge = _merges(lm)
+    merge = _merges(lm, adapter)
     try:
         if merge:
             before.detach_weights(_touched(lm, adapter.tensors))
@@ -203,8 +206,15 @@ def _check_fit(expected: set[str], found: set[str], directory: Path) -> None:
         )
 
 
-def _merges(lm: PreTrainedModel) -> bool:
-    return lm.dtype in (torch.float32, torch.float64)
+def _merges(lm: PreTrainedModel, adapter: SavedAdapter) -> bool:
+    """Whether merging gives what the adapter gives beside the weights: not where it is rounded, nor in tied weights.
+
+    A matrix that is both the embedding and the output layer would carry the change of the one into the other.
+    """
+    if lm.dtype not in (torch.float32, torch.float64):
+        return False
+    owners = Counter(id(p) for m in lm.modules() for p in m.parameters(recurse=False))
+    return all(owners[id(p)] == 1 for m in _touched(lm, adapter.tensors) for p in m.parameters(recurse=False))
 
 
 def _touched(lm: PreTrainedModel, tensors: Iterable[str]) -> list[nn.Module]:

@@ -291,11 +291,16 @@ class _Check:
         from steadfast.models.sampling import sample_groups
 
         def samples() -> tuple[list[Tensor], list[Tensor]]:
+            prompts = [prompt for prompt, _ in self.requests]
+            fewer = max(1, self.reply_tokens // 2)
+            limits = [self.reply_tokens, fewer]
+            if path == "unpacked":  # whose batches are of prompts of one length: two of them, and the first ends first
+                prompts, limits = [prompts[0][::-1], *prompts], [fewer, *limits]
             groups = sample_groups(
                 self.lm,
-                [prompt for prompt, _ in self.requests],
+                prompts,
                 group_size=1 if path == "packed" else 2,  # the model's own cache is copied for its group
-                max_new_tokens=[self.reply_tokens, max(1, self.reply_tokens // 2)],
+                max_new_tokens=limits,
                 eos_token_ids=[],
                 path=path,
                 cached=cached,

@@ -24,6 +24,9 @@ _SYSTEM, _USER, _ASSISTANT, _LAST = (
 )
 """These texts are found again in what a template makes of them."""
 
+_PARTS_AS_THEY_ARE = ("{'type': 'text', 'text': ", '{"type": "text", "text": ')
+"""What a template writes that takes a list of content parts for a text."""
+
 _EXAMPLE = (
     Message(role="system", content="Be brief."),
     Message(role="user", content="Hello!"),
@@ -223,11 +226,17 @@ class ChatTemplate:
     def _has_no_system_turn(self) -> bool:
         text, _ = self._try([("system", _SYSTEM), ("user", _USER)])
         if text is not None and _SYSTEM in text and _USER in text:
+            self._note_moved_system_turn()
             return False
         self.notes.append(
             "The chat template has no place for a system turn, so its text is put before the first user turn's."
         )
         return True
+
+    def _note_moved_system_turn(self) -> None:
+        text, _ = self._try([("system", _SYSTEM), ("user", _USER), ("assistant", _ASSISTANT), ("user", _LAST)])
+        if text is not None and _SYSTEM in text and _USER in text and text.index(_SYSTEM) > text.index(_USER):
+            self.notes.append("The chat template puts the system turn's words after the first user turn.")
 
     def _generation_prompt(self) -> tuple[str, bool]:
         """Find what must be added for the assistant to speak next, and whether the prompt opens its thoughts."""
@@ -311,14 +320,34 @@ class ChatTemplate:
         return folded
 
     def _check_nothing_lost(self, rendered: str, turns: Sequence[Turn]) -> None:
+        if self.parts and (
+            raw := [p for p in _PARTS_AS_THEY_ARE if p in rendered and not any(p in t for _, t in turns)]
+        ):
+            raise ChatTemplateError(
+                self._renderer.fault(f"reads content parts in some turns and writes {raw[0]!r} in others")
+            )
+        lost = self._lost(rendered, turns)
+        if lost is not None and all(text.strip() in rendered for role, text in turns if role == "system"):
+            # Some templates, such as Mistral's, put the system's words before the last of the user's.
+            lost = self._lost(rendered, turns, but="system")
+        if lost is not None:
+            raise ChatTemplateError(
+                self._renderer.fault(f"drops or alters the words of turn {lost + 1} ({turns[lost][0]})")
+            )
+
+    def _lost(self, rendered: str, turns: Sequence[Turn], but: str = "") -> int | None:
+        """The place of the first turn, but for those of one role, whose words do not follow those before it."""
         place = 0
-        for number, (role, text) in enumerate(turns, start=1):
+        for number, (role, text) in enumerate(turns):
+            if role == but:
+                continue
             # Templates of reasoning models leave the thoughts of earlier turns out, as those models were trained.
             words = (split_thoughts(text, self.settings.marks)[1] if role == "assistant" else text).strip()
             found = rendered.find(words, place)
             if found < 0:
-                raise ChatTemplateError(self._renderer.fault(f"drops or alters the words of turn {number} ({role})"))
+                return number
             place = found + len(words)
+        return None
 
     def _named_ends(self) -> list[int]:
         named = [*self.settings.ends, self.tokenizer.eos_token_id]

@@ -219,4 +219,11 @@ def _context(loaded: LoadedModel) -> Check:
         return Check(
             "context", "note", "The configuration names no length of the context; lengths go unchecked.", figures
         )
+    longer = getattr(loaded.lm.config.get_text_config(), "max_position_embeddings", None) or 0
+    if longer > room:
+        sentence = (
+            f"It reads {room:,} tokens here, of the {longer:,} that its configuration names: beyond them its rotary "
+            "embeddings change for the whole text, which likelihoods of several replies cannot follow."
+        )
+        return Check("context", "note", sentence, figures)
     return Check("context", "ok", f"It reads {room:,} tokens; the small conversation takes {used} of them.", figures)

@@ -24,7 +24,7 @@ from steadfast.models.default_model import DEFAULT_MODEL, converted_folder, conv
 from steadfast.models.hub import Snapshot, find_adapter, find_model, is_hub_name
 from steadfast.models.identity import Identity, hash_file, identify
 from steadfast.models.rendering import RenderSettings
-from steadfast.models.snapshot import check_loaded, check_snapshot, embedding_rows
+from steadfast.models.snapshot import check_loaded, check_snapshot, context_length, embedding_rows
 
 if TYPE_CHECKING:
     from steadfast.models.policy import AdapterConfig, Policy
@@ -310,8 +310,6 @@ def _remote_code(folder: Path, trust: bool) -> Generator[None]:
 
 
 def _settings(lm: PreTrainedModel, folder: Path, kwargs: Mapping[str, Any], today: date) -> RenderSettings:
-    text: Any = lm.config.get_text_config()
-    context = getattr(text, "max_position_embeddings", None)
     named: Any = getattr(lm.generation_config, "eos_token_id", None)
     ends = named if isinstance(named, list) else [named]
     return RenderSettings(
@@ -319,7 +317,7 @@ def _settings(lm: PreTrainedModel, folder: Path, kwargs: Mapping[str, Any], toda
         kwargs=dict(kwargs),
         today=today,
         vocabulary=embedding_rows(lm),
-        context_length=context if isinstance(context, int) and context > 0 else None,
+        context_length=context_length(lm.config),
         ends=tuple(e for e in ends if isinstance(e, int)),
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from steadfast.errors import UnsupportedModelError
 from steadfast.models.agreement import ModelPath, path_of
 from steadfast.models.forward import (
     can_start_at,
@@ -143,7 +145,7 @@ def score_candidates(
 
     Raises:
         ValueError: A prompt or a candidate is empty.
-        UnsupportedModelError: No path gives this model's own log-probabilities.
+        UnsupportedModelError: No path gives this model's own log-probabilities, or a reply's is not finite.
     """
     packs = [pack(prompt, candidates) for prompt, candidates in requests]
     if not packs:
@@ -157,6 +159,11 @@ def score_candidates(
     for index, logprobs_N in scored:
         parts = logprobs_N.split(packs[index].lengths)
         results[index] = [CandidateScore(float(p.sum()), p.numel()) for p in parts]
+        if not all(math.isfinite(score.logprob) for score in results[index]):
+            raise UnsupportedModelError(
+                f"{type(lm).__name__} gives a reply a log-probability that is not finite: its weights are damaged, "
+                f"or {lm.dtype} is too narrow for them"
+            )
         if on_done is not None:
             on_done()
     return [results[i] for i in range(len(packs))]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from steadfast.errors import ModelLoadError
 from steadfast.models.boundary import reason
@@ -118,6 +118,24 @@ def embedding_rows(lm: PreTrainedModel) -> int | None:
     """Return how many tokens the model knows, the rows of its input embedding; None if it keeps none as a matrix."""
     weight: Any = getattr(lm.get_input_embeddings(), "weight", None)
     return int(weight.shape[0]) if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
+
+
+def context_length(config: PretrainedConfig) -> int | None:
+    """How many tokens a model reads here; None where its config names no number.
+
+    A model with long rotary embeddings (Phi-3 with 128k) turns all its tokens otherwise as soon as one lies beyond the
+    length it was first trained on. Neither a cache nor a row of several replies can follow, so it is read up to there.
+    """
+    text: Any = config.get_text_config()
+    lengths = [getattr(text, "max_position_embeddings", None), *_short_rope_lengths(text)]
+    return min((n for n in lengths if isinstance(n, int) and n > 0), default=None)
+
+
+def _short_rope_lengths(text_config: Any) -> list[Any]:
+    found: Any = getattr(text_config, "rope_parameters", None)
+    given: list[Any] = [found, *found.values()] if isinstance(found, dict) else []
+    ropes = [r for r in given if isinstance(r, dict) and r.get("rope_type") == "longrope"]
+    return [r.get("original_max_position_embeddings") for r in ropes]
 
 
 def check_loaded(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
