@@ -148,3 +148,11 @@ def test_versions_and_machine_are_recorded(directory):
     environment = json.loads((directory.path / "environment.json").read_text())
     assert environment["model_source"] == "path"
     assert "torch" in environment["packages"]
+
+
+@pytest.mark.parametrize("results", ["rows", "arms"])
+def test_results_without_a_protocol_are_not_taken_for_those_of_any(directory, results):
+    directory.protocol_file.unlink()
+    (directory.path / results).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(RecipeError, match=r"protocol\.json is missing, so nothing says"):
+        directory.claim({"recipe": {}})

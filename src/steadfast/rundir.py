@@ -75,13 +75,18 @@ class RunDirectory:
             True if the directory was new.
 
         Raises:
-            RecipeError: The directory holds results of another protocol, and each key that changed is named; or another
-                version wrote it.
+            RecipeError: The directory holds results of another protocol, and each key that changed is named; or of
+                another version, or without any protocol.
         """
         clear_leftovers(self.path)
         protocol = {"format": FORMAT, **protocol}
         before = self.protocol()
         if not before:
+            if any((self.path / name).exists() for name in ("arms", "rows")):
+                raise RecipeError(
+                    f"{self.protocol_file} is missing, so nothing says what the results in {self.path} were made with; "
+                    "put back a copy of it, or begin anew with another --out"
+                )
             write_json(self.protocol_file, protocol)
             return True
         changed = _changed(before, protocol, frozenset(may_grow))

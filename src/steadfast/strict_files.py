@@ -36,7 +36,8 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError([f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"]) from error
+        said = f"not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        raise DataError([f"{path}: {said}"]) from error
     except OSError as error:
         raise DataError([f"{path}: {error.strerror or error}"]) from error
 

@@ -20,6 +20,7 @@ def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = Fals
 
     What stands between the marks is thought, and so is all that stands before an end mark without a beginning. What
     follows a beginning mark without an end, as in a reply that was cut off, is thought; words before it stay.
+    Marks in capitals are marks.
 
     Args:
         text: The reply.
@@ -29,15 +30,17 @@ def split_thoughts(text: str, marks: ThoughtMarks = THINK, *, begun: bool = Fals
     Returns:
         The thoughts and the answer, both without white space around them. A text without marks is returned as it is.
     """
-    if not begun and marks.begin not in text and marks.end not in text:
+    begin, end = marks.begin.lower(), marks.end.lower()
+    pieces = re.split(f"({re.escape(begin)}|{re.escape(end)})", text, flags=re.IGNORECASE)
+    if not begun and len(pieces) == 1:
         return "", text
     thoughts: list[str] = []
     answer: list[str] = []
     thinking = begun
-    for piece in re.split(f"({re.escape(marks.begin)}|{re.escape(marks.end)})", text):
-        if piece == marks.begin:
+    for piece in pieces:
+        if piece.lower() == begin:
             thinking = True
-        elif piece == marks.end:
+        elif piece.lower() == end:
             if not thinking:
                 thoughts, answer = [*thoughts, *answer], []
             thinking = False

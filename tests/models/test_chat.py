@@ -301,3 +301,8 @@ def test_thoughts_are_taken_off_a_reply(reply, thoughts, answer):
 def test_the_marks_of_thoughts_may_be_others():
     assert split_thoughts("[T]Hm.[/T]Two.", ThoughtMarks("[T]", "[/T]")) == ("Hm.", "Two.")
     assert split_thoughts("<think>Hm.", ThoughtMarks("[T]", "[/T]")) == ("", "<think>Hm.")
+
+
+@pytest.mark.parametrize("text", ["<THINK>Hm.</THINK>No.", "<Think>Hm.</think>No.", "Hm.</THINK>No."])
+def test_thoughts_between_marks_in_capitals_are_taken_off_too(text):
+    assert split_thoughts(text) == ("Hm.", "No.")

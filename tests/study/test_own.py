@@ -121,9 +121,48 @@ def test_a_rubric_in_a_file_of_the_users_own_replaces_the_tasks(finished, folder
     assert str(rubric) in str(caught.value)
 
 
-def test_a_suite_that_an_arm_trains_on_measures_nothing_unless_it_is_asked_to(finished, folder, tmp_path):
-    arm = ARM | {"suites": [str(folder / "cabin.yaml")]}
-    evaluation = yaml.safe_load((folder / "recipe.yaml").read_text())["evaluation"] | {"evals": None}
-    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", arm], evaluation=evaluation))
-    assert "cabin" not in {s.name for s in data.evals}
-    assert {t.id for t in data.slices["kind"]} <= {"cabin-0", "cabin-1"}
+def trained_on_cabin(folder, tmp_path, suite, evals, splits=(None, None)):
+    """The data of a recipe one of whose arms trains on the cabin suite, under the name that is given."""
+    content = yaml.safe_load((folder / "cabin.yaml").read_text())
+    for task, split in zip(content["tasks"], splits, strict=True):
+        task |= {"split": split} if split else {}
+    (tmp_path / "cabin.yaml").write_text(yaml.safe_dump(content))
+    evaluation = yaml.safe_load((folder / "recipe.yaml").read_text())["evaluation"] | {"evals": evals}
+    arms = ["baseline", ARM | {"suites": [suite]}]
+    suites = [str(tmp_path / "cabin.yaml")]
+    return StudyData.load(changed(folder, tmp_path, arms=arms, evaluation=evaluation, suites=suites))
+
+
+@pytest.mark.parametrize("suite", ["cabin.yaml", "cabin"])
+def test_a_suite_that_an_arm_trains_on_measures_with_its_held_out_tasks_alone(finished, folder, tmp_path, suite):
+    data = trained_on_cabin(folder, tmp_path, suite, ["cabin"], ("train", "held_out"))
+    assert [t.id for s in data.evals for t in s.tasks] == ["cabin-1"]
+    assert [t.id for t in data.slices["kind"]] == ["cabin-0"]
+    assert "cabin" not in {s.name for s in trained_on_cabin(folder, tmp_path, suite, None, ("train", "held_out")).evals}
+
+
+def test_an_eval_all_of_which_is_trained_on_is_refused(finished, folder, tmp_path):
+    data = trained_on_cabin(folder, tmp_path, "cabin.yaml", ["cabin"], ("train", "train"))
+    with pytest.raises(RecipeError, match="'cabin' is trained on by arm 'kind'"):
+        _ = data.evals
+
+
+def test_an_eval_that_ships_and_is_trained_on_measures_nothing(finished, folder, tmp_path):
+    arm = {"name": "honest", "suites": ["deception-status-report"]}
+    evaluation = yaml.safe_load((folder / "recipe.yaml").read_text())["evaluation"]
+    both = evaluation | {"evals": ["deception-status-report"]}
+    with pytest.raises(RecipeError, match="'deception-status-report' is trained on by arm 'honest'"):
+        _ = StudyData.load(changed(folder, tmp_path, arms=["baseline", arm], evaluation=both)).evals
+    whole = evaluation | {"evals": None}
+    data = StudyData.load(changed(folder, tmp_path, arms=["baseline", arm], evaluation=whole))
+    assert "deception-status-report" not in {s.name for s in data.evals}
+
+
+def test_a_training_suite_that_repeats_an_eval_under_another_name_is_found(finished, folder, tmp_path):
+    copied = yaml.safe_load((folder / "cabin.yaml").read_text()) | {"name": "copy"}
+    for task in copied["tasks"]:
+        task["split"] = "train"
+    (tmp_path / "copy.yaml").write_text(yaml.safe_dump(copied))
+    arm = ARM | {"suites": [str(tmp_path / "copy.yaml")]}
+    with pytest.raises(DataError, match="are the same text"):
+        StudyData.load(changed(folder, tmp_path, arms=["baseline", arm])).prove_pools_disjoint()

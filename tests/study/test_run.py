@@ -353,3 +353,16 @@ def test_what_a_judge_cannot_grade_is_said_before_the_model_is_loaded(model, tmp
     monkeypatch.setattr(running, "make_judge", lambda config, limits: Choosy() if limits is None else OtherWordJudge())
     with pytest.raises(DataError, match="it reads no English"):
         run_recipe(recipe(model), tmp_path)
+
+
+def test_a_run_killed_before_it_wrote_its_recipe_goes_on_and_one_without_its_protocol_is_refused(
+    finished, model, tmp_path
+):
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    (directory / "recipe.yaml").unlink()
+    run_recipe(recipe(model), directory)
+    assert (directory / "recipe.yaml").read_text() == (finished / "recipe.yaml").read_text()
+    (directory / "protocol.json").unlink()
+    with pytest.raises(RecipeError, match=r"protocol\.json is missing"):
+        run_recipe(recipe(model, seed=9), directory)

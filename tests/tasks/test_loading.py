@@ -206,3 +206,21 @@ def test_about_a_quarter_is_held_out():
 
 def test_the_corpus_comes_in_the_same_order_each_time():
     assert [s.id for s in built_in_scenarios()] == [s.id for s in built_in_scenarios()]
+
+
+def test_a_first_line_that_is_a_list_hides_no_fault_of_the_others(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("[]\n" + json.dumps(record(trait="bravery")) + "\n")
+    with pytest.raises(DataError) as caught:
+        load_tasks(path)
+    first, second = caught.value.problems
+    assert first.startswith(f"{path}:1: not a JSON object")
+    assert second.startswith(f"{path}:2: trait: unknown trait 'bravery'")
+
+
+@pytest.mark.parametrize("unmet", ["It\u00a0is safe.", "It is\u200b safe.", "It  is safe.\n"])
+def test_a_statement_met_and_unmet_is_found_in_any_spelling_that_reads_alike(tmp_path, unmet):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps(record(rubric=[criterion(met=["It is safe."], unmet=[unmet])])) + "\n")
+    with pytest.raises(DataError, match="is an unmet statement too"):
+        load_tasks(path)

@@ -64,7 +64,7 @@ def _custom_judge(config: CustomConfig) -> Judge:
         name: Any = judge.name
         settings: Any = judge.settings
         json.dumps(settings)
-    except Exception as error:  # a user's own code: whatever it raises is told with the judge's name
+    except (Exception, SystemExit) as error:  # a user's own code: whatever it raises is told with the judge's name
         raise JudgeError(f"judge {config.path!r} could not be made: {_in_one_line(error)}") from error
     if not isinstance(name, str) or not name.strip():
         raise JudgeError(f"judge {config.path!r} could not be made: its name is {name!r}, not a text")
@@ -183,6 +183,6 @@ def _is_verdict(verdict: Any) -> bool:
     return isinstance(verdict, Verdict) and _in_unit_interval(verdict.score)
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: BaseException) -> str:
     """Tell an error of a user's code in one line."""
     return printable(redacted(f"{type(error).__name__}: {error}"))

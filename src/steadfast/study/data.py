@@ -1,6 +1,6 @@
 """Everything that a run is trained and measured on, checked before any long work begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -108,12 +108,41 @@ class StudyData:
         own = {s.name: s for s in self.suites.values() if s.kind == "eval"}
         names = self.recipe.evaluation.evals
         if names is None:
-            trained = {n for arm in self.recipe.arms for n in arm.suites}
-            kept = [s for name, s in self.suites.items() if s.kind == "eval" and name not in trained]
-            chosen = [*battery(), *kept]
+            chosen = [s for s in (*battery(), *own.values()) if s.name not in self._trained]
         else:
-            chosen = [own[n] if n in own else find_suite(n, self.taxonomy) for n in names]
+            chosen = [self._untrained(own[n] if n in own else find_suite(n, self.taxonomy)) for n in names]
         return [s for s in chosen if s.name != self.recipe.evaluation.chat_eval]
+
+    def _untrained(self, suite: Suite) -> Suite:
+        """What of a suite measures: all of it, or its held-out tasks where an arm trains on it.
+
+        Raises:
+            RecipeError: an arm trains on all of it.
+        """
+        if suite.name not in self._trained:
+            return suite
+        left = tuple(t for t in suite.tasks if t.split == "held_out")
+        if not left:
+            raise RecipeError(
+                f"evaluation.evals: {suite.name!r} is trained on by arm {self._trained[suite.name]!r}, and none of its "
+                'tasks has "split": "held_out", so nothing of it could measure; mark some, or take it out'
+            )
+        return replace(suite, tasks=left)
+
+    @cached_property
+    def _trained(self) -> dict[str, str]:
+        """The arm that trains on a suite, by the suite's name."""
+        return {
+            self._suite(name).name: arm.name
+            for arm in self.recipe.arms
+            for name in arm.suites
+            if name not in (SCENARIOS, STANDARD)
+        }
+
+    def _suite(self, name: str) -> Suite:
+        """A suite that the recipe names: one of its own, by the spelling given there or by its name, or any other."""
+        named = next((s for s in self.suites.values() if s.name == name), None)
+        return self.suites.get(name) or named or find_suite(name, self.taxonomy)
 
     @cached_property
     def chat(self) -> Suite | None:
@@ -121,7 +150,7 @@ class StudyData:
         name = self.recipe.evaluation.chat_eval
         if name is None:
             return None
-        suite = next((s for s in self.suites.values() if s.name == name), None) or find_suite(name, self.taxonomy)
+        suite = self._untrained(self._suite(name))
         return replace(suite, name=f"chat-{suite.name}", kind="chat")
 
     @cached_property
@@ -149,8 +178,7 @@ class StudyData:
             elif name == STANDARD:
                 tasks += self.standard[half:]
             else:
-                suite = self.suites.get(name) or find_suite(name, self.taxonomy)
-                tasks += [t for t in suite.tasks if t.split != "held_out"]
+                tasks += [t for t in self._suite(name).tasks if t.split != "held_out"]
         chosen = arm.chosen(tasks)
         if not chosen:
             raise RecipeError(
@@ -208,13 +236,15 @@ class StudyData:
         Raises:
             DataError: naming every pair that overlaps.
         """
-        own = [t for name, suite in self.suites.items() if self._trains(name) for t in suite.tasks]
-        measuring = [*battery(), *(s for name, s in self.suites.items() if not self._trains(name))]
+        names = dict.fromkeys(n for arm in self.recipe.arms for n in arm.suites if n not in (SCENARIOS, STANDARD))
+        suites = {s.name: s for s in (*battery(), *self.suites.values(), *self.evals, *map(self._suite, names))}
+        own = [t for name in self._trained for t in suites[name].tasks]
+        measuring = [suite for name, suite in suites.items() if name not in self._trained]
         compared = prove_disjoint(
             {
-                "training scenario": {t.id: t.text for t in (*self.training, *own) if t.split != "held_out"},
-                "held-out scenario": {t.id: t.text for t in (*self.held_out, *own) if t.split == "held_out"},
-                "eval item": {t.id: t.text for suite in measuring for t in suite.tasks},
+                "training scenario": _texts(t for t in (*self.training, *own) if t.split != "held_out"),
+                "held-out scenario": _texts(t for t in (*self.held_out, *own) if t.split == "held_out"),
+                "eval item": _texts(t for suite in measuring for t in suite.tasks),
             }
         )
         trained = {task.messages for task in self.standard}
@@ -224,9 +254,6 @@ class StudyData:
             raise DataError([f"capability item {i!r} is also trained on" for i in shared])
         compared["standard x capability (equality)"] = len(trained) * len(measured)
         return compared
-
-    def _trains(self, suite: str) -> bool:
-        return any(suite in arm.suites for arm in self.recipe.arms)
 
     def schedule(self, arm: Arm) -> list[list[ScheduledTask]]:
         """The tasks of each step of an arm."""
@@ -265,6 +292,11 @@ class StudyData:
             return list(tasks)
         kept = sorted(Random(f"{self.recipe.seed}/sample").sample(range(len(tasks)), count))
         return [tasks[i] for i in kept]
+
+
+def _texts(tasks: Iterable[Task]) -> dict[str, str]:
+    """The texts of tasks, under ids that two suites may share."""
+    return {f"{t.suite}/{t.id}" if t.suite else t.id: t.text for t in tasks}
 
 
 def _unknown(arm: Arm, taxonomy: Taxonomy, kind: str) -> list[str]:

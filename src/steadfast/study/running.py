@@ -204,7 +204,8 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> St
     if recipe.training.adapter.layers != "all":
         layers = int(model.lm.config.get_text_config().num_hidden_layers)
         study.lower_layers = LowerLayers(layers - recipe.training.adapter.layers)
-    if directory.claim(_protocol(study)):
+    new = directory.claim(_protocol(study))
+    if new or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between the two
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(directory.path / "recipe.yaml", text)
         directory.write_environment(model_source=model.source)

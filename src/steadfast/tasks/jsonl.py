@@ -38,9 +38,12 @@ def read_jsonl_by_line(
     problems: list[str] = []
     seen: dict[str, int] = {}
     text = read_text(path)
-    if text.strip().startswith("[") and text.strip().endswith("]") and "\n" in text.strip():
-        first = text[: len(text) - len(text.lstrip())].count("\n") + 1
-        raise DataError([f"{path}:{first}: the file is one JSON array; write JSON Lines instead, one object a line"])
+    if _is_one_array(text):
+        raise DataError(
+            [
+                f"{path}:{text[: len(text) - len(text.lstrip())].count(chr(10)) + 1}: the file is one JSON array; write JSON Lines instead, one object a line"
+            ]
+        )
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -65,6 +68,18 @@ def read_jsonl_by_line(
     return records
 
 
+def _is_one_array(text: str) -> bool:
+    """Whether a file is one array, and not lines of which the first happens to be a list."""
+    first, _, rest = text.strip().partition("\n")
+    if not first.startswith("[") or not rest:
+        return first.startswith("[")
+    try:
+        parse_json(first)
+    except ValueError:
+        return True
+    return False
+
+
 def _repeated_key(row: Mapping[str, Any], key: str | None, number: int, seen: dict[str, int]) -> list[str]:
     if key is None:
         return []
@@ -77,6 +92,15 @@ def _repeated_key(row: Mapping[str, Any], key: str | None, number: int, seen: di
 
 def _unreadable(error: ValueError) -> str:
     return str(error) if isinstance(error, FieldError) else f"not a JSON object: {error}"
+
+
+_IN_PLAIN_WORDS = {
+    "extra_forbidden": "unknown field",
+    "unexpected_keyword_argument": "unknown field",
+    "tuple_type": "must be a list",
+    "too_short": "the list is empty",
+}
+"""What pydantic says in the words of its types, by the type of the fault."""
 
 
 def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list[str]:
@@ -93,9 +117,7 @@ def faults(error: ValidationError, row: Mapping[str, Any] | None = None) -> list
         if detail["type"] == "too_short" and inside:
             continue  # the list is short only because its faulty entries were left out
         where = ".".join(_as_written([str(part) for part in detail["loc"]], row or {})) or "record"
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = "unknown field"
+        message = _IN_PLAIN_WORDS.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
         prefix = "" if message.startswith(f"{where}:") or where == "record" else f"{where}: "
         lines.append(prefix + message)
     return list(dict.fromkeys(lines))

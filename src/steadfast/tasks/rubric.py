@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Self
+from unicodedata import category, normalize
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
@@ -59,7 +60,8 @@ class Criterion(BaseModel):
 
 
 def _spaced(text: str) -> str:
-    return " ".join(text.split())
+    """A text as it is read: accents composed, marks of no width left out, and white space of every kind one space."""
+    return " ".join("".join(c for c in normalize("NFC", text) if category(c) != "Cf").split())
 
 
 def rubric_score(points: Sequence[float], met: Sequence[float]) -> float:

@@ -221,7 +221,7 @@ def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
     module, _, function = name.partition(":")
     try:
         made: Any = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # a user's own code: whatever it raises is told with its name
+    except (Exception, SystemExit) as error:  # a user's own code: whatever it raises is told with its name
         raise DataError([f"suite {name!r} could not be made: {type(error).__name__}: {error}"]) from error
     if isinstance(made, Suite):
         problems = [f"{name}: {t.id}: {f}" for t in made.tasks for f in taxonomy.faults(t.trait, t.domain)]

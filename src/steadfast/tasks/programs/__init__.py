@@ -5,7 +5,7 @@ A check takes the answer's text and the task's arguments and returns a score in 
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from steadfast.errors import DataError
 from steadfast.tasks.programs import instructions, reasoning
@@ -35,6 +35,9 @@ def check_of(program: str) -> Check:
             [f"unknown program {program!r}; those that ship: {', '.join(_SHIPPED)}; yours: module:function"]
         )
     try:
-        return getattr(importlib.import_module(module), function)
-    except Exception as error:  # a user's own code: whatever it raises is told with its name
+        found: Any = getattr(importlib.import_module(module), function)
+    except (Exception, SystemExit) as error:  # a user's own code: whatever it raises is told with its name
         raise DataError([f"program {program!r} could not be loaded: {type(error).__name__}: {error}"]) from error
+    if not callable(found):
+        raise DataError([f"program {program!r} is no function, but {found!r}"])
+    return cast("Check", found)
