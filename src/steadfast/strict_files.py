@@ -180,3 +180,14 @@ def _doubled_keys(node: yaml.Node, seen: set[int]) -> Iterator[str]:
             yield f"{here}: {key.value}: is already on line {there}; keep one of them"
         for inner in child if isinstance(node, yaml.MappingNode) else [child]:
             yield from _doubled_keys(inner, seen)
+
+
+def finite(value: Any) -> Any:
+    """Put null for every number in a JSON value that is not finite."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -61,7 +61,7 @@ def session(file, subject, judge, parts=None):
         place, condition = Place("m", 0, "plain"), Condition()
         return measure(subject, left, judge, place=place, condition=condition, training_judge=TrainingJudge())
 
-    return complete(file, parts or chosen(), run)
+    return complete(file, "m", parts or chosen(), run)
 
 
 def test_what_is_complete_is_not_measured_again(tmp_path):

@@ -67,13 +67,13 @@ def test_an_adapter_is_looked_at_with_its_model(folder, tmp_path):
     assert checks["agreement"]["status"] == "ok"
 
 
-def test_an_adapter_of_another_base_is_noted_and_one_that_does_not_fit_refused(folder, tmp_path):
+def test_an_adapter_of_another_base_or_one_that_does_not_fit_is_refused(folder, tmp_path):
     adapter = save_adapter(folder, tmp_path / "adapter")
     config = adapter / "adapter_config.json"
     data = json.loads(config.read_text())
     config.write_text(json.dumps({**data, "base_model_name_or_path": "someone/else"}))
     code, checks = doctor("--model", folder, "--adapter", adapter)
-    assert (code, checks["adapter"]["status"]) == (0, "note")
+    assert (code, checks["adapter"]["status"]) == (2, "refused")
     assert "trained on someone/else" in checks["adapter"]["sentence"]
     config.write_text(json.dumps({**data, "target_modules": ["q_proj"]}))
     code, checks = doctor("--model", folder, "--adapter", adapter)

@@ -29,7 +29,6 @@ def structure(
     as_json: AsJson = False,
 ) -> None:
     """Tell whether alignment is one thing: how evals move together over checkpoints, beside what chance would give."""
-    from steadfast.report.json_summary import finite
     from steadfast.report.structure import analyse_structure, read_checkpoints, structure_json
     from steadfast.report.structure_page import check_format, write_structure
 
@@ -41,7 +40,7 @@ def structure(
     if out is not None:
         write_structure(out, found, sources=len(results), controlled=control_capability)
     if as_json:
-        print_json(finite(structure_json(found)))
+        print_json(structure_json(found))
         return
     _print(found, len(results))
     if out is not None:

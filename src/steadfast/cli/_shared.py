@@ -14,6 +14,7 @@ from rich.text import Text
 from steadfast.cli._errors import resumable, user_errors
 from steadfast.errors import SteadfastError
 from steadfast.messages import printable
+from steadfast.strict_files import finite
 
 if TYPE_CHECKING:
     from steadfast.graders import AnyJudgeConfig, Judge
@@ -82,8 +83,8 @@ def problem(text: str) -> None:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value as JSON."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    """Print a value as JSON, with null for a number that is not finite, which JSON does not know."""
+    text = json.dumps(finite(value), indent=indent, ensure_ascii=False)
     typer.echo(_NOT_FOR_TERMINALS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

@@ -16,18 +16,21 @@ _KEY = ["suite", "grader", "task"]
 """What is measured anew, whichever judge's: an answer that is given again is graded again by each of them."""
 
 
-def complete(file: Path, parts: Sequence[Part], measure: Callable[[list[Part]], Measured]) -> pl.DataFrame:
+def complete(
+    file: Path, checkpoint: str, parts: Sequence[Part], measure: Callable[[list[Part]], Measured]
+) -> pl.DataFrame:
     """The rows of some parts, measured as far as they are not measured yet.
 
     Args:
         file: Holds the rows, and is written anew with those that are added.
+        checkpoint: The name of the checkpoint that the rows are of.
         parts: What is to be measured.
         measure: Measures parts; it is not called when nothing is left to do.
 
     Raises:
         SteadfastError: the file is damaged, or holds other columns than this version writes.
     """
-    before = read_rows(file) if file.is_file() else None
+    before = rows_of(file, checkpoint) if file.is_file() else None
     left = list(parts) if before is None else unscored(parts, before)
     if before is not None and not left:
         return before
@@ -73,6 +76,21 @@ def without_any_score(rows: pl.DataFrame) -> list[str]:
     return found
 
 
+def rows_of(file: Path, checkpoint: str) -> pl.DataFrame:
+    """The rows of one checkpoint.
+
+    Raises:
+        SteadfastError: as `read_rows`, or the file holds rows of another checkpoint.
+    """
+    rows = read_rows(file)
+    if others := sorted(set(rows["checkpoint"].to_list()) - {checkpoint}):
+        raise SteadfastError(
+            f"{file}: holds rows of {', '.join(map(str, others))} and should hold those of {checkpoint}; delete it and "
+            "run the same command again"
+        )
+    return rows
+
+
 def read_rows(file: Path) -> pl.DataFrame:
     """A table of results; a NaN score is null.
 
@@ -85,8 +103,13 @@ def read_rows(file: Path) -> pl.DataFrame:
             f"{file}: columns missing: {', '.join(missing)}; it is no table of results, or another version wrote it"
         )
     try:
-        return rows.select(pl.col(name).cast(kind) for name, kind in ROW_SCHEMA.items()).with_columns(
+        rows = rows.select(pl.col(name).cast(kind) for name, kind in ROW_SCHEMA.items()).with_columns(
             pl.col("score").fill_nan(None)
         )
     except pl.exceptions.PolarsError as error:
         raise SteadfastError(f"{file}: a column is of the wrong type: {str(error).splitlines()[0]}") from error
+    if not rows["score"].drop_nulls().is_between(0, 1).all():
+        raise SteadfastError(
+            f"{file}: a score lies outside 0 and 1, so the table was altered; delete it and run the same command again"
+        )
+    return rows

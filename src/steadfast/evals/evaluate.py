@@ -330,7 +330,7 @@ def _measure(
         write_logs(directory.logs, subject.name, left, measured, condition.name)
         return measured
 
-    complete(directory.rows_file(name), [part], run)
+    complete(directory.rows_file(name), subject.name, [part], run)
     progress.end(name) if begun else progress.skip(name)
 
 

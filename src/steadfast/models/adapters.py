@@ -43,12 +43,19 @@ class SavedAdapter:
     modules: int
     base: str
 
-    def base_note(self, lm: PreTrainedModel) -> str | None:
-        """Return a sentence if the adapter says that it was trained on a model of another name."""
+    def check_base(self, lm: PreTrainedModel) -> None:
+        """See that the adapter is one of this model, as far as their names tell.
+
+        Raises:
+            ModelLoadError: The adapter says that it was trained on a model of another name.
+        """
         here = str(lm.config.name_or_path or "")
-        if not self.base or not here or _same_name(self.base, here):
-            return None
-        return f"the adapter in {self.directory} says that it was trained on {self.base}, and is applied to {here}"
+        if self.base and here and not _same_name(self.base, here):
+            raise ModelLoadError(
+                f"the adapter in {self.directory} says that it was trained on {self.base}, and this model is {here}. "
+                "Apply it to its own base; if the model only goes by another name now, write that name under "
+                f"base_model_name_or_path in the adapter's {_CONFIG}"
+            )
 
 
 def read_adapter(directory: Path) -> SavedAdapter:
@@ -105,6 +112,7 @@ def applied(lm: PreTrainedModel, directory: Path) -> Generator[SavedAdapter]:
         ModelLoadError: The adapter is damaged or does not fit the model in full; the model is left as it was.
     """
     adapter = read_adapter(directory)
+    adapter.check_base(lm)
     before = Undo(lm)
     merge = _merges(lm, adapter)
     try:

@@ -131,12 +131,11 @@ def _with_adapter(loaded: LoadedModel, adapter: Path | str) -> list[Check]:
     try:
         snapshot = locate_adapter(adapter)
         with applied(loaded.lm, snapshot.folder) as saved:
-            note = saved.base_note(loaded.lm)
             layers = f"the adapter in {snapshot.folder} is applied to {saved.modules} modules in full"
             check = Check(
                 "adapter",
-                "note" if note else "ok",
-                f"{layers[0].upper()}{layers[1:]}." + (f" But {note}." if note else ""),
+                "ok",
+                f"{layers[0].upper()}{layers[1:]}.",
                 {
                     "modules": saved.modules,
                     "base": saved.base,

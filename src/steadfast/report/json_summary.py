@@ -1,7 +1,6 @@
 """A run's headline numbers are given as JSON by `steadfast report --json` and inside the page."""
 
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from steadfast.report.loading import Run, load_run
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
 from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.wording import headline, scored_by
+from steadfast.strict_files import finite
 
 
 def summarize(directory: Path) -> dict[str, Any]:
@@ -46,14 +46,3 @@ def summary_json(
             "structure": None if structure is None else structure_json(structure),
         }
     )
-
-
-def finite(value: Any) -> Any:
-    """Put null for every number in a JSON value that is not finite."""
-    if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return value

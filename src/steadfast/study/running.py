@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from steadfast.errors import JudgeError, ModelLoadError, SteadfastError
-from steadfast.evals.completion import complete, read_rows, unscored
+from steadfast.evals.completion import complete, rows_of, unscored
 from steadfast.evals.evaluate import inspect_model, part_protocol
 from steadfast.evals.inspect_logs import write_logs
 from steadfast.evals.local_subject import LocalSubject
@@ -40,7 +40,7 @@ from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
-from steadfast.training.loop import steps_done, train
+from steadfast.training.loop import is_trained, steps_done, train
 
 _FREE_BYTES = 1_000_000_000
 """Room that a run may take: rollouts, states and logs of a small one stay well below."""
@@ -269,8 +269,7 @@ def _protocol(study: Study) -> dict[str, Any]:
 def _is_trained(study: Study, arm: Arm) -> bool:
     """Whether an arm has its adapter, and the second opinion on its rollouts where it gets one."""
     directory = study.arm_directory(arm.name)
-    trained = (directory / "adapter" / "adapter_config.json").is_file()
-    return trained and (not _opinion_tasks(study, arm) or (directory / "second_opinion.jsonl").is_file())
+    return is_trained(directory) and (not _opinion_tasks(study, arm) or (directory / "second_opinion.jsonl").is_file())
 
 
 def _train_arm(study: Study, arm: Arm) -> None:
@@ -315,7 +314,7 @@ def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
 
 def _is_measured(study: Study, checkpoint: str) -> bool:
     file = study.rows_file(checkpoint)
-    return file.is_file() and not unscored(study.parts, read_rows(file))
+    return file.is_file() and not unscored(study.parts, rows_of(file, checkpoint))
 
 
 def _measure(study: Study, checkpoint: str) -> None:
@@ -344,7 +343,7 @@ def _measure(study: Study, checkpoint: str) -> None:
         write_logs(logs, checkpoint, left, measured, study.condition.name)
         return measured
 
-    complete(study.rows_file(checkpoint), study.parts, run)
+    complete(study.rows_file(checkpoint), checkpoint, study.parts, run)
     gc.collect()
 
 

@@ -39,11 +39,8 @@ def read_jsonl_by_line(
     seen: dict[str, int] = {}
     text = read_text(path)
     if _is_one_array(text):
-        raise DataError(
-            [
-                f"{path}:{text[: len(text) - len(text.lstrip())].count(chr(10)) + 1}: the file is one JSON array; write JSON Lines instead, one object a line"
-            ]
-        )
+        first = text[: len(text) - len(text.lstrip())].count("\n") + 1
+        raise DataError([f"{path}:{first}: the file is one JSON array; write JSON Lines instead, one object a line"])
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -19,13 +19,16 @@ from torch.utils.tensorboard import SummaryWriter
 
 from steadfast.errors import SteadfastError
 from steadfast.files import (
+    read_json,
     read_json_lines,
     recover_directory,
     replace_directory,
     write_atomically,
+    write_json,
     write_json_lines,
 )
 from steadfast.graders.grade import VERDICTS, Judge
+from steadfast.models.identity import hash_file
 from steadfast.models.policy import Policy
 from steadfast.training.config import TrainingConfig
 from steadfast.training.mixture import ScheduledTask
@@ -61,7 +64,7 @@ def train(
         TrainingError: A step raised it as `train_step` says; the last saved state is whole, and the same command goes
             on from it.
     """
-    if (directory / "adapter" / "adapter_config.json").is_file():
+    if is_trained(directory):
         return
     optimizer = torch.optim.AdamW(policy.trainable(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
     state = _State(directory)
@@ -88,6 +91,29 @@ def train(
                 pending = []
             on_step(step, metrics)
     state.finish(policy)
+
+
+_TRAINED = "trained.json"
+"""The file that a finished arm has: the hashes of what training wrote, by file."""
+
+
+def is_trained(directory: Path) -> bool:
+    """Whether an arm is finished, and what training wrote is still there as it was.
+
+    Raises:
+        SteadfastError: A file that training wrote was changed or is gone since.
+    """
+    if not (directory / _TRAINED).is_file():
+        return False
+    record: Any = read_json(directory / _TRAINED)
+    for name, digest in (record if isinstance(record, dict) else {_TRAINED: None}).items():
+        file = directory / name
+        if not file.is_file() or hash_file(file) != digest:
+            raise SteadfastError(
+                f"{file} is not what training wrote there: put it back, or delete the folder {directory} and run the "
+                "same command again, which trains the arm anew"
+            )
+    return True
 
 
 def steps_done(directory: Path) -> int:
@@ -210,6 +236,8 @@ class _State:
         joined = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
         write_atomically(self.directory / "rollouts.parquet", lambda p: joined.write_parquet(p))
         replace_directory(self.directory / "adapter", policy.save_adapter)
+        made = [self.directory / "rollouts.parquet", *sorted((self.directory / "adapter").glob("adapter_*"))]
+        write_json(self.directory / _TRAINED, {str(f.relative_to(self.directory)): hash_file(f) for f in made})
         for leftover in [*parts, *self.path.glob("*")]:
             leftover.unlink()
         for folder in (self.parts, self.path):
