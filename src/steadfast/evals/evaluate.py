@@ -42,7 +42,7 @@ from steadfast.rundir import RunDirectory
 from steadfast.tasks import Suite, SuiteInfo, Task, Taxonomy, built_in_gold, built_in_scenarios, catalogue, find_suite
 from steadfast.tasks.environment import episode_protocol
 from steadfast.tasks.loading import with_gold
-from steadfast.tasks.programs import held_out_tasks
+from steadfast.tasks.programs import held_out_tasks, source_hashes
 from steadfast.tasks.suite import capability_suites, trait_suites
 
 _CAPABILITY_TASKS = 16
@@ -274,7 +274,8 @@ def part_protocol(part: Part) -> str:
     tasks = {t.id: t for t in (*part.compared, *part.answered)}
     environments = episode_protocol(t.environment for t in part.answered if t.environment)
     shown = [[t.row() for t in tasks.values()], [t.id for t in part.compared], [t.id for t in part.answered]]
-    return protocol_hash(part.suite.name, {"tasks": shown, "environments": environments})
+    programs = source_hashes(part.answered)
+    return protocol_hash(part.suite.name, {"tasks": shown, "environments": environments, "programs": programs})
 
 
 def _release(package: str) -> str | None:

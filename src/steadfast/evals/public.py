@@ -119,7 +119,7 @@ def check_reach(evaluation: PublicEval, *, graded: bool) -> None:
     missing = [] if is_installed() else [EXTRA]
     missing += [f"the package {package!r}" for package in evaluation.packages if find_spec(package) is None]
     if evaluation.needs_grader and not graded:
-        missing.append("a model that grades: give one as --judge PROVIDER/MODEL")
+        missing.append("a model that grades: give one with --judge PROVIDER/MODEL, or in a recipe as evaluation.judge")
     if evaluation.sandbox and not _docker_runs():
         missing.append("a running docker for its sandbox")
     for host in evaluation.hosts:

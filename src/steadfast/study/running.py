@@ -40,6 +40,7 @@ from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
+from steadfast.tasks.programs import source_hashes
 from steadfast.training.loop import is_trained, steps_done, train
 
 _FREE_BYTES = 1_000_000_000
@@ -263,6 +264,7 @@ def _protocol(study: Study) -> dict[str, Any]:
             name: protocol_hash(name, {"tasks": [t.row() for t in tasks]}) for name, tasks in data.slices.items()
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
+        "programs": source_hashes(t for tasks in data.slices.values() for t in tasks),
     }
 
 

@@ -26,6 +26,9 @@ Kind = Literal["eval", "trait", "capability", "chat", "public"]
 """A suite is an out-of-distribution eval, tests the rewarded traits themselves, holds standard tasks that show the cost
 or harmless everyday requests that show refusals, or is a public benchmark."""
 
+UNNAMED = "unnamed"
+"""The construct of a suite that names none; a suite of one trait then measures that trait."""
+
 HEALTH_DOMAINS = ("health", "mental-health")
 """Suites of these domains count as health."""
 
@@ -46,7 +49,7 @@ class SuiteInfo:
 
     name: Text
     title: str = ""
-    construct: str = "unnamed"
+    construct: str = UNNAMED
     domain: str = "general"
     measures: str = ""
     source: str = "steadfast"
@@ -234,6 +237,9 @@ def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
 def _suite(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:
     described = {field.name: getattr(info, field.name) for field in fields(SuiteInfo)}
     described["title"] = info.title or info.name.replace("-", " ").replace("_", " ").capitalize()
+    traits = {t.trait for t in tasks}
+    if info.construct == UNNAMED and len(traits) == 1 and (trait := traits.pop()):
+        described["construct"] = trait
     named = tuple(t.model_copy(update={"suite": info.name}) for t in tasks)
     return Suite(**described, tasks=named)
 

@@ -3,15 +3,19 @@
 A check takes the answer's text and the task's arguments and returns a score in [0, 1].
 """
 
+import hashlib
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from steadfast.errors import DataError
 from steadfast.tasks.programs import instructions, reasoning
 from steadfast.tasks.programs.standard import TASK_NAMES, held_out_tasks, standard_tasks
+from steadfast.tasks.task import ProgramGrader, Task
 
-__all__ = ["TASK_NAMES", "check_of", "held_out_tasks", "standard_tasks"]
+__all__ = ["TASK_NAMES", "check_of", "held_out_tasks", "source_hashes", "standard_tasks"]
 
 Check = Callable[[str, Mapping[str, Any]], float]
 
@@ -41,3 +45,20 @@ def check_of(program: str) -> Check:
     if not callable(found):
         raise DataError([f"program {program!r} is no function, but {found!r}"])
     return cast("Check", found)
+
+
+def source_hashes(tasks: Iterable[Task]) -> dict[str, str]:
+    """The hash of the source file of each program of the user's own that grades a task, by its "module:function".
+
+    An edited check grades otherwise under the same name, so the hash belongs to what decides a run's numbers. A check
+    without a source file, such as one that is compiled, has an empty hash.
+    """
+    named = {t.grader.program for t in tasks if isinstance(t.grader, ProgramGrader)} - _SHIPPED.keys()
+    found: dict[str, str] = {}
+    for program in sorted(named):
+        try:
+            source = Path(inspect.getfile(check_of(program))).read_bytes()
+        except (TypeError, OSError):
+            source = b""
+        found[program] = hashlib.sha256(source).hexdigest()[:16] if source else ""
+    return found
