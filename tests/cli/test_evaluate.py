@@ -71,8 +71,9 @@ def test_a_suite_without_any_score_is_exit_code_1_with_a_sentence_and_is_asked_a
 
 
 def test_the_dtype_and_the_template_reach_the_model(evaluate, tmp_path):
-    call = ("--eval", "oversight-log", "--limit", "1")
-    assert evaluate(*call, "--dtype", "bfloat16", "--chat-template-kwargs", '{"enable_thinking": false}').exit_code == 0
+    call = ("--eval", write_lines(tmp_path / "mine.jsonl", *own_suite()), "--max-new-tokens", "4")
+    result = evaluate(*call, "--dtype", "bfloat16", "--chat-template-kwargs", '{"enable_thinking": false}')
+    assert result.exit_code == 0, result.stderr
     model = json.loads((tmp_path / "out" / "protocol.json").read_text())["model"]
     assert model["dtype"] == "bfloat16"
     assert "enable_thinking" in json.dumps(model)

@@ -72,6 +72,7 @@ def make_run(
     noise = np.random.default_rng(seed)
     names = [a if isinstance(a, str) else a["name"] for a in arms]
     run = RunDirectory(directory)
+    run.claim(PROTOCOL)
     files: list[Path] = []
     for checkpoint in ("pre-RL", *names):
         shift, rise = (effect or {}).get(checkpoint, 0.0), (trait_effect or {}).get(checkpoint, 0.0)
@@ -85,7 +86,6 @@ def make_run(
         file.parent.mkdir(parents=True, exist_ok=True)
         table([edit(r) for r in rows]).write_parquet(file)
         files.append(file)
-    run.claim(PROTOCOL)
     run.write_results(files, ROW_SCHEMA)
     described = {
         "name": "synthetic",

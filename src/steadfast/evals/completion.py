@@ -108,8 +108,11 @@ def read_rows(file: Path) -> pl.DataFrame:
         )
     except pl.exceptions.PolarsError as error:
         raise SteadfastError(f"{file}: a column is of the wrong type: {str(error).splitlines()[0]}") from error
-    if not rows["score"].drop_nulls().is_between(0, 1).all():
+    outside = rows.filter(~pl.col("score").is_between(0, 1)).head(1)
+    if not outside.is_empty():
+        checkpoint, suite, task, score = outside.select("checkpoint", "suite", "task", "score").row(0)
         raise SteadfastError(
-            f"{file}: a score lies outside 0 and 1, so the table was altered; delete it and run the same command again"
+            f"{file}: task {task!r} in suite {suite!r} on {checkpoint!r} has the score {score:g}, outside 0 to 1; "
+            "delete the file and run the same command again to make it anew"
         )
     return rows

@@ -194,7 +194,7 @@ def load_run(directory: Path) -> Run:
     protocol = _read_protocol(files.protocol_file)
     recipe = load_recipe(directory / "recipe.yaml")
     results = read_rows(files.results_file)
-    _refuse_faulty(results, files.results_file)
+    _refuse_doubled(results, files.results_file)
     measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
     if unmeasured := sorted({PRE_RL, *recipe.arm_names} - set(measured)):
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(unmeasured)}; finish the run first")
@@ -217,15 +217,8 @@ def load_run(directory: Path) -> Run:
     )
 
 
-def _refuse_faulty(results: pl.DataFrame, file: Path) -> None:
-    """Refuse a score outside [0, 1], and a task with two scores, of which nothing would tell the one that counts."""
-    outside = results.filter(~pl.col("score").is_between(0, 1)).head(1)
-    if not outside.is_empty():
-        checkpoint, suite, task, score = outside.select("checkpoint", "suite", "task", "score").row(0)
-        raise SteadfastError(
-            f"{file}: task {task!r} in suite {suite!r} on {checkpoint!r} has the score {score:g}, outside 0 to 1; "
-            "delete the file and run the same command again to make it anew"
-        )
+def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
+    """Refuse a task with two scores, of which nothing would tell the one that counts."""
     key = ["checkpoint", "condition", "kind", "suite", "grader", "judge", "task"]
     scored = results.filter(pl.col("score").is_not_null())
     twice = scored.filter(pl.struct(key).is_duplicated()).sort(key)
