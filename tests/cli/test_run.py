@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from steadfast.evals.rows import ROW_SCHEMA, table
-from tests.conftest import make_lm, make_tokenizer
+from tests.study.examples import content, save_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,50 +103,6 @@ def test_a_report_of_a_folder_that_is_no_run_is_an_error_that_names_it(steadfast
     assert "none" in result.stderr
 
 
-def tiny_recipe(folder, model):
-    """A study of a tiny model that takes seconds."""
-    recipe = {
-        "name": "tiny",
-        "arms": ["baseline", "health-only"],
-        "share": 0.5,
-        "judge": "tests.cli.judges:LengthJudge",
-        "model": {"name": str(model)},
-        "data": {"standard_prompts": 30},
-        "training": {
-            "steps": 4,
-            "prompts_per_step": 2,
-            "group_size": 3,
-            "max_new_tokens": 6,
-            "learning_rate": 0.01,
-            "style": None,
-            "save_every": 1,
-            "adapter": {"rank": 2, "alpha": 4, "layers": 2},
-        },
-        "evaluation": {
-            "evals": ["oversight-log"],
-            "generation_items": 1,
-            "chat_eval": None,
-            "trait_items": 1,
-            "capability_items": 1,
-            "max_new_tokens": 6,
-            "judge": "tests.cli.judges:HalvedLengthJudge",
-        },
-    }
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    return path
-
-
-@pytest.fixture
-def roomy_model_dir(tmp_path):
-    """The tiny model with a context that the longest scenario fits in."""
-    folder, lm = tmp_path / "roomy-llama", make_lm()
-    lm.config.max_position_embeddings = 4096
-    lm.save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def ran(monkeypatch):
     """Recipes that were run; each leaves a table in which one suite has a score and the other has none."""
@@ -221,9 +177,11 @@ def test_a_key_given_twice_is_an_error(steadfast, tmp_path):
     assert "seed is given twice" in result.stderr
 
 
-def test_a_run_that_is_told_to_stop_goes_on_where_it_was(roomy_model_dir, tmp_path):
-    out = tmp_path / "out"
-    recipe = tiny_recipe(tmp_path, roomy_model_dir)
+def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tmp_path):
+    out, recipe = tmp_path / "out", tmp_path / "tiny.yaml"
+    made = content(save_model(tmp_path / "model"), arms=["baseline", "health-only"])
+    made["training"]["save_every"] = 1
+    recipe.write_text(yaml.safe_dump(made))
     call = [sys.executable, "-m", "steadfast", "run", str(recipe), "--out", str(out), "--json"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
