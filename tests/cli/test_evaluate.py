@@ -70,6 +70,14 @@ def test_a_suite_without_any_score_is_exit_code_1_with_a_sentence_and_is_asked_a
     assert "it is dark" in json.loads(as_json.stdout)["unscored"][0]
 
 
+def test_a_suite_that_the_model_cannot_be_shown_is_not_said_to_be_asked_again(evaluate):
+    result = evaluate("--eval", "oversight-log", "--limit", "1")
+    assert result.exit_code == 1
+    assert "exceed the 512 tokens" in result.stderr
+    assert "the model cannot be shown them" in result.stderr
+    assert "ask once more" not in result.stderr
+
+
 def test_the_dtype_and_the_template_reach_the_model(evaluate, tmp_path):
     call = ("--eval", write_lines(tmp_path / "mine.jsonl", *own_suite()), "--max-new-tokens", "4")
     result = evaluate(*call, "--dtype", "bfloat16", "--chat-template-kwargs", '{"enable_thinking": false}')

@@ -136,7 +136,7 @@ def evaluate(
     for failure in evaluated.failures:
         problem(f"error: {failure}")
     for suite in evaluated.unscored:
-        problem(f"error: {suite}; run the same command again to ask once more")
+        problem(f"error: {suite}")
     if evaluated.failures or evaluated.unscored:
         raise typer.Exit(1)
 

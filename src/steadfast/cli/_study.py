@@ -81,7 +81,7 @@ def _run(recipe: "Recipe", out: Path, as_json: bool) -> None:
     results = directory / "results.parquet"
     unscored = without_any_score(read_rows(results))
     for suite in unscored:
-        problem(f"error: {suite}; run the same command again to ask once more")
+        problem(f"error: {suite}")
     page = write_report(directory)
     if as_json:
         print_json({"report": str(page.resolve()), "results": str(results.resolve()), "unscored": unscored})

@@ -66,13 +66,17 @@ def _scored(rows: pl.DataFrame) -> set[tuple[str, str]]:
 
 
 def without_any_score(rows: pl.DataFrame) -> list[str]:
-    """The suites of which nothing was scored, each with a reason."""
+    """The suites of which nothing was scored, each with a reason and what can be done about it."""
     found: list[str] = []
     for (checkpoint, suite), group in rows.group_by("checkpoint", "suite", maintain_order=True):
         if group["score"].null_count() == len(group):
             reasons = group["reason"].drop_nulls()
             why = reasons[0] if len(reasons) else "no reason given"
-            found.append(f"{suite} on {checkpoint}: none of {group['task'].n_unique()} tasks was scored: {why}")
+            never = (group["gate"] == UNSHOWN).fill_null(False).all()
+            advice = "the model cannot be shown them" if never else "run the same command again to ask once more"
+            found.append(
+                f"{suite} on {checkpoint}: none of {group['task'].n_unique()} tasks was scored: {why}; {advice}"
+            )
     return found
 
 
