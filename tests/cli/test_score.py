@@ -1,6 +1,7 @@
 """`steadfast score` gives what the evals see: natural-log sums over each reply's own tokens."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -63,6 +64,28 @@ def test_the_figures_are_those_of_the_code_that_the_evals_use(steadfast, tiny_mo
     found = [json.loads(line)["logprobs"] for line in result.stdout.splitlines()]
     for ours, own in zip(found, scores, strict=True):
         assert ours == pytest.approx([s.logprob for s in own], abs=1e-4)
+
+
+@pytest.mark.parametrize("given", ['{"mood": "sad"}', '{"mood": "glad"}'])
+def test_what_the_template_is_given_reaches_it_in_score_and_doctor(steadfast, tiny_model_dir, tmp_path, given):
+    template = json.loads((tiny_model_dir / "tokenizer_config.json").read_text()).get("chat_template")
+    jinja = tiny_model_dir / "chat_template.jinja"
+    folder = tmp_path / "moody"
+    shutil.copytree(tiny_model_dir, folder)
+    mood = json.loads(given)["mood"]
+    (folder / "chat_template.jinja").write_text("{{ mood }}" + (template or jinja.read_text()))
+    plain = tmp_path / "plain"
+    shutil.copytree(folder, plain)
+    (plain / "chat_template.jinja").write_text(mood + (template or jinja.read_text()))
+    file = write(tmp_path / "replies.jsonl", *ASKED)
+    moody = steadfast("score", "--model", folder, file, "--json", "--chat-template-kwargs", given)
+    assert moody.exit_code == 0, moody.output
+    assert moody.stdout == steadfast("score", "--model", plain, file, "--json").stdout
+    assert moody.stdout != steadfast("score", "--model", tiny_model_dir, file, "--json").stdout
+    seen = steadfast("doctor", "--model", folder, "--json", "--chat-template-kwargs", given)
+    rendered = [c["figures"]["rendered"] for c in json.loads(seen.stdout)["checks"] if "rendered" in c["figures"]]
+    assert rendered
+    assert all(mood in text for text in rendered)
 
 
 def test_without_json_it_is_a_table_with_the_lines_of_the_file(steadfast, tiny_model_dir, tmp_path):

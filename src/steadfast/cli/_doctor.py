@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from steadfast.cli._shared import AsJson, print_json, user_errors
+from steadfast.cli._shared import AsJson, TemplateArguments, json_object, print_json, user_errors
 
 app = typer.Typer()
 
@@ -31,16 +31,25 @@ def doctor(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    chat_template_kwargs: TemplateArguments = None,
     as_json: AsJson = False,
 ) -> None:
     """Look a model over: whether it can be trained and measured rightly here. Exit code 2 if something is refused."""
+    given = json_object("--chat-template-kwargs", chat_template_kwargs)
     from steadfast.errors import SteadfastError
     from steadfast.models.doctor import Check, examine, refused
     from steadfast.models.pretrained import DEFAULT_MODEL, load_model
 
     name = model or DEFAULT_MODEL
     try:
-        loaded = load_model(name, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
+        loaded = load_model(
+            name,
+            dtype=dtype,
+            device=device,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            chat_template_kwargs=given,
+        )
         checks = examine(loaded, adapter)
     except SteadfastError as error:
         checks = [Check("loading", "refused", str(error), {})]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from steadfast.cli._doctor import AdapterName, Device, Dtype, ModelName, Revision, TrustRemoteCode
-from steadfast.cli._shared import print_rows, user_errors
+from steadfast.cli._shared import TemplateArguments, json_object, print_rows, user_errors
 
 app = typer.Typer()
 
@@ -23,6 +23,7 @@ def score(
     device: Device = None,
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    chat_template_kwargs: TemplateArguments = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each line of the file.")] = False,
 ) -> None:
     """Log-likelihoods of given replies, as the evals compute them.
@@ -30,12 +31,18 @@ def score(
     Each is the sum over the reply's own tokens of their natural-log probabilities after the rendered conversation.
     The token that would end the turn is not counted.
     """
+    given = json_object("--chat-template-kwargs", chat_template_kwargs)
     from steadfast.evals.replies import read_replies, score_replies
     from steadfast.models.pretrained import DEFAULT_MODEL, load_model
 
     asked = read_replies(file)
     loaded = load_model(
-        model or DEFAULT_MODEL, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
+        model or DEFAULT_MODEL,
+        dtype=dtype,
+        device=device,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        chat_template_kwargs=given,
     )
     with nullcontext() if adapter is None else loaded.with_adapter(adapter):
         scored = score_replies(file, asked, loaded)
