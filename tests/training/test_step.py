@@ -87,6 +87,25 @@ def gradient(policy, groups, config=SINGLE):
     return [p.grad.clone() for p in policy.trainable()]
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads_the_gradient_is_the_same_bit_for_bit_each_time():
+    # The completions are many and long enough that torch spreads the sum over them on its threads.
+    config = SINGLE.model_copy(update={"group_size": 32, "max_new_tokens": 48})
+    policy = policy_for()
+    groups = grade(roll_out(policy, [scheduled(task())], config, seed=1), LetterJudge())
+    first = gradient(policy, groups, config)
+    for _ in range(30):
+        assert all(torch.equal(a, b) for a, b in zip(gradient(policy, groups, config), first, strict=True))
+
+
 @pytest.mark.parametrize("normalization", ["sequence", "token", "constant"])
 def test_ungraded_rollouts_are_left_out_as_if_they_had_never_been_sampled(normalization):
     config = SINGLE.model_copy(update={"normalization": normalization})

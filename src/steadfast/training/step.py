@@ -3,7 +3,8 @@
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -172,7 +173,8 @@ def update(
                 kl_coef=config.kl_coef,
             )
             _refuse_not_finite("loss", float(result.loss.detach()))
-            result.loss.backward()  # type: ignore[no-untyped-call]
+            with _sums_in_order(logprobs_N.device):
+                result.loss.backward()  # type: ignore[no-untyped-call]
             clipped += result.clipped_tokens
             trained += batch.old_N.numel()
             loss_value += float(result.loss.detach())
@@ -187,6 +189,27 @@ def update(
         "clip_share": clipped / trained if trained else 0.0,
         "dead_group_share": 1 - len(live) / len(groups),
     }
+
+
+@contextmanager
+def _sums_in_order(device: torch.device) -> Generator[None]:
+    """Within this context, a gradient on the CPU is summed in one order, however many threads there are.
+
+    All completions of a group are predicted from one place, the prompt's end, so its gradient is a sum over them.
+    Torch's threads add to such a sum as they come, which changes the last bits from one run to the next.
+    """
+    if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    settings: Any = torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        settings.fill_uninitialized_memory = filled
 
 
 def _refuse_not_finite(what: str, value: float) -> None:
