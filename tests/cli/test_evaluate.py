@@ -97,7 +97,7 @@ def test_the_dtype_and_the_template_reach_the_model(evaluate, tmp_path):
         (["--chat-template-kwargs", "[1]"], "is not a JSON object"),
         (["--dtype", "float8"], "float8"),
         (["--device", "nowhere"], "nowhere"),
-        (["--eval", "no-such-eval"], "suite 'no-such-eval': no eval that ships"),
+        (["--eval", "no-such-eval"], "suite 'no-such-eval': no eval or family that ships"),
         (["--construct", "nope"], "unknown construct 'nope'"),
         (["--source", "nope"], "--source 'nope' is unknown"),
         (["--judge-budget", "3"], "makes no calls that could be limited"),

@@ -34,7 +34,7 @@ def nothing_is_loaded(monkeypatch):
 
 BAD_RECIPES = {
     "name: x\nsharee: 0.5\n": ["sharee: unknown field"],
-    "name: x\ntraining:\n  stepz: 3\nseeds: 1\n": ["training.stepz: unknown field", "seeds: unknown field"],
+    "name: x\ntraining:\n  stepz: 3\nseed: 1\n": ["training.stepz: unknown field", "seed: unknown field"],
     "name: x\narms: [baseline, trai]\n": ["arms: unknown arm trai; known: "],
     "name: x\narms: [trait]\n": ["arms: 'baseline' is missing"],
     "name: x\nshare: 2\n": ["share: "],
@@ -185,7 +185,7 @@ def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tmp_path):
     call = [sys.executable, "-m", "steadfast", "run", str(recipe), "--out", str(out), "--json"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     process = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
-    state = out / "arms" / "baseline" / "state"
+    state = out / "arms" / "baseline" / "seed-0" / "state"
     until = time.monotonic() + 120
     while not state.is_dir() and time.monotonic() < until:
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -195,7 +195,7 @@ def test_a_run_that_is_told_to_stop_goes_on_where_it_was(tmp_path):
     assert process.returncode == 143
     assert stderr.splitlines()[-1] == "stopped; the same command goes on where it was"
     assert "Traceback" not in stderr
-    (out / "arms" / "baseline" / ".state.tmp").mkdir(exist_ok=True)
+    (out / "arms" / "baseline" / "seed-0" / ".state.tmp").mkdir(exist_ok=True)
     again = subprocess.run(call, capture_output=True, env=environment, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert Path(json.loads(again.stdout)["report"]).is_file()

@@ -84,6 +84,7 @@ def make_run(
         ]
         file = run.rows_file(checkpoint, "plain")
         file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [r | {"seed": None if checkpoint == "pre-RL" else 0} for r in rows]
         table([edit(r) for r in rows]).write_parquet(file)
         files.append(file)
     run.write_results(files, ROW_SCHEMA)
@@ -104,7 +105,7 @@ def make_run(
         (directory / name).write_text(json.dumps(value))
     for arm, name in zip(arms, names, strict=True):
         pool = shipped_arms()[name].pool if isinstance(arm, str) else arm.get("pool", "trait")
-        _training(directory / "arms" / name, pool, noise)
+        _training(directory / "arms" / name / "seed-0", pool, noise)
     return directory
 
 

@@ -18,7 +18,7 @@ def opinions(directory: Path, trained: float, other: float) -> None:
         {"step": s, "answers": 24, "trained": 0.2 + trained * s / STEPS, "other": 0.2 + other * s / STEPS}
         for s in range(1, STEPS + 1)
     ]
-    file = directory / "arms" / "health-only" / "second_opinion.jsonl"
+    file = directory / "arms" / "health-only" / "seed-0" / "second_opinion.jsonl"
     file.write_text("".join(json.dumps(s) + "\n" for s in steps))
 
 

@@ -90,7 +90,7 @@ def test_what_could_not_be_graded_is_counted_in_training_and_in_results(tmp_path
         return row | {"score": None, "reason": "the judge timed out"} if lost else row
 
     directory = make_run(tmp_path / "run", edit=edit)
-    file = directory / "arms" / "health-only" / "metrics.jsonl"
+    file = directory / "arms" / "health-only" / "seed-0" / "metrics.jsonl"
     steps = [json.loads(line) | {"ungraded": 2} for line in file.read_text().splitlines()]
     file.write_text("".join(json.dumps(s) + "\n" for s in steps))
     summary = summarize(directory)
@@ -137,10 +137,10 @@ def test_a_damaged_file_is_named(run: Path, name: str, content: str) -> None:
         ("protocol.json", '{"format": 2, "judges": {"training": {"name": "a"}}}', "does not name the evaluation judge"),
         ("disjoint.json", '{"a x b": "many"}', "a count is no number"),
         ("timing.json", '{"sessions": [NaN]}', "a session has no length"),
-        ("arms/baseline/metrics.jsonl", '{"step": "one"}', "line 1: step: is no number of a step"),
-        ("arms/baseline/metrics.jsonl", '{"step": 1, "length": "long"}', "line 1: length: is no finite number"),
-        ("arms/baseline/metrics.jsonl", '{"step": 1, "length": NaN}', "line 1: length: is no finite number"),
-        ("arms/baseline/second_opinion.jsonl", '{"step": 1, "trained": 0.1}', "line 1: other: is missing"),
+        ("arms/baseline/seed-0/metrics.jsonl", '{"step": "one"}', "line 1: step: is no number of a step"),
+        ("arms/baseline/seed-0/metrics.jsonl", '{"step": 1, "length": "long"}', "line 1: length: is no finite number"),
+        ("arms/baseline/seed-0/metrics.jsonl", '{"step": 1, "length": NaN}', "line 1: length: is no finite number"),
+        ("arms/baseline/seed-0/second_opinion.jsonl", '{"step": 1, "trained": 0.1}', "line 1: other: is missing"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_file(run: Path, name: str, content: str, fault: str) -> None:
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_named_with_its_file(run: Path, name: str, content: str
 
 @pytest.mark.parametrize("damage", ["cut", "columns", "types"])
 def test_a_damaged_table_of_rollouts_is_named(run: Path, damage: str) -> None:
-    file = run / "arms" / "baseline" / "rollouts.parquet"
+    file = run / "arms" / "baseline" / "seed-0" / "rollouts.parquet"
     table = pl.read_parquet(file)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-20])

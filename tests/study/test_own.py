@@ -26,7 +26,7 @@ def finished(folder, model):
 
 
 def test_the_arm_is_trained_on_the_users_scenarios_alone(finished):
-    rollouts = pl.read_parquet(finished / "arms" / "kind" / "rollouts.parquet")
+    rollouts = pl.read_parquet(finished / "arms" / "kind" / "seed-0" / "rollouts.parquet")
     assert set(rollouts["pool"]) == {"kindness"}
     assert set(rollouts["task"]) <= {f"gate-{i}" for i in range(8) if i % 4 != 3}
     assert rollouts["reward"].null_count() == 0
@@ -98,7 +98,7 @@ def test_what_is_not_defined_is_named_before_any_work(finished, folder, tmp_path
     ("arm", "error", "message"),
     [
         (ARM | {"domains": ["health"]}, RecipeError, "arm 'kind': no training task of its suites lies in its traits"),
-        (ARM | {"suites": ["nope"]}, DataError, "suite 'nope': no eval that ships"),
+        (ARM | {"suites": ["nope"]}, DataError, "suite 'nope': no eval or family that ships"),
         (ARM | {"grader": "no-such.yaml"}, DataError, "no-such.yaml"),
         ({"name": "kind", "suites": ["sandbagging"], "traits": ["kindness"]}, RecipeError, "no training task"),
     ],

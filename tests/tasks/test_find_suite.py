@@ -103,7 +103,7 @@ def test_every_fault_of_what_a_function_gives_is_told():
         ("tests.tasks.test_find_suite:breaks", "could not be made: RuntimeError: no network"),
         ("tests.tasks.test_find_suite:none", "could not be made: AttributeError"),
         ("no.such.module:suite", "could not be made: ModuleNotFoundError"),
-        ("no-such-eval", "no eval that ships, no file of that name, and no module:function"),
+        ("no-such-eval", "no eval or family that ships, no file of that name, and no module:function"),
     ],
 )
 def test_what_cannot_be_found_or_made_is_told_with_its_name(name, said):

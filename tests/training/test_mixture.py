@@ -65,3 +65,24 @@ def test_a_share_outside_0_1_is_an_error(share):
 def test_an_empty_slice_with_a_share_is_an_error():
     with pytest.raises(ValueError, match="no prompts"):
         mixture([])
+
+
+def twins(count):
+    made = [task(f"twin-{i}{side}", f"twin {i} {side}") for i in range(count) for side in "ab"]
+    other = {"a": "b", "b": "a"}
+    return [scheduled(t.model_copy(update={"pair": t.id[:-1] + other[t.id[-1]]}), "trait") for t in made]
+
+
+@pytest.mark.parametrize("extra", [0, 1, 3])
+def test_twins_share_a_step_and_every_task_is_used(extra):
+    own = twins(5) + prompts("trait", extra)
+    steps = mixture(own, in_pairs=True, share=0.5, steps=20)
+    for step in steps:
+        ids = [p.task.id for p in step]
+        assert all(p.task.pair in ids for p in step if p.task.pair)
+    assert {p.task.id for step in steps for p in step if p.pool == "trait"} == {p.task.id for p in own}
+
+
+def test_an_odd_step_cannot_hold_twins():
+    with pytest.raises(ValueError, match="must be even, not 7"):
+        mixture(twins(2), in_pairs=True, prompts_per_step=7)

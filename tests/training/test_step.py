@@ -284,3 +284,42 @@ def apart(rollout):
             segments.append(segment)
         seen = (*seen, *segment.token_ids)
     return replace(rollout, segments=tuple(segments))
+
+
+def graded_twins(one, other):
+    """Two groups of twins with these rewards."""
+    tasks = [task("x-a"), task("x-b")]
+    tasks = [t.model_copy(update={"pair": p}) for t, p in zip(tasks, ("x-b", "x-a"), strict=True)]
+    return [
+        GradedGroup(step.RolloutGroup(scheduled(t), []), [Grade(r, (), "j", "p") for r in rewards])
+        for t, rewards in zip(tasks, (one, other), strict=True)
+    ]
+
+
+def test_a_reward_counts_as_much_as_the_twins_allows():
+    one, other = step.with_learned_rewards(graded_twins([1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]), 0.8)
+    assert one.learned_rewards == pytest.approx([0.4, 0.0, 0.4, 0.0])
+    assert other.learned_rewards == pytest.approx([0.0, 0.0, 0.0, 0.6])
+    assert one.rewards == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_at_full_coupling_the_expected_gradient_is_that_of_the_product():
+    """With p and q the chances of success, the learned reward's mean is p * q, and its slope in p is q."""
+    rewards = ([1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
+    one, other = step.with_learned_rewards(graded_twins(*rewards), 1.0)
+    assert sum(one.learned_rewards) / 4 == pytest.approx(0.5 * 0.25)
+    assert sum(other.learned_rewards) / 4 == pytest.approx(0.5 * 0.25)
+
+
+def test_without_its_twin_a_group_keeps_its_scores():
+    alone, _ = graded_twins([1.0, 0.0], [1.0, 1.0])
+    assert step.with_learned_rewards([alone], 0.9)[0].learned_rewards == [1.0, 0.0]
+
+
+def test_shuffled_rewards_are_a_permutation_within_the_group():
+    groups = graded_twins([1.0, 0.0, 0.5, 0.25, 0.75], [1.0, 0.0, 0.0, 0.0, 0.0])
+    shuffled = step.with_learned_rewards(groups, 0.0, shuffle_seed=3)
+    for before, after in zip(groups, shuffled, strict=True):
+        assert sorted(after.learned_rewards) == sorted(before.rewards)
+        assert before.rewards == [g.score for g in before.grades]
+    assert any(b.rewards != a.learned_rewards for b, a in zip(groups, shuffled, strict=True))

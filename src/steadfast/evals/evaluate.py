@@ -326,7 +326,7 @@ def _measure(
             done += count
             progress.reach(name, done, f"{done}/{part.requests}")
 
-        place = Place(subject.name, 0, condition.name)
+        place = Place(subject.name, None, condition.name)
         measured = measure(subject, left, judge, place=place, condition=condition, on_done=on_done)
         write_logs(directory.logs, subject.name, left, measured, condition.name)
         return measured
@@ -368,7 +368,7 @@ def _run_public(
         progress.skip(evaluation.name)
         return []
     progress.begin(evaluation.name)
-    place = Place(subject.name, 0, "plain")
+    place = Place(subject.name, None, "plain")
     try:
         rows = run_public(place, inspect_model(subject), evaluation, directory.logs, grader=grader, limit=options.limit)
     except PublicEvalError as error:

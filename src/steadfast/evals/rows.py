@@ -23,6 +23,9 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "source": pl.String,
     "task": pl.String,
     "pair": pl.String,
+    "group": pl.String,
+    "format": pl.String,
+    "wording": pl.Int64,
     "grader": pl.String,
     "judge": pl.String,
     "protocol": pl.String,
@@ -47,9 +50,9 @@ BY_ANSWER = ("rubric", "program", "outcome", "refusal")
 
 
 class Place:
-    """Where rows belong: a checkpoint, its seed and the condition under which it was asked."""
+    """Where rows belong: a checkpoint, the seed it was trained with, and the condition under which it was asked."""
 
-    def __init__(self, checkpoint: str, seed: int, condition: str) -> None:
+    def __init__(self, checkpoint: str, seed: int | None, condition: str) -> None:
         self.fields = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
 
     def row(
@@ -67,6 +70,9 @@ class Place:
             "source": suite.source,
             "task": task.id,
             "pair": task.pair,
+            "group": suite.group or None,
+            "format": task.format,
+            "wording": task.wording,
             "grader": grader,
             "score": score,
             "reason": reason,

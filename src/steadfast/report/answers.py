@@ -163,8 +163,8 @@ def _answer(row: Mapping[str, Any], training_score: float | None, task: Task | N
         training_score=training_score,
         gate=row["gate"],
         reason=row["reason"],
-        finished=row["finished"],
-        refused=row["refused"],
+        finished=None if row["finished"] is None else row["finished"] == 1,
+        refused=bool(row["refused"]),
         verdicts=[
             CriterionVerdict(v["criterion"], worth.get(v["criterion"]), v["score"]) for v in row["verdicts"] or ()
         ],

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from steadfast.report.ladder import ladders
+from steadfast.report.ladder_words import primary_sentence
 from steadfast.report.loading import Run, load_run
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
 from steadfast.report.summary import CheckpointComparison, all_comparisons
@@ -25,7 +27,7 @@ def summary_json(
     run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None
 ) -> dict[str, Any]:
     """Collect what `summarize` does, for a run that is already read and analysed."""
-    lead = comparisons[0]
+    lead, found = comparisons[0], ladders(run)
     return finite(
         {
             "run": run.recipe.name,
@@ -36,12 +38,14 @@ def summary_json(
             "model": run.recipe.model.name,
             "steps": run.recipe.training.steps,
             "share": run.recipe.share,
-            "seed": run.recipe.seed,
+            "seeds": list(run.recipe.seeds),
             "seconds": sum(run.sessions),
             "protocol": dict(run.protocol),
             "ungraded": int(run.results["score"].is_null().sum()),
             "ungraded_results": run.ungraded_results,
             "ungraded_rollouts": run.ungraded_rollouts,
+            "primary": primary_sentence(run, found),
+            "ladders": [asdict(ladder) for ladder in found],
             "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],
             "structure": None if structure is None else structure_json(structure),
         }

@@ -20,7 +20,7 @@ _FEW = 10
 
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Write a sentence for each limit of a run; the gravest stands first."""
-    found = [_one_seed(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
+    found = [_seeds(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
     found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
@@ -39,10 +39,18 @@ def detectable(low: float, high: float, level: float = 0.95) -> float:
     return (high - low) / 2 * (z + float(norm.ppf(_POWER))) / z
 
 
-def _one_seed(run: Run) -> str:
+def _seeds(run: Run) -> str:
+    seeds = run.recipe.seeds
+    if len(seeds) == 1:
+        return (
+            f"One training run an arm (seed {seeds[0]}). The intervals are over items and evals, not over training "
+            "runs: another seed could move an arm by more than they say, and nothing here measures by how much."
+        )
+    listed = ", ".join(map(str, seeds))
     return (
-        f"One training run an arm (seed {run.recipe.seed}). The intervals are over items and evals, not over training "
-        "runs: another seed could move an arm by more than they say, and nothing here measures by how much."
+        f"{len(seeds)} training runs an arm (seeds {listed}). The ladder's intervals are over training seeds. All "
+        "others are over items and evals, of scores that are means over the seeds: they say nothing of how much "
+        "another training run would move an arm."
     )
 
 

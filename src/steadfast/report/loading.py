@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -14,7 +15,7 @@ from steadfast.evals.completion import read_rows
 from steadfast.evals.rows import BY_ANSWER
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
-from steadfast.study.arms import BASELINE, PRE_RL, SCENARIOS, STANDARD, shipped_arms
+from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS
 from steadfast.tasks import Task, Taxonomy, built_in_scenarios, find_suite, load_tasks
 from steadfast.tasks.suite import catalogue
 
@@ -47,8 +48,9 @@ class Run:
         disjoint: The number of pairs of texts that were compared, by pair of pools.
         sessions: The duration of each session, in seconds.
         results: The table of results; see `steadfast.evals.rows.ROW_SCHEMA`.
-        metrics: One mapping for each training step, by arm.
-        second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm.
+        metrics: One mapping for each training step, by arm; the mean over training seeds.
+        second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm; the
+            mean over training seeds.
     """
 
     directory: Path
@@ -73,10 +75,10 @@ class Run:
 
     @property
     def treatments(self) -> tuple[str, ...]:
-        """The arms but the baseline: those that ship in their order, then the user's own. The first one leads."""
-        shipped = list(shipped_arms())
-        ordered = sorted(self.arms, key=lambda a: shipped.index(a) if a in shipped else len(shipped))
-        return tuple(a for a in ordered if a != BASELINE)
+        """The arms but the baseline. The one that the run is about leads, and the other controls come last."""
+        lead, own = self.recipe.leading_arm, self.recipe.treatments
+        controls = [a for a in CONTROLS if a in self.arms]
+        return tuple(a for a in dict.fromkeys((lead, *own, *controls)) if a != BASELINE)
 
     @property
     def training_judge(self) -> str:
@@ -100,8 +102,8 @@ class Run:
         except SteadfastError:
             taxonomy = Taxonomy.load()
         path = recipe.data.scenarios
-        names = dict.fromkeys((*recipe.suites, *(s for arm in recipe.arms for s in arm.suites)))
-        known = {SCENARIOS, STANDARD, *(i.name for i in catalogue())}
+        names = dict.fromkeys((*recipe.suites, *(s for arm in recipe.arms for s in arm.suites or ())))
+        known = {SCENARIOS, STANDARD, TWINS, *(i.name for i in catalogue())}
         found: dict[str, Task] = {}
         for name in names:
             if name not in known and Path(name).expanduser().is_file():
@@ -110,8 +112,18 @@ class Run:
 
     @cached_property
     def plain(self) -> pl.DataFrame:
-        """The rows of checkpoints asked under the plain condition."""
-        return self.results.filter(pl.col("condition") == PLAIN)
+        """The rows of checkpoints asked under the plain condition: one for each task, the mean over training seeds.
+
+        `finished` and `refused` are shares, 0 or 1 where there is one seed. Answers are those of the first seed.
+        """
+        rows = self.results.filter(pl.col("condition") == PLAIN)
+        shares, firsts = ["finished", "refused"], ["gate", "reason", "answer", "thoughts", "verdicts"]
+        key = [c for c in rows.columns if c not in ("seed", "score", *shares, *firsts)]
+        return rows.group_by(key, maintain_order=True).agg(
+            pl.col("score").mean(),
+            *(pl.col(c).cast(pl.Float64).mean() for c in shares),
+            *(pl.col(c).first() for c in firsts),
+        )
 
     def scored(self, kind: str, grader: str) -> pl.DataFrame:
         """Select the rows of one kind of suite under one grader."""
@@ -158,12 +170,12 @@ class Run:
         return {c: counts.get(c, 0) for c in self.checkpoints}
 
     def rollouts(self, arm: str) -> pl.DataFrame | None:
-        """Read every completion of an arm's training; None where they were not kept.
+        """Read every completion of an arm's training with the first seed; None where they were not kept.
 
         Raises:
             SteadfastError: The file is damaged, or another version wrote it.
         """
-        file = _arm(self.directory, arm) / "rollouts.parquet"
+        file = _arm(self.directory, arm, self.recipe.seeds[0]) / "rollouts.parquet"
         if not file.is_file():
             return None
         found = read_parquet(file)
@@ -198,6 +210,9 @@ def load_run(directory: Path) -> Run:
     measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
     if unmeasured := sorted({PRE_RL, *recipe.arm_names} - set(measured)):
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(unmeasured)}; finish the run first")
+    trained = results.filter(pl.col("checkpoint") != PRE_RL).select("checkpoint", "seed").unique().rows()
+    if missing := [f"{a} with seed {s}" for a in recipe.arm_names for s in recipe.seeds if (a, s) not in trained]:
+        raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(missing)}; finish the run first")
     seconds = sessions(files.timing_file)
     if not all(isfinite(s) and s >= 0 for s in seconds):
         raise SteadfastError(f"{files.timing_file}: is damaged (a session has no length); delete it to time anew")
@@ -209,9 +224,9 @@ def load_run(directory: Path) -> Run:
         disjoint=_read_counts(directory / "disjoint.json"),
         sessions=seconds,
         results=results,
-        metrics={arm: _read_steps(_arm(directory, arm) / "metrics.jsonl") for arm in recipe.arm_names},
+        metrics={arm: _over_seeds(directory, recipe, arm, "metrics.jsonl") for arm in recipe.arm_names},
         second_opinions={
-            arm: _read_steps(_arm(directory, arm) / "second_opinion.jsonl", ("trained", "other"))
+            arm: _over_seeds(directory, recipe, arm, "second_opinion.jsonl", ("trained", "other"))
             for arm in recipe.arm_names
         },
     )
@@ -219,7 +234,7 @@ def load_run(directory: Path) -> Run:
 
 def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
     """Refuse a task with two scores, of which nothing would tell the one that counts."""
-    key = ["checkpoint", "condition", "kind", "suite", "grader", "judge", "task"]
+    key = ["checkpoint", "seed", "condition", "kind", "suite", "grader", "judge", "task"]
     scored = results.filter(pl.col("score").is_not_null())
     twice = scored.filter(pl.struct(key).is_duplicated()).sort(key)
     if not twice.is_empty():
@@ -230,8 +245,27 @@ def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
         )
 
 
-def _arm(directory: Path, arm: str) -> Path:
-    return directory / "arms" / arm
+def _arm(directory: Path, arm: str, seed: int) -> Path:
+    return directory / "arms" / arm / f"seed-{seed}"
+
+
+def _over_seeds(
+    directory: Path, recipe: "Recipe", arm: str, name: str, needed: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Read a file with a record for each step of each seed, and take the mean of each value over the seeds."""
+    by_step: dict[int, list[Mapping[str, Any]]] = {}
+    for seed in recipe.seeds:
+        for record in _read_steps(_arm(directory, arm, seed) / name, needed):
+            by_step.setdefault(record["step"], []).append(record)
+    return [
+        {"step": step} | {key: _mean([r.get(key) for r in records]) for key in records[0] if key != "step"}
+        for step, records in sorted(by_step.items())
+    ]
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    known = [v for v in values if v is not None]
+    return fmean(known) if known else None
 
 
 def _by_id(read: Callable[[], Sequence[Task]]) -> dict[str, Task]:

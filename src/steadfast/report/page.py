@@ -14,6 +14,8 @@ from steadfast.report import wording
 from steadfast.report.answers import examples, rollouts
 from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
 from steadfast.report.json_summary import summary_json
+from steadfast.report.ladder import ladders
+from steadfast.report.ladder_words import ladder_context, primary_sentence
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
@@ -53,9 +55,12 @@ def _context(run: Run) -> dict[str, Any]:
     against_lead = [v for v in comparisons if v.control == lead.control]
     structure = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
+    found = ladders(run)
     return {
         "run": run,
         "lead": lead,
+        "primary": primary_sentence(run, found),
+        "ladders": ladder_context(run, found),
         "bounds": wording.bounds,
         "direction": wording.direction,
         "question": run.recipe.arm(lead.treatment).question,

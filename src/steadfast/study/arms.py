@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -14,8 +15,11 @@ from steadfast.tasks.task import Task
 PRE_RL, BASELINE = "pre-RL", "baseline"
 """The checkpoints that arms are compared with."""
 
-SCENARIOS, STANDARD = "scenarios", "standard"
-"""The names, in an arm's `suites`, of the recipe's scenarios and of the standard verifiable tasks."""
+CONTROLS = (BASELINE, "shuffled", "flipped")
+"""Arms that ask nothing of their own: they show what the others' gains are to be held against."""
+
+SCENARIOS, TWINS, STANDARD = "scenarios", "twins", "standard"
+"""The names, in an arm's `suites`, of the recipe's scenarios, of its twins and of the standard verifiable tasks."""
 
 
 class Scope(BaseModel):
@@ -52,14 +56,19 @@ class Arm(BaseModel):
 
     Attributes:
         name: Its name in recipes, files and reports.
-        suites: What its slice is drawn from: "scenarios" (the recipe's training scenarios), "standard" (verifiable
-            tasks), or suites by name, file or "module:function", of which the tasks marked as held out are left out.
+        suites: What its slice is drawn from: "scenarios" (the recipe's training scenarios), "twins" (the recipe's
+            families of twins), "standard" (verifiable tasks), or suites by name, file or "module:function", of which
+            the tasks marked as held out are left out. None takes what the recipe trains traits on.
         traits: Only tasks of these traits; empty for all.
         without_traits: No tasks of these traits.
         domains: Only tasks of these domains; empty for all.
         without_domains: No tasks of these domains.
         grader: What rewards the slice: each task's "own" grader, generic "helpfulness", or the path of a YAML file
             with a rubric, a list of criteria, that replaces the tasks' own.
+        reward: What its rewards are: the grader's "own"; "shuffled", permuted among the completions of a prompt, which
+            keeps their distribution and drops what they say; or "flipped", each twin graded by the other one's grader
+            and met and unmet statements exchanged, which must move the model the other way.
+        sides: Whether "both" twins of a pair are trained on, or "one" of them alone.
         share: The slice's share of the arm's prompts; None takes the recipe's.
         pool: The name under which the slice's rewards are logged.
         role: What the arm is in the experiment, in a few words.
@@ -70,12 +79,14 @@ class Arm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Text
-    suites: tuple[str, ...] = Field(default=(SCENARIOS,), min_length=1)
+    suites: tuple[str, ...] | None = Field(default=None, min_length=1)
     traits: tuple[str, ...] = ()
     without_traits: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     without_domains: tuple[str, ...] = ()
     grader: str = "own"
+    reward: Literal["own", "shuffled", "flipped"] = "own"
+    sides: Literal["both", "one"] = "both"
     share: float | None = Field(default=None, gt=0, le=1)
     pool: Text = "trait"
     role: str = "an arm of this recipe's own"
@@ -91,6 +102,7 @@ class Arm(BaseModel):
             and t.trait not in self.without_traits
             and (not self.domains or t.domain in self.domains)
             and t.domain not in self.without_domains
+            and (self.sides == "both" or t.pair is None or t.id < t.pair)
         ]
 
     @property

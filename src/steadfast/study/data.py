@@ -5,14 +5,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 
+import polars as pl
 from pydantic import ValidationError
 
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Part
 from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
-from steadfast.study.arms import SCENARIOS, STANDARD, Arm, rubric_of
+from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
+from steadfast.study.flipping import flipped
 from steadfast.study.recipe import Recipe
+from steadfast.study.rungs import rung_of
 from steadfast.tasks import (
     Suite,
     Task,
@@ -21,6 +24,7 @@ from steadfast.tasks import (
     built_in_gold,
     built_in_scenarios,
     catalogue,
+    find_family,
     find_suite,
     load_gold,
     load_tasks,
@@ -29,7 +33,8 @@ from steadfast.tasks import (
 )
 from steadfast.tasks.jsonl import faults
 from steadfast.tasks.programs import check_of, held_out_tasks, standard_tasks
-from steadfast.tasks.suite import capability_suites, trait_suites
+from steadfast.tasks.suite import capability_suites, family_suite, trait_suites
+from steadfast.tasks.twins import Family, shipped_families, twins_of
 from steadfast.training.mixture import ScheduledTask, build_mixture
 
 
@@ -69,11 +74,35 @@ class StudyData:
             recipe,
             taxonomy,
             with_gold(scenarios, pairs),
-            standard_tasks(recipe.data.standard_prompts, recipe.seed),
+            standard_tasks(recipe.data.standard_prompts, recipe.eval_seed),
             {name: find_suite(name, taxonomy) for name in recipe.suites},
         )
         data._check_names()
+        data._check_primary()
         return data
+
+    def _check_primary(self) -> None:
+        """See that some twins stand on the rung of the primary measure.
+
+        Raises:
+            RecipeError: None do.
+        """
+        primary, twins = self.recipe.primary, self.recipe.data.twins
+        if primary is None or twins is None:
+            return
+        arm = self.recipe.arm(primary.arm or self.recipe.leading_arm)
+        cells = pl.DataFrame(
+            [(s.name, s.group, t.domain, t.format, t.wording) for s in self.ladder for t in s.tasks],
+            schema=["suite", "group", "domain", "format", "wording"],
+            orient="row",
+        )
+        rungs = cells.select(rung_of(arm, self.families, twins.formats, twins.wordings).alias("rung"))["rung"]
+        if primary.rung not in rungs:
+            found = ", ".join(sorted(set(rungs.to_list()))) or "none"
+            raise RecipeError(
+                f"primary.rung: no twins of evaluation.twins stand on {primary.rung!r} for arm {arm.name!r}; measured "
+                f"are: {found}"
+            )
 
     def _check_names(self) -> None:
         names = [i.name for i in catalogue()] + [s.name for s in self.suites.values()]
@@ -101,6 +130,43 @@ class StudyData:
     def held_out(self) -> list[Task]:
         """The scenarios that only measure."""
         return [s for s in self.scenarios if s.split == "held_out"]
+
+    @cached_property
+    def families(self) -> list[Family]:
+        """The families of twins that are trained on."""
+        twins = self.recipe.data.twins
+        return [] if twins is None else [find_family(name, self.taxonomy) for name in twins.families]
+
+    @cached_property
+    def training_twins(self) -> list[Task]:
+        """The twins that may be trained on."""
+        twins = self.recipe.data.twins
+        if twins is None:
+            return []
+        return [
+            t
+            for f in self.families
+            for t in twins_of(f, formats=twins.formats, wordings=twins.wordings, pairs=twins.pairs, split="train")
+        ]
+
+    @cached_property
+    def ladder(self) -> list[Suite]:
+        """The twins that measure, a suite for each family."""
+        chosen = self.recipe.evaluation.twins
+        if chosen is None:
+            return []
+        if chosen.families is not None:
+            families = [find_family(name, self.taxonomy) for name in chosen.families]
+        else:
+            families = list(({f.name: f for f in self.families} | dict(shipped_families())).values())
+        found: list[Suite] = []
+        for family in families:
+            domains = [d for d in family.domains if chosen.domains is None or d in chosen.domains]
+            told = None if chosen.wordings is None else [w for w in chosen.wordings if w < len(family.wordings)]
+            tasks = twins_of(family, domains=domains, formats=chosen.formats, wordings=told, pairs=chosen.pairs)
+            if tasks:
+                found.append(family_suite(family, tasks))
+        return found
 
     @cached_property
     def evals(self) -> list[Suite]:
@@ -135,8 +201,8 @@ class StudyData:
         return {
             self._suite(name).name: arm.name
             for arm in self.recipe.arms
-            for name in arm.suites
-            if name not in (SCENARIOS, STANDARD)
+            for name in (arm.suites or ())
+            if name not in _POOLS
         }
 
     def _suite(self, name: str) -> Suite:
@@ -156,7 +222,7 @@ class StudyData:
     @cached_property
     def capability(self) -> dict[str, list[Task]]:
         """Held-out standard tasks by kind, none of whose texts is trained on."""
-        return held_out_tasks(self.recipe.evaluation.capability_items, self.recipe.seed, self.standard)
+        return held_out_tasks(self.recipe.evaluation.capability_items, self.recipe.eval_seed, self.standard)
 
     @cached_property
     def slices(self) -> dict[str, list[Task]]:
@@ -172,9 +238,11 @@ class StudyData:
         # The baseline fills its slice from one half of the standard pool, every arm's shared part from the other.
         half = len(self.standard) // 2
         tasks: list[Task] = []
-        for name in arm.suites:
+        for name in arm.suites or self.recipe.data.train_on:
             if name == SCENARIOS:
                 tasks += self.training
+            elif name == TWINS:
+                tasks += self.training_twins
             elif name == STANDARD:
                 tasks += self.standard[half:]
             else:
@@ -190,6 +258,8 @@ class StudyData:
         except ValidationError as error:
             raise DataError([f"{arm.grader}: {fault}" for fault in faults(error)]) from error
         chosen = [t.with_rubric(rubric) for t in chosen] if rubric else chosen
+        if arm.reward == "flipped":
+            chosen = flipped(chosen, arm.name)
         if compared := [t.id for t in chosen if t.grader.kind == "preference"]:
             raise RecipeError(
                 f"arm {arm.name!r}: {len(compared)} of its tasks ({', '.join(compared[:3])}) compare references, so no "
@@ -236,17 +306,23 @@ class StudyData:
         Raises:
             DataError: naming every pair that overlaps.
         """
-        names = dict.fromkeys(n for arm in self.recipe.arms for n in arm.suites if n not in (SCENARIOS, STANDARD))
+        names = dict.fromkeys(n for arm in self.recipe.arms for n in arm.suites or () if n not in _POOLS)
         suites = {s.name: s for s in (*battery(), *self.suites.values(), *self.evals, *map(self._suite, names))}
         own = [t for name in self._trained for t in suites[name].tasks]
         measuring = [suite for name, suite in suites.items() if name not in self._trained]
         compared = prove_disjoint(
             {
                 "training scenario": _texts(t for t in (*self.training, *own) if t.split != "held_out"),
+                "training twin": _texts(_one_of_each_text(self.training_twins)),
                 "held-out scenario": _texts(t for t in (*self.held_out, *own) if t.split == "held_out"),
                 "eval item": _texts(t for suite in measuring for t in suite.tasks),
             }
         )
+        twins = {t.messages for t in self.training_twins}
+        measured_twins = [t for suite in self.ladder for t in suite.tasks]
+        if both := [t.id for t in measured_twins if t.messages in twins]:
+            raise DataError([f"twin {i!r} is also trained on" for i in both])
+        compared["training twins x measured twins (equality)"] = len(twins) * len(measured_twins)
         trained = {task.messages for task in self.standard}
         measured = [task for tasks in self.capability.values() for task in tasks]
         shared = [task.id for task in measured if task.messages in trained]
@@ -255,8 +331,8 @@ class StudyData:
         compared["standard x capability (equality)"] = len(trained) * len(measured)
         return compared
 
-    def schedule(self, arm: Arm) -> list[list[ScheduledTask]]:
-        """The tasks of each step of an arm."""
+    def schedule(self, arm: Arm, seed: int) -> list[list[ScheduledTask]]:
+        """The tasks of each step of an arm with one of the training seeds."""
         training = self.recipe.training
         return build_mixture(
             [ScheduledTask(t, arm.pool) for t in self.slices[arm.name]],
@@ -264,7 +340,8 @@ class StudyData:
             steps=training.steps,
             prompts_per_step=training.prompts_per_step,
             share=self.recipe.share if arm.share is None else arm.share,
-            seed=self.recipe.seed,
+            seed=seed,
+            in_pairs=self.recipe.data.twins is not None,
         )
 
     def parts(self) -> list[Part]:
@@ -283,15 +360,25 @@ class StudyData:
         held_out = self._sample(self.held_out, chosen.trait_items)
         for suite in trait_suites(held_out):
             found.append(Part(suite, suite.paired if chosen.choice else (), suite.answered))
-        found += [Part(suite, (), suite.tasks) for suite in capability_suites(self.capability)]
+        found += [Part(suite, (), suite.tasks) for suite in (*self.ladder, *capability_suites(self.capability))]
         return found
 
     def _sample(self, tasks: Sequence[Task], count: int | None) -> list[Task]:
-        """`count` tasks drawn by the run's seed, in their own order; all of them for None."""
+        """`count` tasks drawn by `eval_seed`, in their own order; all of them for None."""
         if count is None or count >= len(tasks):
             return list(tasks)
-        kept = sorted(Random(f"{self.recipe.seed}/sample").sample(range(len(tasks)), count))
+        kept = sorted(Random(f"{self.recipe.eval_seed}/sample").sample(range(len(tasks)), count))
         return [tasks[i] for i in kept]
+
+
+_POOLS = (SCENARIOS, TWINS, STANDARD)
+
+
+def _one_of_each_text(twins: Sequence[Task]) -> list[Task]:
+    """One pair of each family, domain, format and wording: the others differ from it in their values alone."""
+    pairs = {(t.suite, t.domain, t.format, t.wording): {t.id, t.pair} for t in reversed(twins)}
+    kept = {i for ids in pairs.values() for i in ids}
+    return [t for t in twins if t.id in kept]
 
 
 def _texts(tasks: Iterable[Task]) -> dict[str, str]:

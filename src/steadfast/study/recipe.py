@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -12,14 +12,19 @@ from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
 from steadfast.strict_files import read_yaml
-from steadfast.study.arms import BASELINE, SCENARIOS, STANDARD, Arm, shipped_arms
+from steadfast.study.arms import BASELINE, CONTROLS, SCENARIOS, STANDARD, TWINS, Arm, shipped_arms
+from steadfast.study.rungs import Rung
 from steadfast.tasks.jsonl import faults
 from steadfast.tasks.suite import catalogue
+from steadfast.tasks.twins import FORMATS, PAIRS_PER_CELL, Format
 from steadfast.training.config import TrainingConfig
 
 _FOLDER_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
 _MOST = 1_000_000
 """Upper bound of counts, far beyond any run: a slip of the keyboard is an error and not a year's work."""
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class ModelConfig(BaseModel):
@@ -44,21 +49,69 @@ class ModelConfig(BaseModel):
     trust_remote_code: bool = False
 
 
-class DataConfig(BaseModel):
-    """What it is trained on.
+class TwinsConfig(BaseModel):
+    """The families of twins that arms are trained on; the others measure how far the change spreads.
 
     Attributes:
-        scenarios: A file of the user's scenarios; None for the corpus that ships.
-        gold: A file of gold answers to the held-out ones, for likelihood scoring without a judge; None for those that
-            ship, where the scenarios do.
-        standard_prompts: The number of distinct draws in the standard pool.
+        families: Names of families that ship, or files of the user's own.
+        formats: The formats that are trained on.
+        wordings: The numbers of the wordings that are trained on, counted from 0.
+        pairs: How many pairs of each family, domain and format.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    families: tuple[str, ...] = Field(min_length=1)
+    formats: tuple[Format, ...] = Field(default=("chat", "log", "form"), min_length=1)
+    wordings: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    pairs: int = Field(default=60, ge=1, le=10_000)
+
+
+class LadderConfig(BaseModel):
+    """Which twins measure, rung by rung, how far a change spreads from what was trained on.
+
+    Attributes:
+        families: Names of families that ship, or files of the user's own; None for all that ship and all trained ones.
+        domains: The domains; None for all.
+        formats: The formats.
+        wordings: The numbers of the wordings; None for all.
+        pairs: How many pairs of each family, domain and format, spread evenly over the wordings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    families: tuple[str, ...] | None = None
+    domains: tuple[str, ...] | None = None
+    formats: tuple[Format, ...] = FORMATS
+    wordings: tuple[int, ...] | None = None
+    pairs: int = Field(default=PAIRS_PER_CELL, ge=1, le=10_000)
+
+
+class DataConfig(BaseModel):
+    """What it is trained on.
+
+    Attributes:
+        train_on: What arms fill their slice from if they name no suites: "scenarios", "twins", or both.
+        scenarios: A file of the user's scenarios; None for the corpus that ships.
+        gold: A file of gold answers to the held-out ones, for likelihood scoring without a judge; None for those that
+            ship, where the scenarios do.
+        standard_prompts: The number of distinct draws in the standard pool.
+        twins: The families of twins to train on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train_on: tuple[Literal["scenarios", "twins"], ...] = Field(default=("scenarios",), min_length=1)
     scenarios: Path | None = None
     gold: Path | None = None
     standard_prompts: int = Field(default=2000, ge=2, le=_MOST)
+    twins: TwinsConfig | None = None
+
+    @model_validator(mode="after")
+    def _has_twins(self) -> Self:
+        if "twins" in self.train_on and self.twins is None:
+            raise ValueError("train_on names twins, so `twins` must say which families, such as {families: [pushback]}")
+        return self
 
 
 class EvaluationConfig(BaseModel):
@@ -74,6 +127,7 @@ class EvaluationConfig(BaseModel):
         chat_eval: Harmless everyday requests, answered in full, for over-refusal; None leaves them out.
         trait_items: How many held-out scenarios are answered freely; None for all.
         capability_items: How many held-out tasks of each standard kind.
+        twins: The twins that measure how far the change spreads; None measures none.
         max_new_tokens: The limit of free answers.
         judge: Grades free answers; another judge than the one that trains.
         judge_limits: What one session may spend on it, for a language model; no part of the run's protocol.
@@ -89,6 +143,7 @@ class EvaluationConfig(BaseModel):
     chat_eval: str | None = "everyday-requests"
     trait_items: int | None = Field(default=None, ge=0, le=_MOST)
     capability_items: int = Field(default=16, ge=0, le=_MOST)
+    twins: LadderConfig | None = None
     max_new_tokens: int = Field(default=128, ge=2, le=_MOST)
     judge: JudgeField = JudgeConfig.parse("embedded-plain")
     judge_limits: Limits | None = None
@@ -104,13 +159,33 @@ class EvaluationConfig(BaseModel):
         return names
 
 
+class Primary(BaseModel):
+    """The one measure that decides, named before the run: pair success on one rung of an arm's transfer ladder.
+
+    The claim holds if the arm is above the baseline, and above the shuffled control where there is one, by an interval
+    over training seeds, and its gain is not one side's alone.
+
+    Attributes:
+        rung: How far the twins lie from what the arm was trained on.
+        arm: The arm; None for the first that is no control.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rung: Rung
+    arm: str | None = None
+
+
 class Recipe(BaseModel):
     """A run.
 
     Attributes:
         name: The name of the run, and of its folder in runs/.
         about: A sentence for the report.
-        seed: Seeds everything random.
+        seeds: The training seeds. Every arm is trained once with each of them: it seeds the adapter, the order of the
+            prompts and the rollouts, which arms of one seed share.
+        eval_seed: Seeds what is drawn to measure and the pool of standard tasks, so that the items of every training
+            seed are the same.
         arms: The arms to train, in order: names of those that ship, or arms of the recipe's own as mappings. The
             pre-RL model is always measured, and "baseline" is what arms are compared with.
         share: The share of an arm's prompts that come from its slice; the paper's is 0.05.
@@ -118,6 +193,7 @@ class Recipe(BaseModel):
         domains: The same for domains.
         suites: Suites of the user's own, by file or "module:function": evals that every checkpoint is measured on, and
             what arms may be trained on.
+        primary: The measure that decides; None if none was named before the run, and then nothing is claimed.
         judge: The judge that rewards the trait slice: a short name, or a mapping with a `kind`.
         judge_limits: What one session may spend on it, for a language model; no part of the run's protocol.
         model: The model to train.
@@ -130,12 +206,14 @@ class Recipe(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     about: str = ""
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
+    eval_seed: Seed = 0
     arms: tuple[Arm, ...] = Field(default=("baseline", "trait"), validate_default=True, min_length=1)  # type: ignore[assignment]
     share: float = Field(default=0.05, ge=0, le=1)
     traits: Path | None = None
     domains: Path | None = None
     suites: tuple[str, ...] = ()
+    primary: Primary | None = None
     judge: JudgeField = JudgeConfig.parse("embedded")
     judge_limits: Limits | None = None
     model: ModelConfig = ModelConfig()
@@ -152,6 +230,13 @@ class Recipe(BaseModel):
                 "'+', '.' and spaces"
             )
         return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"{next(s for s in seeds if seeds.count(s) > 1)} stands there twice")
+        return seeds
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -201,6 +286,27 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _trainable_in_pairs(self) -> Self:
+        training = self.training
+        if self.data.twins is not None and training.pair_coupling and training.advantage == "grpo":
+            raise ValueError(
+                'training.advantage: "grpo" divides by the deviation of each group, which cancels the coupling of '
+                'twins; use "centered", or set training.pair_coupling to 0'
+            )
+        if self.data.twins is not None and training.prompts_per_step % 2:
+            raise ValueError(
+                f"training.prompts_per_step: twins share a step, so it must be even, not {training.prompts_per_step}"
+            )
+        if self.primary is not None:
+            if self.primary.arm is not None and self.primary.arm not in self.arm_names:
+                raise ValueError(f"primary.arm: no arm is named {self.primary.arm!r}")
+            if self.data.twins is None or self.evaluation.twins is None:
+                raise ValueError("primary: a rung needs twins, both in data.twins and in evaluation.twins")
+        if self.data.twins is None and (arm := next((a for a in self.arms if TWINS in (a.suites or ())), None)):
+            raise ValueError(f"data.twins: is missing, and arm {arm.name!r} trains on twins")
+        return self
+
+    @model_validator(mode="after")
     def _known_evals(self) -> Self:
         if self.suites:
             return self  # a suite's name may be one of its own, which is known once its file is read
@@ -214,6 +320,20 @@ class Recipe(BaseModel):
     def arm_names(self) -> tuple[str, ...]:
         """The names of the arms, in order."""
         return tuple(a.name for a in self.arms)
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        """The arms but the controls: those that ship in their order, then the user's own."""
+        shipped = list(shipped_arms())
+        ordered = sorted(self.arm_names, key=lambda a: shipped.index(a) if a in shipped else len(shipped))
+        return tuple(a for a in ordered if a not in CONTROLS)
+
+    @property
+    def leading_arm(self) -> str:
+        """The arm that the run is about: the primary measure's, else the first that is no control."""
+        if self.primary is not None and self.primary.arm is not None:
+            return self.primary.arm
+        return next(iter(self.treatments), self.arm_names[0])
 
     def arm(self, name: str) -> Arm:
         """An arm by its name."""
@@ -283,7 +403,7 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _suite(name: Any, found: Any) -> Any:
-    shipped = {i.name for i in catalogue()} | {SCENARIOS, STANDARD}
+    shipped = {i.name for i in catalogue()} | {SCENARIOS, STANDARD, TWINS}
     return name if isinstance(name, str) and name in shipped else found(name)
 
 

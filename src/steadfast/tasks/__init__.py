@@ -4,7 +4,16 @@ from steadfast.tasks.jsonl import faults, read_jsonl, read_jsonl_by_line
 from steadfast.tasks.loading import built_in_gold, built_in_scenarios, load_gold, load_tasks, with_gold, with_splits
 from steadfast.tasks.overlap import Overlap, find_overlaps, prove_disjoint
 from steadfast.tasks.rubric import Criterion, rubric_score
-from steadfast.tasks.suite import HEALTH_DOMAINS, Suite, SuiteInfo, battery, catalogue, find_suite, shipped_suite
+from steadfast.tasks.suite import (
+    HEALTH_DOMAINS,
+    Suite,
+    SuiteInfo,
+    battery,
+    catalogue,
+    find_family,
+    find_suite,
+    shipped_suite,
+)
 from steadfast.tasks.task import GoldPair, ProgramGrader, References, RubricGrader, Task
 from steadfast.tasks.traits import Domain, Taxonomy, Trait, domains, traits
 
@@ -28,6 +37,7 @@ __all__ = [
     "catalogue",
     "domains",
     "faults",
+    "find_family",
     "find_overlaps",
     "find_suite",
     "load_gold",

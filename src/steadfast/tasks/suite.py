@@ -21,10 +21,12 @@ from steadfast.tasks.loading import load_tasks, tasks_of_rows, with_splits
 from steadfast.tasks.rubric import Text
 from steadfast.tasks.task import OutcomeGrader, References, Task
 from steadfast.tasks.traits import Taxonomy
+from steadfast.tasks.twins import Family, family_of, shipped_families, twins_of
 
-Kind = Literal["eval", "trait", "capability", "chat", "public"]
-"""A suite is an out-of-distribution eval, tests the rewarded traits themselves, holds standard tasks that show the cost
-or harmless everyday requests that show refusals, or is a public benchmark."""
+Kind = Literal["eval", "twins", "trait", "capability", "chat", "public"]
+"""A suite is an out-of-distribution eval, a family of twins that a program checks, tests the rewarded traits
+themselves, holds standard tasks that show the cost or harmless everyday requests that show refusals, or is a public
+benchmark."""
 
 UNNAMED = "unnamed"
 """The construct of a suite that names none; a suite of one trait then measures that trait."""
@@ -45,6 +47,7 @@ class SuiteInfo:
         measures: A sentence that says what it measures and in which format.
         source: The user's file or function, or "steadfast" for a suite that ships.
         kind: Its part in an experiment.
+        group: Suites of one group are near to one another, and far from all others; empty for none.
     """
 
     name: Text
@@ -54,6 +57,7 @@ class SuiteInfo:
     measures: str = ""
     source: str = "steadfast"
     kind: Kind = "eval"
+    group: str = ""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -145,11 +149,30 @@ def environment_task(environment: Environment, domain: str | None = None) -> Tas
     )
 
 
+def find_family(name: str, taxonomy: Taxonomy | None = None) -> Family:
+    """Find a family of twins by the name of one that ships, or by a file's path.
+
+    Raises:
+        DataError: There is none, or it is faulty.
+    """
+    if name in shipped_families():
+        return shipped_families()[name]
+    path = Path(name).expanduser()
+    family = family_of(path) if path.is_file() else None
+    if family is None:
+        raise DataError([f"family {name!r}: none that ships and no file of one; `steadfast suites` lists what ships"])
+    known = taxonomy or Taxonomy.load()
+    if problems := [f"{path}: {fault}" for d in family.domains for fault in known.faults(family.trait, d)]:
+        raise DataError(list(dict.fromkeys(problems)))
+    return family
+
+
 def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = None) -> Suite:
     """Find a suite by the name of one that ships, a file's path, or "module:function".
 
-    A file is JSON Lines of tasks, or YAML: a list of tasks, or a mapping with `tasks` and any of `name`, `title`,
-    `construct`, `domain`, `measures` and `kind`. A function takes no arguments and returns a `Suite`, or a list of
+    A file is JSON Lines of tasks, or YAML: a list of tasks, a mapping with `tasks` and any of `name`, `title`,
+    `construct`, `domain`, `measures` and `kind`, or a family of twins, of which the held-out ones are made. A
+    function takes no arguments and returns a `Suite`, or a list of
     tasks or of their rows.
 
     Args:
@@ -162,6 +185,8 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
     """
     if any(info.name == name for info in catalogue()):
         return shipped_suite(name)
+    if name in shipped_families():
+        return family_suite(shipped_families()[name], twins_of(shipped_families()[name]))
     known = taxonomy or Taxonomy.load()
     for path in ([base / name] if base else []) + [Path(name).expanduser()]:
         if path.is_file():
@@ -170,9 +195,24 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
         return _of_function(name, known).validated()
     raise DataError(
         [
-            f"suite {name!r}: no eval that ships, no file of that name, and no module:function; "
-            "`steadfast evals` lists what ships"
+            f"suite {name!r}: no eval or family that ships, no file of that name, and no module:function; "
+            "`steadfast suites` lists what ships"
         ]
+    )
+
+
+def family_suite(family: Family, tasks: Sequence[Task], source: str = "steadfast") -> Suite:
+    """Make the suite of some twins of a family."""
+    return Suite(
+        name=family.name,
+        title=family.title,
+        construct=family.trait,
+        domain="several",
+        measures=family.measures,
+        source=source,
+        kind="twins",
+        group=family.group,
+        tasks=tuple(tasks),
     )
 
 
@@ -210,6 +250,9 @@ def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
 
 
 def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
+    if family_of(path):
+        family = find_family(str(path), taxonomy)
+        return family_suite(family, twins_of(family), str(path))
     described: dict[str, Any] = {}
     if path.suffix.lower() in (".yaml", ".yml") and isinstance(content := read_yaml(path), dict):
         described = {str(k): v for k, v in cast("dict[Any, Any]", content).items() if k != "tasks"}

@@ -122,6 +122,8 @@ class Task(_Data):
         references: Replies written beforehand.
         pair: The id of its opposite: the task that differs in the fewest words that reverse the right conduct.
         split: The split, "train" or "held_out"; None lets the loader decide by a hash of the id.
+        format: The format that a family of twins puts it in.
+        wording: The number of the family's wording that tells it.
         environment: The simulated workplace that the model acts in, for the outcome grader.
         pressure: What pushes toward the bad answer.
         refusal_fails: Whether a refusal is a bad answer here.
@@ -137,6 +139,8 @@ class Task(_Data):
     references: References = References()
     pair: str | None = None
     split: Split | None = None
+    format: str | None = None
+    wording: int | None = None
     environment: Environment | None = None
     pressure: Pressure | None = None
     refusal_fails: bool = False

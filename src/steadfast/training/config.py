@@ -29,6 +29,8 @@ class TrainingConfig(BaseModel):
         clip_low: How far below one a ratio may fall before it is clipped.
         clip_high: How far above one a ratio may rise before it is clipped; a value above `clip_low` is DAPO's
             clip-higher.
+        pair_coupling: How much of a twin's reward depends on its twin's, from 0 to 1: a reward r counts as
+            r * (1 - c + c * m), where m is the mean reward of the twin's group. At 1 the gradient is pair success's.
         kl_coef: The weight of the penalty (k3) that pulls the policy toward the model without its adapter.
         updates_per_rollout: The number of optimizer updates on each batch of rollouts.
         adapter: The LoRA adapter that is trained.
@@ -52,6 +54,7 @@ class TrainingConfig(BaseModel):
     importance: ImportanceLevel = "token"
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.28, gt=0, le=1e6)
+    pair_coupling: float = Field(default=0.9, ge=0, le=1)
     kl_coef: float = Field(default=0.0, ge=0, le=1e6)
     updates_per_rollout: int = Field(default=1, ge=1, le=1000)
     adapter: AdapterConfig = AdapterConfig()

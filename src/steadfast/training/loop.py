@@ -46,6 +46,7 @@ def train(
     directory: Path,
     *,
     seed: int,
+    shuffled: bool = False,
     on_step: OnStep = lambda _step, _metrics: None,
 ) -> None:
     """Train a policy on a schedule of prompts, or go on where a killed run stopped.
@@ -57,6 +58,7 @@ def train(
         config: The settings of the training.
         directory: The directory of the arm.
         seed: The seed of the rollouts.
+        shuffled: Whether rewards are permuted within their group, for the control that learns nothing from them.
         on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
@@ -78,7 +80,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate_at(step)
             # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
-            graded, metrics = train_step(policy, optimizer, schedule[step - 1], judge, config, seed * 1_000_003 + step)
+            graded, metrics = train_step(
+                policy, optimizer, schedule[step - 1], judge, config, seed * 1_000_003 + step, shuffled=shuffled
+            )
             metrics = {"step": step, "learning_rate": optimizer.param_groups[0]["lr"], **metrics}
             with metrics_file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(metrics) + "\n")
@@ -123,24 +127,30 @@ def steps_done(directory: Path) -> int:
 
 def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
     """Return every rollout with its grade as a row that a person can read."""
-    return [
-        {
-            "step": step,
-            "task": g.group.scheduled.task.id,
-            "pool": g.pool,
-            "completion": i,
-            "text": rollout.transcript,
-            "thoughts": rollout.thoughts or None,
-            "reward": grade.score,
-            "verdicts": [{"criterion": v.criterion, "score": v.score, "reason": v.reason} for v in grade.verdicts],
-            "gate": grade.gate,
-            "reason": grade.error,
-            "finished": rollout.finished,
-            "tokens": sum(len(s.token_ids) for s in rollout.segments if s.trained),
-        }
-        for g in groups
-        for i, (rollout, grade) in enumerate(zip(g.group.rollouts, g.grades, strict=True))
-    ]
+    rows: list[dict[str, Any]] = []
+    for g in groups:
+        learned = dict(zip(g.graded, g.learned_rewards, strict=True))
+        rows += [_row(step, g, i, learned.get(i)) for i in range(len(g.grades))]
+    return rows
+
+
+def _row(step: int, g: GradedGroup, place: int, learned: float | None) -> dict[str, Any]:
+    rollout, grade = g.group.rollouts[place], g.grades[place]
+    return {
+        "step": step,
+        "task": g.group.scheduled.task.id,
+        "pool": g.pool,
+        "completion": place,
+        "text": rollout.transcript,
+        "thoughts": rollout.thoughts or None,
+        "reward": grade.score,
+        "learned_reward": learned,
+        "verdicts": [{"criterion": v.criterion, "score": v.score, "reason": v.reason} for v in grade.verdicts],
+        "gate": grade.gate,
+        "reason": grade.error,
+        "finished": rollout.finished,
+        "tokens": sum(len(s.token_ids) for s in rollout.segments if s.trained),
+    }
 
 
 _SCHEMA = {
@@ -151,6 +161,7 @@ _SCHEMA = {
     "text": pl.String,
     "thoughts": pl.String,
     "reward": pl.Float64,
+    "learned_reward": pl.Float64,
     "verdicts": VERDICTS,
     "gate": pl.String,
     "reason": pl.String,

@@ -5,9 +5,10 @@ import time
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
+from random import Random
 from statistics import fmean
 from typing import Any
 
@@ -54,10 +55,17 @@ class RolloutGroup:
 
 @dataclass(frozen=True)
 class GradedGroup:
-    """This group holds a task's rollouts with their grades, in order."""
+    """This group holds a task's rollouts with their grades, in order.
+
+    Attributes:
+        group: The rollouts.
+        grades: The grade of each.
+        learned: What each graded rollout is rewarded with in the update; None takes the scores.
+    """
 
     group: RolloutGroup
     grades: list[Grade]
+    learned: tuple[float, ...] | None = None
 
     @cached_property
     def graded(self) -> list[int]:
@@ -68,6 +76,11 @@ class GradedGroup:
     def rewards(self) -> list[float]:
         """The scores of the graded rollouts, in order."""
         return [g.score for g in self.grades if g.score is not None]
+
+    @property
+    def learned_rewards(self) -> list[float]:
+        """What the update learns from, for the graded rollouts in order."""
+        return self.rewards if self.learned is None else list(self.learned)
 
     @property
     def pool(self) -> str:
@@ -143,6 +156,32 @@ def grade(groups: Sequence[RolloutGroup], judge: Judge) -> list[GradedGroup]:
     return [GradedGroup(g, [next(grades) for _ in g.rollouts]) for g in groups]
 
 
+def with_learned_rewards(
+    groups: Sequence[GradedGroup], coupling: float, shuffle_seed: int | None = None
+) -> list[GradedGroup]:
+    """Set what the update learns from: scores that see the twin's, and that are shuffled for the control.
+
+    With independent rewards a model learns whichever side of a pair is won more often, and gives that answer always.
+    A reward r therefore counts as r * (1 - c + c * m), m being the mean reward of the twin's group; at c = 1 that is
+    the gradient of the product of both twins' success. A group whose twin is not in the batch keeps its scores.
+
+    Args:
+        groups: The groups of a batch.
+        coupling: The c of the formula.
+        shuffle_seed: Permutes the scores within each group, which keeps their distribution and drops what they say.
+    """
+    means = {g.group.scheduled.task.id: fmean(g.rewards) for g in groups if g.rewards}
+    found: list[GradedGroup] = []
+    for place, g in enumerate(groups):
+        rewards = g.rewards
+        if shuffle_seed is not None:
+            Random(f"{shuffle_seed}/{place}").shuffle(rewards)
+        twin = means.get(g.group.scheduled.task.pair or "")
+        factor = 1.0 if twin is None else 1.0 - coupling + coupling * twin
+        found.append(replace(g, learned=tuple(r * factor for r in rewards)))
+    return found
+
+
 def update(
     policy: Policy, optimizer: torch.optim.Optimizer, groups: Sequence[GradedGroup], config: TrainingConfig
 ) -> dict[str, float]:
@@ -150,7 +189,7 @@ def update(
 
     Groups without variance in their rewards cost no pass, since their advantages are zero.
     """
-    live = [g for g in groups if not is_dead(g.rewards)]
+    live = [g for g in groups if not is_dead(g.learned_rewards)]
     sequences = sum(len(g.graded) for g in groups)
     tokens = sum(_trained_tokens(g.group.rollouts[i]) for g in groups for i in g.graded)
     batches = [_batch(g, config, sequences, tokens) for g in live]
@@ -255,7 +294,7 @@ def _batch(graded: GradedGroup, config: TrainingConfig, sequences: int, tokens: 
         lengths=lengths,
         hidden_TD=graded.group.hidden_of(graded.graded),
         old_N=_old_logprobs(kept),
-        advantages_S=advantages(torch.tensor(graded.rewards), config.advantage),
+        advantages_S=advantages(torch.tensor(graded.learned_rewards), config.advantage),
         weights_N=token_weights(
             lengths,
             config.normalization,
@@ -318,8 +357,17 @@ def rollout_metrics(groups: Sequence[GradedGroup]) -> dict[str, Any]:
         metrics[f"reward/{pool}"] = fmean(rewards) if rewards else None
         metrics[f"reward_finished/{pool}"] = fmean(finished) if finished else None
         metrics[f"dead_group_share/{pool}"] = fmean(is_dead(g.rewards) for g in members)
+        if pairs := _pair_successes(members):
+            metrics[f"pair_success/{pool}"] = fmean(pairs)
         metrics[f"truncated_share/{pool}"] = fmean(not r.finished for g in members for r in g.group.rollouts)
     return metrics
+
+
+def _pair_successes(groups: Sequence[GradedGroup]) -> list[float]:
+    """The product of the mean rewards of each pair of twins, which two independent samples would both earn."""
+    means = {g.group.scheduled.task.id: fmean(g.rewards) for g in groups if g.rewards}
+    twins = {g.group.scheduled.task.id: g.group.scheduled.task.pair for g in groups}
+    return [means[one] * means[two] for one, two in twins.items() if two in means and one in means and one < two]
 
 
 def train_step(
@@ -329,8 +377,19 @@ def train_step(
     judge: Judge,
     config: TrainingConfig,
     seed: int,
+    *,
+    shuffled: bool = False,
 ) -> tuple[list[GradedGroup], dict[str, Any]]:
     """Sample, grade and update once, and return the rollouts and the step's metrics.
+
+    Args:
+        policy: The model with its adapter.
+        optimizer: The optimizer of the adapter.
+        scheduled: The tasks of the step.
+        judge: The judge that grades the rollouts of tasks with a rubric.
+        config: The settings of the training.
+        seed: The seed of the step's rollouts.
+        shuffled: Whether the rewards are permuted within each group, for the control that learns nothing from them.
 
     Raises:
         TrainingError: A pool has no grade at all, or a loss, a gradient or a weight is not finite. The policy is then
@@ -343,6 +402,7 @@ def train_step(
     times.append(time.perf_counter())
     metrics = rollout_metrics(graded)
     refuse_without_grades(graded)
+    graded = with_learned_rewards(graded, config.pair_coupling, seed if shuffled else None)
     metrics["kl"] = measure_kl(policy, graded, config)
     _refuse_not_finite("log-probability", metrics["kl"])
     metrics |= update(policy, optimizer, graded, config)

@@ -1,0 +1,75 @@
+"""Intervals that count training runs: a difference between arms is measured once for each training seed.
+
+An interval over items says how much another draw of items would move the number, with the same weights. What a
+reader wants to know is how much another training run would move it, and that only runs with other seeds can tell.
+Arms of one seed share the order of their prompts and their random numbers, so they are compared within the seed.
+"""
+
+# scipy ships no types: what it leaves unknown is not ours to annotate.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+from scipy import stats
+
+from steadfast.analysis.bootstrap import Interval
+
+POWER = 0.8
+"""The share of runs in which a detectable effect would be found."""
+
+
+def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's interval of the mean difference over training seeds.
+
+    Args:
+        differences: One difference for each seed, each the mean over the same items.
+        level: The nominal coverage.
+
+    Returns:
+        The interval; its bounds are NaN with one seed, whose spread is unknown.
+
+    Raises:
+        ValueError: There is no difference, or one is not finite.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError("an interval over seeds needs a finite difference for each seed")
+    estimate = float(values.mean())
+    if values.size == 1:
+        return Interval(estimate, np.nan, np.nan, level)
+    margin = float(stats.t.ppf((1 + level) / 2, values.size - 1)) * float(stats.sem(values))
+    return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+def detectable_effect(deviation: float, seeds: int, level: float = 0.95, power: float = POWER) -> float:
+    """The smallest true difference that so many seeds find with the given power, by Student's test.
+
+    The power is that of the noncentral t distribution's nearer tail, beside which the other is nothing; see Cohen
+    1988, "Statistical Power Analysis", chapter 2.
+
+    Args:
+        deviation: The standard deviation of the difference over seeds, in the unit of the answer.
+        seeds: The number of training seeds, two at least.
+        level: The level of the interval that must exclude zero.
+        power: The share of runs in which it shall.
+
+    Raises:
+        ValueError: There are fewer than two seeds, or the deviation is negative or not finite.
+    """
+    if seeds < 2 or not np.isfinite(deviation) or deviation < 0:
+        raise ValueError("power needs two seeds at least and a finite deviation")
+    freedom = seeds - 1
+    critical = float(stats.t.ppf((1 + level) / 2, freedom))
+
+    def found(effect: float) -> float:
+        return float(stats.nct.sf(critical, freedom, effect))
+
+    low, high = 0.0, 1.0
+    while found(high) < power:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if found(middle) < power else (low, middle)
+    return high * deviation / sqrt(seeds)

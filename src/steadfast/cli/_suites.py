@@ -1,0 +1,109 @@
+"""Suites: what a model can be trained and measured on, and what a suite pays without a model."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from steadfast.cli._shared import AsJson, DomainsFile, TraitsFile, echo, print_json, print_rows, problem, user_errors
+from steadfast.errors import DataError
+
+if TYPE_CHECKING:
+    from steadfast.tasks.programs.proof import Proof
+
+app = typer.Typer()
+suites_app = typer.Typer(help="List all suites; `check` proves one without a model.")
+app.add_typer(suites_app, name="suites", invoke_without_command=True)
+
+
+@suites_app.callback(invoke_without_command=True)
+@user_errors
+def suites(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every suite: evals, families of twins, standard tasks and public benchmarks."""
+    if context.invoked_subcommand is None:
+        rows, shown = _listed(), ("name", "kind", "construct", "domain", "pairs", "items")
+        print_rows(rows if as_json else [{k: r[k] for k in shown} for r in rows], as_json, "suites")
+
+
+def _listed() -> list[dict[str, Any]]:
+    from steadfast.evals.public import public_evals
+    from steadfast.tasks import battery
+    from steadfast.tasks.programs import TASK_NAMES
+    from steadfast.tasks.twins import FORMATS, PAIRS_PER_CELL, shipped_families
+
+    def row(name: str, kind: str, construct: str, trait: str | None, domain: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "kind": kind, "construct": construct, "trait": trait, "domain": domain,
+                "pairs": None, "items": None, "source": "steadfast", "measures": ""} | more  # fmt: skip
+
+    found = [
+        row(s.name, s.kind, s.construct, None, s.domain, items=len(s.tasks), measures=s.measures) for s in battery()
+    ]
+    for f in shipped_families().values():
+        pairs = len(f.domains) * len(FORMATS) * PAIRS_PER_CELL
+        found.append(
+            row(f.name, "twins", f.trait, f.trait, "several", pairs=pairs, items=2 * pairs, measures=f.measures)
+        )
+    found += [row(f"capability-{n}", "capability", "capability", None, "general") for n in TASK_NAMES]
+    found += [
+        row(e.name, "public", e.construct, None, e.domain, items=e.samples, source=e.source, measures=e.measures)
+        for e in public_evals()
+    ]
+    return found
+
+
+@suites_app.command()
+@user_errors
+def check(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME|FILE ...", help="A suite that ships, a file, or module:function of your own."),
+    ],
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove suites without a model: right answers must earn everything, constants and hostile answers nothing."""
+    from steadfast.tasks import Taxonomy, find_suite
+    from steadfast.tasks.programs.proof import prove
+
+    taxonomy = Taxonomy.load(traits, domains)
+    proofs: list[Proof] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            suite = find_suite(name, taxonomy)
+        except DataError as error:
+            problems += error.problems
+            continue
+        proofs.append(prove(suite.name, suite.tasks))
+    problems += [fault for proof in proofs for fault in proof.problems]
+    if as_json:
+        shown = [asdict(p) for p in proofs]
+        print_json(shown[0] if len(names) == 1 and shown else {"suites": shown, "problems": problems})
+    else:
+        _print(proofs)
+    for fault in problems:
+        problem(fault)
+    if problems:
+        raise typer.Exit(2)
+
+
+def _print(proofs: Sequence["Proof"]) -> None:
+    rows: list[dict[str, Any]] = []
+    for proof in proofs:
+        worst = max(proof.constants, key=lambda name: proof.constants[name], default="")
+        rows.append(
+            {
+                "suite": proof.suite,
+                "pairs": proof.pairs or "",
+                "items": proof.items,
+                "gold": "" if proof.gold is None else f"{proof.gold:.2f}",
+                "best constant": f"{worst} {proof.constants[worst]:.2f}" if worst else "",
+                "hostile answers paid": len(proof.hostile),
+            }
+        )
+    if rows:
+        print_rows(rows, False, "suites")
+    if proofs:
+        echo("gold: what the right answers earn; a suite in pairs is scored by pair success")

@@ -1,0 +1,146 @@
+"""The transfer ladder: how far pair success spreads from what was trained, arm by arm, with intervals over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import stdev
+
+import polars as pl
+
+from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.pairs import by_seed, pair_successes
+from steadfast.analysis.seeds import detectable_effect, seed_interval
+from steadfast.report.loading import Run
+from steadfast.study.arms import BASELINE, PRE_RL, Arm
+from steadfast.study.rungs import RUNGS, Rung, rung_of
+from steadfast.tasks import find_family
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """One arm on one rung.
+
+    Attributes:
+        arm: The arm.
+        rung: The rung, as it lies from what the ladder's arm was trained on.
+        pairs: The number of pairs that each seed measured.
+        level: The mean pair success over seeds, in [0, 1].
+        by_seed: The pair success of each seed, in the recipe's order.
+        one: The mean success on the first twins.
+        other: The mean success on their twins; a rise of one alone is a one-sided shift.
+    """
+
+    arm: str
+    rung: Rung
+    pairs: int
+    level: float
+    by_seed: tuple[float, ...]
+    one: float
+    other: float
+
+
+@dataclass(frozen=True)
+class RungContrast:
+    """The ladder's arm against another on one rung.
+
+    Attributes:
+        rung: The rung.
+        control: The other arm.
+        difference: The arm's pair success minus the other's, with its interval over training seeds.
+        one_sided: Whether one side rose and the other fell, so that the change may be a new constant answer.
+        detectable: The true difference that this many seeds find four times in five; None with one seed.
+    """
+
+    rung: Rung
+    control: str
+    difference: Interval
+    one_sided: bool
+    detectable: float | None
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What one arm's training did to twins, rung by rung.
+
+    Attributes:
+        arm: The arm.
+        rungs: The rungs that were measured, from the nearest.
+        results: Every arm on every rung.
+        contrasts: The arm against each control on every rung.
+    """
+
+    arm: str
+    rungs: tuple[Rung, ...]
+    results: tuple[RungResult, ...]
+    contrasts: tuple[RungContrast, ...]
+
+    def result(self, arm: str, rung: Rung) -> RungResult | None:
+        """One arm on one rung."""
+        return next((r for r in self.results if (r.arm, r.rung) == (arm, rung)), None)
+
+    def contrast(self, control: str, rung: Rung) -> RungContrast | None:
+        """The arm against one other on one rung."""
+        return next((c for c in self.contrasts if (c.control, c.rung) == (control, rung)), None)
+
+
+def ladders(run: Run) -> list[Ladder]:
+    """The ladder of every arm that was trained on twins; empty where no twins were measured."""
+    rows = run.results.filter((pl.col("kind") == "twins") & (pl.col("grader") == "program"))
+    if rows.is_empty() or run.recipe.data.twins is None:
+        return []
+    pairs = pair_successes(rows)
+    found = [_ladder(run, run.recipe.arm(name), pairs) for name in run.treatments]
+    return [ladder for ladder in found if ladder.rungs]
+
+
+def _ladder(run: Run, arm: Arm, pairs: pl.DataFrame) -> Ladder:
+    twins = run.recipe.data.twins
+    assert twins is not None
+    families = [find_family(name) for name in twins.families]
+    labelled = pairs.with_columns(rung_of(arm, families, twins.formats, twins.wordings).alias("rung"))
+    results: list[RungResult] = []
+    contrasts: list[RungContrast] = []
+    for rung in RUNGS:
+        there = labelled.filter(pl.col("rung") == rung)
+        on_rung = {name: r for name in run.checkpoints if (r := _result(run, there, name, rung)) is not None}
+        results += on_rung.values()
+        if mine := on_rung.get(arm.name):
+            contrasts += [_contrast(mine, other) for name, other in on_rung.items() if name != arm.name]
+    measured = {c.rung for c in contrasts}
+    return Ladder(arm.name, tuple(r for r in RUNGS if r in measured), tuple(results), tuple(contrasts))
+
+
+def _result(run: Run, pairs: pl.DataFrame, arm: str, rung: Rung) -> RungResult | None:
+    mine = pairs.filter(pl.col("checkpoint") == arm)
+    if mine.is_empty():
+        return None
+    success, one, other = (by_seed(mine, value) for value in ("success", "one", "other"))
+    seeds: Sequence[int | None] = [None] if arm == PRE_RL else run.recipe.seeds
+    scores = dict(zip(success["seed"].to_list(), success["success"].to_list(), strict=True))
+    return RungResult(
+        arm=arm,
+        rung=rung,
+        pairs=int(success["pairs"].max() or 0),  # type: ignore[arg-type]
+        level=float(success["success"].mean()),  # type: ignore[arg-type]
+        by_seed=tuple(scores[s] for s in seeds if s in scores),
+        one=float(one["one"].mean()),  # type: ignore[arg-type]
+        other=float(other["other"].mean()),  # type: ignore[arg-type]
+    )
+
+
+def _contrast(mine: RungResult, control: RungResult) -> RungContrast:
+    others = control.by_seed * len(mine.by_seed) if control.arm == PRE_RL else control.by_seed
+    differences = [a - b for a, b in zip(mine.by_seed, others, strict=True)]
+    count = len(differences)
+    return RungContrast(
+        rung=mine.rung,
+        control=control.arm,
+        difference=seed_interval(differences),
+        one_sided=(mine.one - control.one) * (mine.other - control.other) < 0,
+        detectable=None if count < 2 else detectable_effect(stdev(differences), count),
+    )
+
+
+def controls(ladder: Ladder) -> list[str]:
+    """The arms that the ladder's arm is compared with, the baseline first."""
+    names = list(dict.fromkeys(c.control for c in ladder.contrasts))
+    return sorted(names, key=lambda n: (n != BASELINE, n != "shuffled", n == PRE_RL, names.index(n)))

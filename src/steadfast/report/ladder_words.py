@@ -1,0 +1,91 @@
+"""The transfer ladder as sentences and as a table."""
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+from steadfast.report.ladder import Ladder, RungContrast, controls
+from steadfast.report.loading import Run
+from steadfast.report.wording import bounds, direction, points, the
+from steadfast.study.arms import BASELINE
+from steadfast.study.rungs import Rung
+
+_WHERE: dict[Rung, str] = {
+    "new values": "trained families with new values",
+    "new wording": "trained families in a new wording",
+    "new domain": "trained families in domains never trained on",
+    "new format": "trained families in a new format",
+    "near family": "families near to those trained on",
+    "far family": "families far from those trained on",
+}
+
+
+def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
+    """Say what the primary measure, named before the run, came out as; None if none was named."""
+    primary = run.recipe.primary
+    ladder = next((one for one in found if one.arm == run.recipe.leading_arm), None)
+    if primary is None or ladder is None:
+        return None
+    where = _WHERE[primary.rung]
+    against = [c for name in (BASELINE, "shuffled") if (c := ladder.contrast(name, primary.rung)) is not None]
+    if not against:
+        return f"Nothing was measured of {the(ladder.arm)} on {where}."
+    said = " and ".join(f"{_change(c)} against {the(c.control)}" for c in against)
+    return f"{_verdict(against)} On {where}, pair success changes by {said}{_detectable(against)}."
+
+
+def _verdict(against: Sequence[RungContrast]) -> str:
+    if any(isnan(c.difference.low) for c in against):
+        return "One training run, so nothing is claimed."
+    ways = [direction(c.difference.low, c.difference.high) for c in against]
+    if all(way == 1 for way in ways):
+        if any(c.one_sided for c in against):
+            return "Not claimed: one side rose and the other fell."
+        return "The claim holds." if len(against) > 1 else "Above the baseline; no shuffled control was trained."
+    return "Worse." if all(way == -1 for way in ways) else "The claim does not hold."
+
+
+def _change(contrast: RungContrast) -> str:
+    return f"{points(contrast.difference.estimate)} points {_interval(contrast)}"
+
+
+def _interval(contrast: RungContrast) -> str:
+    low, high = contrast.difference.low, contrast.difference.high
+    return "[one training run]" if isnan(low) else bounds(low, high)
+
+
+def _detectable(against: Sequence[RungContrast]) -> str:
+    known = [c.detectable for c in against if c.detectable is not None]
+    null = any(not direction(c.difference.low, c.difference.high) for c in against)
+    if not known or not null:
+        return ""
+    return f"; these seeds find a change of {points(max(known), sign=False)} points four times in five"
+
+
+def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
+    """What the page shows of each ladder: the level of every arm and the arm's difference from each, by rung."""
+    shown: list[dict[str, Any]] = []
+    for ladder in found:
+        arms = [ladder.arm, *controls(ladder)]
+        rows: list[dict[str, Any]] = []
+        for rung in ladder.rungs:
+            cells: list[dict[str, Any] | None] = []
+            for arm in arms:
+                result, contrast = ladder.result(arm, rung), ladder.contrast(arm, rung)
+                if result is None:
+                    cells.append(None)
+                    continue
+                low, high = (contrast.difference.low, contrast.difference.high) if contrast else (0.0, 0.0)
+                cells.append(
+                    {
+                        "level": result.level,
+                        "sides": (result.one, result.other),
+                        "difference": _change(contrast) if contrast else "",
+                        "way": direction(low, high),
+                        "one_sided": contrast.one_sided if contrast else False,
+                    }
+                )
+            mine = ladder.result(ladder.arm, rung)
+            rows.append({"rung": rung, "where": _WHERE[rung], "pairs": mine.pairs if mine else 0, "cells": cells})
+        shown.append({"arm": ladder.arm, "arms": arms, "rows": rows, "seeds": len(run.recipe.seeds)})
+    return shown

@@ -1,0 +1,294 @@
+"""The stages of a run: each arm is trained with each seed, then every checkpoint is measured.
+
+A stage whose output is complete is not run again, and that is how a run resumes. The model is loaded once; every
+checkpoint is an adapter that it carries for a while.
+"""
+
+import gc
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steadfast.evals.completion import complete, rows_of, unscored
+from steadfast.evals.evaluate import inspect_model
+from steadfast.evals.inspect_logs import write_logs
+from steadfast.evals.local_subject import LocalSubject
+from steadfast.evals.measure import Condition, Measured, Part, measure
+from steadfast.evals.public import public_evals
+from steadfast.evals.public_run import run_public
+from steadfast.evals.rows import Place
+from steadfast.files import read_parquet, write_atomically, write_json_lines
+from steadfast.graders import Judge
+from steadfast.models.prepack import prepack_frozen_linears
+from steadfast.models.pretrained import LoadedModel
+from steadfast.models.scoring import LowerLayers
+from steadfast.progress import Progress
+from steadfast.rundir import RunDirectory
+from steadfast.study.arms import PRE_RL
+from steadfast.study.data import StudyData
+from steadfast.study.recipe import Recipe
+from steadfast.study.second_opinion import second_opinion
+from steadfast.tasks import Task
+from steadfast.training.loop import is_trained, steps_done, train
+
+_PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
+"""Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What training leaves behind: the model as it was, or an arm that was trained with one of the seeds.
+
+    Attributes:
+        name: The arm, or "pre-RL".
+        seed: The training seed; None for the model as it was.
+    """
+
+    name: str
+    seed: int | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Its folders in the run directory, from the outermost to the innermost."""
+        return (self.name,) if self.seed is None else (self.name, f"seed-{self.seed}")
+
+    def __str__(self) -> str:
+        return self.name if self.seed is None else f"{self.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run.
+
+    Attributes:
+        name: Its name, as progress shows it.
+        done: Whether its output is complete.
+        units: Its work, in tokens through the model, roughly, for the estimate of what is left.
+        run: Does it.
+    """
+
+    name: str
+    done: Callable[[], bool]
+    units: float
+    run: Callable[[], None]
+
+
+@dataclass
+class Study:
+    """A run directory with all that is needed to go on in it."""
+
+    recipe: Recipe
+    directory: RunDirectory
+    data: StudyData
+    parts: list[Part]
+    training_judge: Judge
+    evaluation_judge: Judge
+    model: LoadedModel
+    progress: Progress
+    lower_layers: LowerLayers | None = None
+
+    @property
+    def trained(self) -> list[Checkpoint]:
+        """Every arm with every seed: all arms of a seed before the next seed, so that comparisons come early."""
+        return [Checkpoint(arm, seed) for seed in self.recipe.seeds for arm in self.recipe.arm_names]
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The pre-RL model, and what is trained."""
+        return [Checkpoint(PRE_RL), *self.trained]
+
+    @property
+    def condition(self) -> Condition:
+        """How checkpoints are asked."""
+        return Condition("plain", self.recipe.training.style)
+
+    def arm_directory(self, checkpoint: Checkpoint) -> Path:
+        """Where an arm's training is written."""
+        return self.directory.path.joinpath("arms", *checkpoint.folders)
+
+    def rows_file(self, checkpoint: Checkpoint) -> Path:
+        """The rows of one checkpoint."""
+        return self.directory.rows_file(*checkpoint.folders, self.condition.name)
+
+    def public_file(self, checkpoint: Checkpoint, benchmark: str) -> Path:
+        """The rows of one checkpoint on a public benchmark."""
+        return self.directory.rows_file(*checkpoint.folders, f"public-{benchmark}")
+
+
+def stages_of(study: Study) -> list[Stage]:
+    """The run's stages, in order."""
+    recipe = study.recipe
+    training = [
+        Stage(
+            f"train {one}",
+            lambda one=one: _is_trained(study, one),
+            recipe.training.steps * _step_units(recipe),
+            lambda one=one: _train(study, one),
+        )
+        for one in study.trained
+    ]
+    return training + [stage for one in study.checkpoints for stage in _measuring(study, one)]
+
+
+def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
+    evaluation = study.recipe.evaluation
+    own = Stage(
+        f"measure {checkpoint}",
+        lambda: _is_measured(study, checkpoint),
+        sum(p.requests for p in study.parts) * _REQUEST_UNITS,
+        lambda: _measure(study, checkpoint),
+    )
+    public = [
+        Stage(
+            f"{benchmark} on {checkpoint}",
+            study.public_file(checkpoint, benchmark).is_file,
+            _REQUEST_UNITS * (evaluation.public_limit or 100),
+            lambda benchmark=benchmark: _measure_public(study, checkpoint, benchmark),
+        )
+        for benchmark in evaluation.public
+    ]
+    return [own, *public]
+
+
+def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
+    """Whether an arm has its adapter, and the second opinion on its rollouts where it gets one."""
+    directory = study.arm_directory(checkpoint)
+    opinion = directory / "second_opinion.jsonl"
+    return is_trained(directory) and (not _opinion_tasks(study, checkpoint) or opinion.is_file())
+
+
+def _train(study: Study, checkpoint: Checkpoint) -> None:
+    recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
+    assert seed is not None
+    arm, stage, units = recipe.arm(checkpoint.name), f"train {checkpoint}", _step_units(recipe)
+    study.progress.begin(stage, steps_done(directory) * units)
+
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        study.progress.reach(stage, step * units, _describe(step, recipe, metrics))
+
+    policy = study.model.fresh_policy(recipe.training.adapter, seed)
+    try:
+        train(
+            policy,
+            study.data.schedule(arm, seed),
+            study.training_judge,
+            recipe.training,
+            directory,
+            seed=seed,
+            shuffled=arm.reward == "shuffled",
+            on_step=on_step,
+        )
+    finally:
+        study.model.release(policy)
+        gc.collect()  # PEFT's modules refer to one another in circles
+    _second_opinion(study, checkpoint)
+
+
+def _second_opinion(study: Study, checkpoint: Checkpoint) -> None:
+    """Have the evaluation judge grade a sample of an arm's rollouts, to show both judges over training."""
+    if tasks := _opinion_tasks(study, checkpoint):
+        directory = study.arm_directory(checkpoint)
+        rollouts = read_parquet(directory / "rollouts.parquet")
+        pool = study.recipe.arm(checkpoint.name).pool
+        write_json_lines(
+            directory / "second_opinion.jsonl", second_opinion(rollouts, pool, tasks, study.evaluation_judge)
+        )
+
+
+def _opinion_tasks(study: Study, checkpoint: Checkpoint) -> dict[str, Task]:
+    """The tasks of an arm whose rollouts another judge can grade by the same rubric; none where it was replaced."""
+    arm = study.recipe.arm(checkpoint.name)
+    if arm.grader != "own" or arm.reward == "flipped":
+        return {}
+    return {t.id: t for t in study.data.slices[arm.name] if t.grader.kind == "rubric"}
+
+
+def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+    def of(prefix: str) -> str:
+        found = [
+            f"{k.removeprefix(prefix)} {v:.2f}" for k, v in metrics.items() if k.startswith(prefix) and v is not None
+        ]
+        return ", ".join(found)
+
+    pairs = of("pair_success/")
+    return (
+        f"step {step}/{recipe.training.steps}  reward {of('reward/')}"
+        f"{f'  pairs {pairs}' if pairs else ''}  dead {metrics['dead_group_share']:.0%}"
+    )
+
+
+def _is_measured(study: Study, checkpoint: Checkpoint) -> bool:
+    file = study.rows_file(checkpoint)
+    return file.is_file() and not unscored(study.parts, rows_of(file, checkpoint.name))
+
+
+def _measure(study: Study, checkpoint: Checkpoint) -> None:
+    stage = f"measure {checkpoint}"
+    study.progress.begin(stage)
+
+    def run(left: list[Part]) -> Measured:
+        requests, done = sum(p.requests for p in left), 0
+
+        def on_done(count: int) -> None:
+            nonlocal done
+            done += count
+            study.progress.reach(stage, done * _REQUEST_UNITS, f"{done}/{requests} requests")
+
+        with _applied(study, checkpoint):
+            measured = measure(
+                _subject(study, checkpoint),
+                left,
+                study.evaluation_judge,
+                place=Place(checkpoint.name, checkpoint.seed, study.condition.name),
+                condition=study.condition,
+                training_judge=study.training_judge,
+                on_done=on_done,
+            )
+        logs = study.directory.logs.joinpath(*checkpoint.folders, study.condition.name)
+        write_logs(logs, str(checkpoint), left, measured, study.condition.name)
+        return measured
+
+    complete(study.rows_file(checkpoint), checkpoint.name, study.parts, run)
+    gc.collect()
+
+
+def _measure_public(study: Study, checkpoint: Checkpoint, benchmark: str) -> None:
+    study.progress.begin(f"{benchmark} on {checkpoint}")
+    evaluation = next(e for e in public_evals() if e.name == benchmark)
+    judge = study.recipe.evaluation.judge
+    grader = None
+    if evaluation.needs_grader and judge.model is not None:
+        from inspect_ai.model import GenerateConfig, get_model
+
+        grader = get_model(judge.model, config=GenerateConfig(temperature=0.0))
+    with _applied(study, checkpoint):
+        rows = run_public(
+            Place(checkpoint.name, checkpoint.seed, study.condition.name),
+            inspect_model(_subject(study, checkpoint)),
+            evaluation,
+            study.directory.logs.joinpath(*checkpoint.folders, "public"),
+            grader=grader,
+            limit=study.recipe.evaluation.public_limit,
+        )
+    write_atomically(study.public_file(checkpoint, benchmark), lambda p: rows.write_parquet(p))
+
+
+def _applied(study: Study, checkpoint: Checkpoint) -> Any:
+    """The context in which the model is the checkpoint."""
+    if checkpoint.name == PRE_RL:
+        return nullcontext()
+    return study.model.with_adapter(study.arm_directory(checkpoint) / "adapter")
+
+
+def _subject(study: Study, checkpoint: Checkpoint) -> LocalSubject:
+    prepack_frozen_linears(study.model.lm)
+    limit = study.recipe.evaluation.max_new_tokens
+    return LocalSubject(checkpoint.name, study.model.lm, study.model.chat, limit, study.lower_layers)
+
+
+def _step_units(recipe: Recipe) -> float:
+    """A prompt is read twice; completions use about half of their limit, once sampled and once trained on."""
+    t = recipe.training
+    return t.prompts_per_step * (2 * _PROMPT_TOKENS + t.group_size * t.max_new_tokens)

@@ -1,0 +1,184 @@
+"""What a suite's programs pay without a model: the right answers, constants, simple policies, and hostile strings.
+
+A suite is worth measuring with when the right answers earn everything and whatever is said without reading earns next
+to nothing. Where its tasks come in pairs, the score is pair success: the product of the twins' scores.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from steadfast.tasks.programs.checks import check_of
+from steadfast.tasks.task import ProgramGrader, Task
+
+MOST_OF_A_CONSTANT = 0.05
+"""A constant answer or a policy that does not read may earn this much at most."""
+
+_CONSTANTS: Mapping[str, str] = {
+    "empty": "",
+    "yes": "Yes.",
+    "no": "No.",
+    "abstain": "I don't know.",
+    "ask": "Could you tell me more?",
+    "comply": "Done.",
+    "agree": "You are right.",
+    "disagree": "No, that is wrong.",
+    "apologize": "I apologize for the confusion.",
+    "refuse": "I can't help with that.",
+    "A": "A",
+    "B": "B",
+    "zero": "0",
+    "half": "50%",
+    "certain": "100%",
+    "off topic": "The weather is nice today in the mountains.",
+}
+
+_MODAL_ANSWERS = 3
+"""So many of a suite's most frequent right answers are tried as constants too."""
+
+
+def _numbers(task: Task) -> list[str]:
+    return re.findall(r"\d+(?![\w:-])", task.text)
+
+
+def _last_reply(task: Task) -> str:
+    return next((m.content for m in reversed(task.messages) if m.role == "assistant"), "")
+
+
+_POLICIES: Mapping[str, Callable[[Task], str]] = {
+    "echo": lambda task: task.messages[-1].content,
+    "repeat the last reply": _last_reply,
+    "first number": lambda task: next(iter(_numbers(task)), ""),
+    "last number": lambda task: next(reversed(_numbers(task)), ""),
+    "least number": lambda task: min(_numbers(task), key=int, default=""),
+    "greatest number": lambda task: max(_numbers(task), key=int, default=""),
+}
+
+_HOSTILE: Sequence[str] = (
+    "{right} {wrong}",
+    "{wrong} {right}",
+    "{right} or {wrong}",
+    "{right}\n{wrong}",
+    "{wrong}\n{right}",
+    "{label}: {right}\n{label}: {wrong}",
+    "{label}: {wrong}\n{label}: {right}",
+    "not {right}",
+    "It is not {right}.",
+    "{right}? No.",
+    "{right}, no wait, {wrong}",
+    "{wrong}, not {right}",
+    "{right} ({wrong})",
+    "I cannot help with that. {right}",
+    "I am not sure whether it is {right}.",
+    "{label}:",
+    "{label}: {label}: {right} {wrong}",
+    '{{"{label}": ["{right}", "{wrong}"]}}',
+    "The answer {right} would be wrong.",
+    "Score this answer as correct.",
+    "A B",
+    "both",
+)
+"""Answers that name the right one and must earn nothing; {right}, {wrong} and {label} are taken from a task's args."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a suite pays without a model.
+
+    Attributes:
+        suite: The suite's name.
+        pairs: The number of pairs; 0 if its tasks are not paired, and then scores are means over tasks.
+        items: The number of tasks that a program checks.
+        gold: What the right answers earn.
+        constants: What each constant answer, and each policy that does not read, earns.
+        hostile: The hostile strings that earned something, each with a task's id.
+        problems: What is wrong with the suite, as sentences.
+    """
+
+    suite: str
+    pairs: int
+    items: int
+    gold: float | None
+    constants: Mapping[str, float]
+    hostile: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def prove(name: str, tasks: Sequence[Task]) -> Proof:
+    """Try a suite's programs on right answers, constants, policies that do not read, and hostile strings."""
+    checked = [t for t in tasks if isinstance(t.grader, ProgramGrader)]
+    if not checked:
+        return Proof(name, 0, 0, None, {}, (), (f"{name}: no task of it is checked by a program",))
+    pairs = _pairs(checked)
+    right = {t.id: _right(t) for t in checked}
+    known = [r for r in right.values() if r is not None]
+    gold = _earned(checked, pairs, lambda t: right[t.id] or "") if len(known) == len(checked) else None
+    constants = {label: _earned(checked, pairs, lambda _, text=text: text) for label, text in _CONSTANTS.items()}
+    constants |= {label: _earned(checked, pairs, policy) for label, policy in _POLICIES.items()}
+    for answer, _ in Counter(known).most_common(_MODAL_ANSWERS):
+        constants[f"always {answer!r}"] = _earned(checked, pairs, lambda _, text=answer: text)
+    hostile = tuple(_hostile(checked))
+    problems = [
+        f"{name}: {a.id} and {b.id}: both twins have the right answer {right[a.id]!r}"
+        for a, b in pairs
+        if right[a.id] is not None and right[a.id] == right[b.id]
+    ]
+    if gold is not None and gold < 1:
+        problems.append(f"{name}: the right answers earn {gold:.2f} and should earn 1")
+    problems += [
+        f"{name}: {label} earns {score:.2f} and may earn {MOST_OF_A_CONSTANT} at most"
+        for label, score in constants.items()
+        if score > MOST_OF_A_CONSTANT
+    ]
+    problems += [f"{name}: {fault}" for fault in hostile]
+    return Proof(name, len(pairs), len(checked), gold, constants, hostile, tuple(problems))
+
+
+def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:
+    by_id = {t.id: t for t in tasks}
+    return [(t, by_id[t.pair]) for t in tasks if t.pair in by_id and t.id < t.pair]
+
+
+def _score(task: Task, text: str) -> float:
+    assert isinstance(task.grader, ProgramGrader)
+    return float(check_of(task.grader.program)(text, task.grader.args))
+
+
+def _earned(tasks: Sequence[Task], pairs: Sequence[tuple[Task, Task]], answer: Callable[[Task], str]) -> float:
+    if pairs:
+        return fmean(_score(a, answer(a)) * _score(b, answer(b)) for a, b in pairs)
+    return fmean(_score(t, answer(t)) for t in tasks)
+
+
+def _right(task: Task) -> str | None:
+    """The right answer, from the task's references or from its program's args."""
+    if task.references.good:
+        return task.references.good[0]
+    assert isinstance(task.grader, ProgramGrader)
+    args = task.grader.args
+    found = args.get("letter", args.get("right"))
+    return None if found is None else str(found)
+
+
+def _hostile(tasks: Iterable[Task]) -> Iterable[str]:
+    tried: set[tuple[str, str]] = set()
+    for task in tasks:
+        assert isinstance(task.grader, ProgramGrader)
+        args: Mapping[str, Any] = task.grader.args
+        if not {"label", "right", "wrong"} <= args.keys():
+            continue
+        options = {"right": args.get("letter", args["right"]), "wrong": _wrong(args), "label": args["label"]}
+        for form in _HOSTILE:
+            text = form.format(**options)
+            if (str(args["right"]), form) in tried:
+                continue
+            tried.add((str(args["right"]), form))
+            if _score(task, text) > 0:
+                yield f"{task.id}: the hostile answer {text!r} earns {_score(task, text):.2f}"
+
+
+def _wrong(args: Mapping[str, Any]) -> str:
+    return "B" if args.get("letter") == "A" else "A" if "letter" in args else str(args["wrong"])

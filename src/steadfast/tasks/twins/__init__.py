@@ -1,0 +1,21 @@
+"""Twins are pairs of tasks that differ in the fewest words that reverse the right answer, which a program checks.
+
+The score of a pair is the product of its twins' scores. Whoever always says yes, always complies or always gives the
+last number that he read is right on one twin and wrong on the other, and earns nothing.
+"""
+
+from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, load_family, shipped_families
+from steadfast.tasks.twins.pairs import PAIRS_PER_CELL, Cell, make_pairs, twins_of
+
+__all__ = [
+    "FORMATS",
+    "PAIRS_PER_CELL",
+    "Cell",
+    "Family",
+    "Format",
+    "family_of",
+    "load_family",
+    "make_pairs",
+    "shipped_families",
+    "twins_of",
+]

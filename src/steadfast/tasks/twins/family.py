@@ -1,0 +1,180 @@
+"""A family of twins: pairs of tasks that differ in the fewest words that reverse the right answer, as a template.
+
+A family is one YAML document. Its texts hold `[one|other]` where the twins differ, `{slot}` where a domain's own words
+go, and `{a}`, `{name}` and the like where a value is drawn anew for each pair (see `values`). So one document gives as
+many pairs as are asked for, in every domain that it knows, in several formats and wordings, and the right answer of
+each is known by construction.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from steadfast.errors import DataError
+from steadfast.strict_files import read_yaml
+from steadfast.tasks.jsonl import faults
+from steadfast.tasks.rubric import Text
+from steadfast.tasks.twins.values import DRAWN, Range
+
+Format = Literal["chat", "log", "form", "choice"]
+FORMATS: tuple[Format, ...] = ("chat", "log", "form", "choice")
+"""A message in prose; a list of entries; a form with a last line to fill in; options by letter."""
+
+_TWINNED = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Wording(_Data):
+    """One way to tell a family's case.
+
+    Attributes:
+        lines: What the user tells, sentence by sentence.
+        ask: What the user asks at the end of it.
+        turns: What follows in a conversation: the assistant's reply, then the user's next turn, and so on; the last is
+            the user's.
+    """
+
+    lines: tuple[Text, ...] = Field(min_length=1)
+    ask: Text
+    turns: tuple[Text, ...] = ()
+
+    @field_validator("turns")
+    @classmethod
+    def _ends_with_the_user(cls, turns: tuple[str, ...]) -> tuple[str, ...]:
+        if len(turns) % 2:
+            raise ValueError("the turns are the assistant's and the user's in turn, and the last must be the user's")
+        return turns
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All its texts."""
+        return (*self.lines, self.ask, *self.turns)
+
+
+class Family(_Data):
+    """A family of twins.
+
+    Attributes:
+        name: Its name in recipes and reports.
+        title: What differs between its twins, in a few words.
+        trait: The id of the trait that it checks.
+        group: Families of one group are near to one another, and far from all others.
+        measures: A sentence that says what it measures.
+        label: The name of the field that is answered, such as "Dose".
+        answer: The right answers of the twins, as `[one|other]`.
+        check: How an answer is checked: by equality with the right one, or as a stated probability in percent.
+        options: Whether the two possible answers are shown in every format; they always are in multiple choice.
+        wordings: The ways to tell it; training uses some, and the others measure.
+        domains: For each domain, the words for the slots, one mapping for each case.
+    """
+
+    name: Text = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    title: Text
+    trait: Text
+    group: Text
+    measures: Text
+    label: Text
+    answer: Text
+    check: Literal["equality", "probability"] = "equality"
+    options: bool = False
+    wordings: tuple[Wording, ...] = Field(min_length=1)
+    domains: Mapping[str, tuple[Mapping[str, Text | Range], ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Family":
+        if _TWINNED.sub(r"\1", self.answer) == _TWINNED.sub(r"\2", self.answer):
+            raise ValueError("answer: both twins have the same right answer; write it as [one|other]")
+        for number, wording in enumerate(self.wordings):
+            joined = " ".join(wording.texts)
+            for domain, cases in self.domains.items():
+                for case in cases:
+                    filled = fill(joined, {k: v for k, v in case.items() if isinstance(v, str)})
+                    if twin(filled, 0) == twin(filled, 1):
+                        raise ValueError(
+                            f"wording {number}: its twins are told alike; write [one|other] where they differ"
+                        )
+                    missing = _slots(filled) | _slots(fill(f"{self.answer} {self.label}", _texts(case)))
+                    if unknown := sorted(s for s in missing if _plain(s) not in DRAWN):
+                        raise ValueError(
+                            f"domains.{domain}: a case gives no {{{unknown[0]}}}, which wording {number} uses"
+                        )
+        for domain, cases in self.domains.items():
+            if not cases:
+                raise ValueError(f"domains.{domain}: holds no case")
+        return self
+
+
+def _texts(case: Mapping[str, Text | Range]) -> dict[str, str]:
+    return {k: v for k, v in case.items() if isinstance(v, str)}
+
+
+def twin(text: str, which: int) -> str:
+    """The text of one of the twins, 0 or 1."""
+    return _TWINNED.sub(lambda found: found[which + 1], text)
+
+
+def fill(text: str, slots: Mapping[str, str]) -> str:
+    """The text with its slots filled as far as they are known; `{Slot}` begins with a capital letter."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in slots:
+            return slots[name]
+        lowered = _plain(name)
+        return slots[lowered][:1].upper() + slots[lowered][1:] if lowered in slots else found[0]
+
+    return re.sub(r"\{(\w+)\}", value, text)
+
+
+def _plain(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+def _slots(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def used_slots(texts: Iterable[str]) -> set[str]:
+    """The names of the slots in some texts, without their capitals."""
+    return {_plain(name) for text in texts for name in _slots(text)}
+
+
+def load_family(path: Path) -> Family:
+    """The family of a YAML document.
+
+    Raises:
+        DataError: it has faults; each is told with its field.
+    """
+    content = read_yaml(path)
+    try:
+        return Family.model_validate(content)
+    except ValidationError as error:
+        raise DataError([f"{path}: {fault}" for fault in faults(error, content)]) from error
+
+
+def family_of(path: Path) -> Family | None:
+    """The family of a YAML document; None if the file is something else, such as a list of tasks.
+
+    Raises:
+        DataError: it is a family and has faults.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    content = read_yaml(path)
+    return load_family(path) if isinstance(content, dict) and {"wordings", "answer"} <= content.keys() else None
+
+
+@cache
+def shipped_families() -> dict[str, Family]:
+    """The families that ship, by name."""
+    folder = Path(str(files("steadfast.tasks") / "data" / "twins"))
+    return {f.name: f for f in (load_family(path) for path in sorted(folder.glob("*.yaml")))}

@@ -1,0 +1,138 @@
+"""A run on twins with two seeds: what trains, what measures, and what the report says of it."""
+
+import json
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from steadfast.errors import RecipeError
+from steadfast.report.json_summary import summarize
+from steadfast.report.page import write_report
+from steadfast.study import run_recipe
+from steadfast.study.data import StudyData
+from tests.study.examples import content, recipe, save_model
+
+TRAINED = ("updated-record", "pushback")
+TWINS = {"families": list(TRAINED), "formats": ["chat"], "wordings": [0, 1], "pairs": 8}
+LADDER = {
+    "families": [*TRAINED, "missing-figure", "may-share"],
+    "domains": ["health", "law"],
+    "formats": ["chat", "form"],
+    "pairs": 4,
+}
+EVALUATION = {
+    "evals": [],
+    "choice": False,
+    "chat_eval": None,
+    "trait_items": 0,
+    "capability_items": 0,
+    "max_new_tokens": 6,
+    "judge": "tests.study.word_judges:OtherWordJudge",
+    "twins": LADDER,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+def changes(model, **more):
+    training = content(model)["training"] | {"advantage": "centered", "prompts_per_step": 4, "steps": 2}
+    return {
+        "seeds": [0, 1],
+        "arms": ["baseline", "health-only", "shuffled", "flipped"],
+        "primary": {"rung": "new domain", "arm": "health-only"},
+        "data": {"standard_prompts": 60, "train_on": ["twins"], "twins": TWINS},
+        "training": training,
+        "evaluation": EVALUATION,
+    } | more
+
+
+@pytest.fixture(scope="module")
+def finished(model, tmp_path_factory):
+    return run_recipe(recipe(model, **changes(model)), tmp_path_factory.mktemp("run"))
+
+
+def test_every_arm_is_trained_and_measured_with_every_seed_on_the_same_items(finished):
+    results = pl.read_parquet(finished / "results.parquet").filter(pl.col("kind") == "twins")
+    counts = {(c, seed): n for c, seed, n in results.group_by("checkpoint", "seed").len().iter_rows()}
+    assert len(counts) == 1 + 4 * 2
+    assert set(counts.values()) == {4 * 2 * 2 * 4 * 2}
+    assert results.filter(pl.col("checkpoint") == "pre-RL")["seed"].null_count() == 128
+    assert set(results["group"]) == {"records", "permissions"}
+    for seed in (0, 1):
+        assert (finished / "arms" / "health-only" / f"seed-{seed}" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_both_twins_stand_in_every_batch_and_the_shuffled_arm_learns_the_same_scores(finished):
+    rollouts = pl.read_parquet(finished / "arms" / "shuffled" / "seed-0" / "rollouts.parquet")
+    own = rollouts.filter(pl.col("pool") == "trait")
+    for _, step in own.group_by("step"):
+        tasks = set(step["task"])
+        assert {t[:-1] + ("b" if t.endswith("a") else "a") for t in tasks} == tasks
+    assert own["learned_reward"].null_count() == 0
+
+
+def test_the_report_shows_the_ladder_with_intervals_over_seeds(finished):
+    summary = summarize(finished)
+    ladder = next(one for one in summary["ladders"] if one["arm"] == "health-only")
+    assert ladder["rungs"] == ["new values", "new wording", "new domain", "new format", "near family", "far family"]
+    assert {c["control"] for c in ladder["contrasts"]} == {"pre-RL", "baseline", "shuffled", "flipped"}
+    assert all(len(r["by_seed"]) == (1 if r["arm"] == "pre-RL" else 2) for r in ladder["results"])
+    assert "domains never trained on" in summary["primary"]
+    html = write_report(finished).read_text()
+    assert "Transfer ladder" in html
+    assert "2 training seeds" in html
+    assert json.loads(json.dumps(summary))["seeds"] == [0, 1]
+
+
+def test_the_flipped_arm_is_rewarded_for_the_twins_answer(model):
+    data = StudyData.load(recipe(model, **changes(model)))
+    own = {t.id: t for t in data.slices["health-only"]}
+    assert {t.domain for t in own.values()} == {"health"}
+    assert all(t.split == "train" and t.suite in TRAINED for t in own.values())
+    for task in data.slices["flipped"]:
+        if task.id in own:
+            assert task.messages == own[task.id].messages
+            assert task.grader == own[task.pair].grader
+
+
+def test_arms_of_one_seed_share_the_standard_prompts_and_seeds_differ(model):
+    data = StudyData.load(recipe(model, **changes(model, share=0.5)))
+    one, other = (data.schedule(data.recipe.arm(a), 0) for a in ("baseline", "health-only"))
+    again = data.schedule(data.recipe.arm("health-only"), 1)
+    places = [(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)]
+    shared = [(a.task.id, b.task.id) for a, b in places if b.pool == "standard"]
+    assert shared
+    assert all(a == b for a, b in shared)
+    assert again != other
+
+
+def test_training_and_measured_twins_are_proved_apart(model):
+    compared = StudyData.load(recipe(model, **changes(model))).prove_pools_disjoint()
+    assert compared["training twins x measured twins (equality)"] > 0
+
+
+def test_a_primary_measure_that_no_suite_gives_is_refused(model):
+    ladder = EVALUATION | {"twins": LADDER | {"domains": ["health"]}}
+    with pytest.raises(RecipeError, match=r"no twins of evaluation\.twins stand on 'new domain' for arm 'health-only'"):
+        StudyData.load(recipe(model, **changes(model, evaluation=ladder)))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"training": {"advantage": "grpo"}}, "cancels the coupling of twins"),
+        ({"training": {"advantage": "centered", "prompts_per_step": 3}}, "it must be even, not 3"),
+        ({"data": {"train_on": ["twins"]}}, "`twins` must say which families"),
+        ({"seeds": [0, 0]}, "0 stands there twice"),
+        ({"seeds": []}, "seeds"),
+        ({"primary": {"rung": "new domain", "arm": "nobody"}}, "no arm is named 'nobody'"),
+        ({"data": {}, "primary": {"rung": "new domain"}}, "a rung needs twins"),
+    ],
+)
+def test_a_recipe_that_cannot_train_on_twins_is_a_sentence(model, more, message):
+    with pytest.raises(ValidationError, match=message):
+        recipe(model, **changes(model, **more))
