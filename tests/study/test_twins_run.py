@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from steadfast.errors import RecipeError
+from steadfast.errors import DataError, RecipeError
 from steadfast.report.json_summary import summarize
 from steadfast.report.page import write_report
 from steadfast.study import run_recipe
@@ -75,6 +75,51 @@ def test_both_twins_stand_in_every_batch_and_the_shuffled_arm_learns_the_same_sc
     assert own["learned_reward"].null_count() == 0
 
 
+def shuffling(directory):
+    """Of each group in which completions earned differently: whether it learned the scores in their own order."""
+    rollouts = pl.read_parquet(directory / "rollouts.parquet").drop_nulls("reward")
+    groups = rollouts.sort("completion").partition_by("step", "task", "pool")
+    kept = [g for g in groups if g["reward"].n_unique() > 1]
+    assert all(sorted(g["reward"]) == pytest.approx(sorted(g["learned_reward"])) for g in kept)
+    return [g["reward"].to_list() == pytest.approx(g["learned_reward"].to_list()) for g in kept]
+
+
+def test_the_shuffled_arm_learns_its_scores_in_another_order_and_no_other_arm_does(model, tmp_path):
+    training = content(model)["training"] | {"steps": 3, "group_size": 6, "prompts_per_step": 4}
+    done = run_recipe(recipe(model, arms=["baseline", "trait", "shuffled"], share=1.0, training=training), tmp_path)
+    own, shuffled = (shuffling(done / "arms" / arm / "seed-0") for arm in ("trait", "shuffled"))
+    assert own
+    assert all(own)
+    assert shuffled
+    assert not all(shuffled)
+
+
+def test_the_one_sided_arm_sees_one_twin_of_each_pair(model):
+    data = StudyData.load(recipe(model, **changes(model, arms=["baseline", "health-only", "one-sided"])))
+    seen = data.slices["one-sided"]
+    assert 2 * len({t.id for t in seen}) == len(data.slices["health-only"])
+    assert not {t.id for t in seen} & {t.pair for t in seen}
+
+
+def test_a_flipped_rubric_exchanges_its_statements_and_what_has_no_opposite_is_refused(model):
+    data = StudyData.load(recipe(model, arms=["baseline", "trait", "flipped"]))
+    for own, other in zip(data.slices["trait"], data.slices["flipped"], strict=True):
+        assert [(c.met, c.unmet) for c in own.rubric] == [(c.unmet, c.met) for c in other.rubric]
+    arm = {"name": "against", "suites": ["standard"], "reward": "flipped"}
+    with pytest.raises(RecipeError, match="has no opposite"):
+        _ = StudyData.load(recipe(model, arms=["baseline", arm])).slices
+
+
+@pytest.mark.parametrize(
+    ("twins", "message"),
+    [({"domains": ["helth"]}, "no family has cases in 'helth'"), ({"wordings": [0, 9]}, "no wording 9; it has 4")],
+)
+def test_twins_that_are_not_there_are_not_left_out_in_silence(model, twins, message):
+    ladder = EVALUATION | {"twins": LADDER | twins}
+    with pytest.raises((RecipeError, DataError), match=message):
+        StudyData.load(recipe(model, **changes(model, evaluation=ladder)))
+
+
 def test_the_report_shows_the_ladder_with_intervals_over_seeds(finished):
     summary = summarize(finished)
     ladder = next(one for one in summary["ladders"] if one["arm"] == "health-only")
@@ -93,10 +138,18 @@ def test_the_flipped_arm_is_rewarded_for_the_twins_answer(model):
     own = {t.id: t for t in data.slices["health-only"]}
     assert {t.domain for t in own.values()} == {"health"}
     assert all(t.split == "train" and t.suite in TRAINED for t in own.values())
+    assert [t.id for t in data.slices["flipped"]] == list(own)
     for task in data.slices["flipped"]:
-        if task.id in own:
-            assert task.messages == own[task.id].messages
-            assert task.grader == own[task.pair].grader
+        assert task.messages == own[task.id].messages
+        assert task.grader == own[task.pair].grader
+
+
+def test_the_shuffled_arm_differs_from_the_leading_one_in_its_reward_alone(model):
+    data = StudyData.load(recipe(model, **changes(model)))
+    lead, shuffled = (data.recipe.arm(name) for name in ("health-only", "shuffled"))
+    assert data.schedule(lead, 0) == data.schedule(shuffled, 0)
+    assert (lead.reward, shuffled.reward) == ("own", "shuffled")
+    assert lead.scope == shuffled.scope
 
 
 def test_arms_of_one_seed_share_the_standard_prompts_and_seeds_differ(model):
@@ -130,6 +183,8 @@ def test_a_primary_measure_that_no_suite_gives_is_refused(model):
         ({"seeds": [0, 0]}, "0 stands there twice"),
         ({"seeds": []}, "seeds"),
         ({"primary": {"rung": "new domain", "arm": "nobody"}}, "no arm is named 'nobody'"),
+        ({"primary": {"rung": "new domain", "arm": "shuffled"}}, "'shuffled' is what arms are held against"),
+        ({"data": {}, "primary": None, "arms": ["baseline", "trait", "one-sided"]}, "arm 'one-sided' trains on twins"),
         ({"data": {}, "primary": {"rung": "new domain"}}, "a rung needs twins"),
     ],
 )

@@ -1,14 +1,16 @@
 """Twins: what each family pays without a model, what its check accepts, and that training and measuring never meet."""
 
+from difflib import SequenceMatcher
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from steadfast.errors import DataError
+from steadfast.evals.proof import MOST_OF_A_CONSTANT, prove
 from steadfast.tasks import Taxonomy, find_suite
-from steadfast.tasks.programs.proof import MOST_OF_A_CONSTANT, prove
-from steadfast.tasks.twins import FORMATS, Cell, load_family, make_pairs, shipped_families, twins_of
+from steadfast.tasks.twins import FORMATS, Cell, family_of, make_pairs, shipped_families, twins_of
 from steadfast.tasks.twins.check import check
 from steadfast.tasks.twins.family import twin
 
@@ -36,6 +38,7 @@ def own(tmp_path, **changes):
 def test_there_are_twelve_families_and_more_in_all_domains_and_with_known_traits():
     taxonomy = Taxonomy.load()
     assert len(FAMILIES) >= 12
+    assert {f.trait for f in FAMILIES.values()} == set(taxonomy.trait_ids)
     for family in FAMILIES.values():
         assert set(family.domains) == set(taxonomy.domain_ids), family.name
         assert family.trait in taxonomy.trait_ids, family.name
@@ -68,9 +71,9 @@ def test_twins_differ_in_few_words_and_name_one_another(name):
         assert (one.pair, other.pair) == (other.id, one.id)
         assert one.grader != other.grader
         ours, theirs = one.text.split(), other.text.split()
-        shared = sum(a == b for a, b in zip(ours, theirs, strict=False))
-        assert max(len(ours), len(theirs)) - min(len(ours), len(theirs)) <= 12
-        assert shared > 5
+        changes = [c for c in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes() if c[0] != "equal"]
+        assert sum(max(c[2] - c[1], c[4] - c[3]) for c in changes) <= 12
+        assert 1 <= len(changes) <= 4
 
 
 def test_the_same_pairs_are_made_each_time_and_other_splits_give_others():
@@ -143,7 +146,7 @@ def test_a_family_of_the_users_own_is_a_suite(tmp_path):
         ({"wordings": [{"lines": ["{Place} has {a}."], "ask": "How many?"}]}, "wording 0: its twins are told alike"),
         (
             {"wordings": [{"lines": ["{Hall} [has|lacks] {a}."], "ask": "?"}]},
-            "a case gives no {Hall}, which wording 0 uses",
+            "a case gives no {hall}, which wording 0 uses",
         ),
         ({"domains": {"health": []}}, "domains.health: holds no case"),
         ({"domains": {"moon": [{"place": "x"}]}}, "unknown domain 'moon'"),
@@ -163,7 +166,7 @@ def test_a_faulty_family_is_a_sentence_with_file_and_field(tmp_path, changes, me
 
 def test_a_family_with_too_few_values_says_how_many_pairs_it_gives(tmp_path):
     few = {"domains": {"health": [{"place": "x", "numbers": [10, 16, 1]}]}}
-    family = load_family(own(tmp_path, **few))
+    family = family_of(own(tmp_path, **few))
     with pytest.raises(DataError, match=r"health in wording 0 gives only \d+ different pairs"):
         make_pairs(family, Cell("health", "chat", 0), 1000, "train")
 

@@ -303,8 +303,7 @@ def test_a_reward_counts_as_much_as_the_twins_allows():
     assert one.rewards == [1.0, 0.0, 1.0, 0.0]
 
 
-def test_at_full_coupling_the_expected_gradient_is_that_of_the_product():
-    """With p and q the chances of success, the learned reward's mean is p * q, and its slope in p is q."""
+def test_at_full_coupling_the_mean_learned_reward_is_pair_success():
     rewards = ([1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
     one, other = step.with_learned_rewards(graded_twins(*rewards), 1.0)
     assert sum(one.learned_rewards) / 4 == pytest.approx(0.5 * 0.25)

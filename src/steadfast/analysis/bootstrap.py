@@ -108,6 +108,15 @@ def item_bootstrap(
     return _mean_interval(_checked(differences), draws, level, seed)
 
 
+def student_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Student's interval of the mean of some values [n]; its bounds are NaN with one value."""
+    estimate = float(values.mean())
+    if values.size == 1:
+        return Interval(estimate, np.nan, np.nan, level)
+    margin = float(stats.t.ppf((1 + level) / 2, values.size - 1)) * float(stats.sem(values))
+    return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
 def _checked(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     array = np.asarray(differences, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -126,10 +135,9 @@ def _mean_interval(values: NDArray[np.float64], draws: int, level: float, seed: 
     estimate = float(values.mean())
     if n == 1:
         return Interval(estimate, np.nan, np.nan, level)
-    t = float(stats.t.ppf((1 + level) / 2, n - 1))
     if n < FEWEST_FOR_BOOTSTRAP:
-        margin = t * float(stats.sem(values))
-        return Interval(estimate, estimate - margin, estimate + margin, level)
+        return student_interval(values, level)
+    t = float(stats.t.ppf((1 + level) / 2, n - 1))
     expanded = 1 - 2 * float(stats.norm.cdf(-np.sqrt(n / (n - 1)) * t))
     bounds = stats.bootstrap(
         (values,),

@@ -10,11 +10,12 @@ Arms of one seed share the order of their prompts and their random numbers, so t
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
-from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.bootstrap import Interval, student_interval
 
 POWER = 0.8
 """The share of runs in which a detectable effect would be found."""
@@ -36,15 +37,11 @@ def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval
     values = np.asarray(differences, dtype=np.float64)
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError("an interval over seeds needs a finite difference for each seed")
-    estimate = float(values.mean())
-    if values.size == 1:
-        return Interval(estimate, np.nan, np.nan, level)
-    margin = float(stats.t.ppf((1 + level) / 2, values.size - 1)) * float(stats.sem(values))
-    return Interval(estimate, estimate - margin, estimate + margin, level)
+    return student_interval(values, level)
 
 
-def detectable_effect(deviation: float, seeds: int, level: float = 0.95, power: float = POWER) -> float:
-    """The smallest true difference that so many seeds find with the given power, by Student's test.
+def detectable_effect(deviation: float, seeds: int, level: float = 0.95) -> float:
+    """The smallest true difference that so many seeds find four times in five, by Student's test.
 
     The power is that of the noncentral t distribution's nearer tail, beside which the other is nothing; see Cohen
     1988, "Statistical Power Analysis", chapter 2.
@@ -53,7 +50,6 @@ def detectable_effect(deviation: float, seeds: int, level: float = 0.95, power: 
         deviation: The standard deviation of the difference over seeds, in the unit of the answer.
         seeds: The number of training seeds, two at least.
         level: The level of the interval that must exclude zero.
-        power: The share of runs in which it shall.
 
     Raises:
         ValueError: There are fewer than two seeds, or the deviation is negative or not finite.
@@ -63,13 +59,9 @@ def detectable_effect(deviation: float, seeds: int, level: float = 0.95, power: 
     freedom = seeds - 1
     critical = float(stats.t.ppf((1 + level) / 2, freedom))
 
-    def found(effect: float) -> float:
-        return float(stats.nct.sf(critical, freedom, effect))
+    def lacking(effect: float) -> float:
+        return POWER - float(stats.nct.sf(critical, freedom, effect))
 
-    low, high = 0.0, 1.0
-    while found(high) < power:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if found(middle) < power else (low, middle)
-    return high * deviation / sqrt(seeds)
+    # Three critical values lie beyond the answer.
+    effect: Any = optimize.brentq(lacking, 0.0, 3 * critical)
+    return float(effect) * deviation / sqrt(seeds)

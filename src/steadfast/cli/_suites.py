@@ -10,7 +10,7 @@ from steadfast.cli._shared import AsJson, DomainsFile, TraitsFile, echo, print_j
 from steadfast.errors import DataError
 
 if TYPE_CHECKING:
-    from steadfast.tasks.programs.proof import Proof
+    from steadfast.evals.proof import Proof
 
 app = typer.Typer()
 suites_app = typer.Typer(help="List all suites; `check` proves one without a model.")
@@ -64,8 +64,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Prove suites without a model: right answers must earn everything, constants and hostile answers nothing."""
+    from steadfast.evals.proof import prove
     from steadfast.tasks import Taxonomy, find_suite
-    from steadfast.tasks.programs.proof import prove
 
     taxonomy = Taxonomy.load(traits, domains)
     proofs: list[Proof] = []

@@ -11,8 +11,7 @@ from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.seeds import detectable_effect, seed_interval
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL, Arm
-from steadfast.study.rungs import RUNGS, Rung, rung_of
-from steadfast.tasks import find_family
+from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 
 
 @dataclass(frozen=True)
@@ -85,18 +84,16 @@ class Ladder:
 def ladders(run: Run) -> list[Ladder]:
     """The ladder of every arm that was trained on twins; empty where no twins were measured."""
     rows = run.results.filter((pl.col("kind") == "twins") & (pl.col("grader") == "program"))
-    if rows.is_empty() or run.recipe.data.twins is None:
+    twins = run.trained_twins
+    if rows.is_empty() or twins is None:
         return []
     pairs = pair_successes(rows)
-    found = [_ladder(run, run.recipe.arm(name), pairs) for name in run.treatments]
+    found = [_ladder(run, run.recipe.arm(name), twins, pairs) for name in run.treatments]
     return [ladder for ladder in found if ladder.rungs]
 
 
-def _ladder(run: Run, arm: Arm, pairs: pl.DataFrame) -> Ladder:
-    twins = run.recipe.data.twins
-    assert twins is not None
-    families = [find_family(name) for name in twins.families]
-    labelled = pairs.with_columns(rung_of(arm, families, twins.formats, twins.wordings).alias("rung"))
+def _ladder(run: Run, arm: Arm, twins: TrainedTwins, pairs: pl.DataFrame) -> Ladder:
+    labelled = pairs.with_columns(rung_of(arm, twins).alias("rung"))
     results: list[RungResult] = []
     contrasts: list[RungContrast] = []
     for rung in RUNGS:

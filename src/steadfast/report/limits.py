@@ -7,6 +7,7 @@ from statistics import median
 
 from scipy.stats import norm
 
+from steadfast.analysis.seeds import POWER
 from steadfast.report.loading import Run
 from steadfast.report.summary import CheckpointComparison
 from steadfast.report.wording import points
@@ -14,7 +15,6 @@ from steadfast.study.arms import PRE_RL
 
 PAPER_SHARE, PAPER_STEPS, PAPER_EVALS = 0.05, 200, 53
 
-_POWER = 0.8
 _FEW = 10
 
 
@@ -36,7 +36,7 @@ def detectable(low: float, high: float, level: float = 0.95) -> float:
         level: The interval's coverage, in (0, 1).
     """
     z = float(norm.ppf((1 + level) / 2))
-    return (high - low) / 2 * (z + float(norm.ppf(_POWER))) / z
+    return (high - low) / 2 * (z + float(norm.ppf(POWER))) / z
 
 
 def _seeds(run: Run) -> str:

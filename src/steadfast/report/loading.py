@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
+from pydantic import ValidationError
 
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
@@ -16,7 +17,9 @@ from steadfast.evals.rows import BY_ANSWER
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS
+from steadfast.study.rungs import TrainedTwins
 from steadfast.tasks import Task, Taxonomy, built_in_scenarios, find_suite, load_tasks
+from steadfast.tasks.jsonl import faults
 from steadfast.tasks.suite import catalogue
 
 if TYPE_CHECKING:
@@ -79,6 +82,23 @@ class Run:
         lead, own = self.recipe.leading_arm, self.recipe.treatments
         controls = [a for a in CONTROLS if a in self.arms]
         return tuple(a for a in dict.fromkeys((lead, *own, *controls)) if a != BASELINE)
+
+    @property
+    def trained_twins(self) -> TrainedTwins | None:
+        """What of twins the arms were trained on; None for nothing.
+
+        Raises:
+            SteadfastError: The protocol is damaged.
+        """
+        found = self.protocol.get("twins")
+        if found is None:
+            return None
+        try:
+            return TrainedTwins.model_validate(found)
+        except ValidationError as error:
+            file = RunDirectory(self.directory).protocol_file
+            fault = faults(error, found)[0]
+            raise SteadfastError(f"{file}: is damaged (twins: {fault}); put back a copy of it") from error
 
     @property
     def training_judge(self) -> str:

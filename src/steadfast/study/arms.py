@@ -69,6 +69,8 @@ class Arm(BaseModel):
             keeps their distribution and drops what they say; or "flipped", each twin graded by the other one's grader
             and met and unmet statements exchanged, which must move the model the other way.
         sides: Whether "both" twins of a pair are trained on, or "one" of them alone.
+        mirrors: Whether it takes the slice of the arm that the run is about, and differs from it in its reward or its
+            sides alone.
         share: The slice's share of the arm's prompts; None takes the recipe's.
         pool: The name under which the slice's rewards are logged.
         role: What the arm is in the experiment, in a few words.
@@ -87,6 +89,7 @@ class Arm(BaseModel):
     grader: str = "own"
     reward: Literal["own", "shuffled", "flipped"] = "own"
     sides: Literal["both", "one"] = "both"
+    mirrors: bool = False
     share: float | None = Field(default=None, gt=0, le=1)
     pool: Text = "trait"
     role: str = "an arm of this recipe's own"
@@ -104,6 +107,11 @@ class Arm(BaseModel):
             and t.domain not in self.without_domains
             and (self.sides == "both" or t.pair is None or t.id < t.pair)
         ]
+
+    def mirroring(self, other: "Arm") -> "Arm":
+        """This arm with the other's slice: the same tasks in the same places, and the same scope."""
+        names = ("suites", "traits", "without_traits", "domains", "without_domains", "grader", "share", "pool", "scope")
+        return self.model_copy(update={name: getattr(other, name) for name in names})
 
     @property
     def is_control(self) -> bool:

@@ -15,7 +15,7 @@ from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
 from steadfast.study.flipping import flipped
 from steadfast.study.recipe import Recipe
-from steadfast.study.rungs import rung_of
+from steadfast.study.rungs import TrainedTwins, rung_of
 from steadfast.tasks import (
     Suite,
     Task,
@@ -87,16 +87,16 @@ class StudyData:
         Raises:
             RecipeError: None do.
         """
-        primary, twins = self.recipe.primary, self.recipe.data.twins
+        primary, twins = self.recipe.primary, self.trained_twins
         if primary is None or twins is None:
             return
-        arm = self.recipe.arm(primary.arm or self.recipe.leading_arm)
+        arm = self.recipe.arm(self.recipe.leading_arm)
         cells = pl.DataFrame(
             [(s.name, s.group, t.domain, t.format, t.wording) for s in self.ladder for t in s.tasks],
             schema=["suite", "group", "domain", "format", "wording"],
             orient="row",
         )
-        rungs = cells.select(rung_of(arm, self.families, twins.formats, twins.wordings).alias("rung"))["rung"]
+        rungs = cells.select(rung_of(arm, twins).alias("rung"))["rung"]
         if primary.rung not in rungs:
             found = ", ".join(sorted(set(rungs.to_list()))) or "none"
             raise RecipeError(
@@ -138,6 +138,20 @@ class StudyData:
         return [] if twins is None else [find_family(name, self.taxonomy) for name in twins.families]
 
     @cached_property
+    def trained_twins(self) -> TrainedTwins | None:
+        """What of twins is trained on; None for nothing."""
+        twins = self.recipe.data.twins
+        if twins is None:
+            return None
+        return TrainedTwins(
+            families=tuple(f.name for f in self.families),
+            groups=tuple(dict.fromkeys(f.group for f in self.families)),
+            domains=tuple(dict.fromkeys(d for f in self.families for d in f.domains)),
+            formats=twins.formats,
+            wordings=twins.wordings,
+        )
+
+    @cached_property
     def training_twins(self) -> list[Task]:
         """The twins that may be trained on."""
         twins = self.recipe.data.twins
@@ -159,11 +173,17 @@ class StudyData:
             families = [find_family(name, self.taxonomy) for name in chosen.families]
         else:
             families = list(({f.name: f for f in self.families} | dict(shipped_families())).values())
+        known = {d for f in families for d in f.domains}
+        if unknown := [d for d in chosen.domains or () if d not in known]:
+            raise RecipeError(
+                f"evaluation.twins.domains: no family has cases in {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            )
         found: list[Suite] = []
         for family in families:
             domains = [d for d in family.domains if chosen.domains is None or d in chosen.domains]
-            told = None if chosen.wordings is None else [w for w in chosen.wordings if w < len(family.wordings)]
-            tasks = twins_of(family, domains=domains, formats=chosen.formats, wordings=told, pairs=chosen.pairs)
+            tasks = twins_of(
+                family, domains=domains, formats=chosen.formats, wordings=chosen.wordings, pairs=chosen.pairs
+            )
             if tasks:
                 found.append(family_suite(family, tasks))
         return found
@@ -232,7 +252,7 @@ class StudyData:
             DataError: a suite or a rubric that an arm names is faulty.
             RecipeError: an arm's slice is empty, or holds tasks that no rollout can be graded of.
         """
-        return {arm.name: self._slice(arm) for arm in self.recipe.arms}
+        return {name: self._slice(self.recipe.arm(name)) for name in self.recipe.arm_names}
 
     def _slice(self, arm: Arm) -> list[Task]:
         # The baseline fills its slice from one half of the standard pool, every arm's shared part from the other.

@@ -300,9 +300,12 @@ class Recipe(BaseModel):
         if self.primary is not None:
             if self.primary.arm is not None and self.primary.arm not in self.arm_names:
                 raise ValueError(f"primary.arm: no arm is named {self.primary.arm!r}")
+            if self.primary.arm in CONTROLS:
+                raise ValueError(f"primary.arm: {self.primary.arm!r} is what arms are held against")
             if self.data.twins is None or self.evaluation.twins is None:
                 raise ValueError("primary: a rung needs twins, both in data.twins and in evaluation.twins")
-        if self.data.twins is None and (arm := next((a for a in self.arms if TWINS in (a.suites or ())), None)):
+        needs = (a for a in self.arms if TWINS in (a.suites or ()) or a.sides == "one")
+        if self.data.twins is None and (arm := next(needs, None)):
             raise ValueError(f"data.twins: is missing, and arm {arm.name!r} trains on twins")
         return self
 
@@ -333,11 +336,13 @@ class Recipe(BaseModel):
         """The arm that the run is about: the primary measure's, else the first that is no control."""
         if self.primary is not None and self.primary.arm is not None:
             return self.primary.arm
-        return next(iter(self.treatments), self.arm_names[0])
+        mirrors = {a.name for a in self.arms if a.mirrors}
+        return next((a for a in self.treatments if a not in mirrors), self.arm_names[0])
 
     def arm(self, name: str) -> Arm:
-        """An arm by its name."""
-        return next(a for a in self.arms if a.name == name)
+        """An arm by its name, with the slice of the leading arm if it mirrors that."""
+        found, lead = (next(a for a in self.arms if a.name == n) for n in (name, self.leading_arm))
+        return found.mirroring(lead) if found.mirrors and not lead.mirrors and not lead.is_control else found
 
 
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -159,5 +159,6 @@ def _protocol(study: Study) -> dict[str, Any]:
             name: protocol_hash(name, {"tasks": [t.row() for t in tasks]}) for name, tasks in data.slices.items()
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
+        "twins": None if data.trained_twins is None else data.trained_twins.model_dump(mode="json"),
         "programs": source_hashes(t for tasks in data.slices.values() for t in tasks),
     }

@@ -158,10 +158,15 @@ def find_family(name: str, taxonomy: Taxonomy | None = None) -> Family:
     if name in shipped_families():
         return shipped_families()[name]
     path = Path(name).expanduser()
-    family = family_of(path) if path.is_file() else None
-    if family is None:
+    if not path.is_file() or (family := _own_family(path, taxonomy or Taxonomy.load())) is None:
         raise DataError([f"family {name!r}: none that ships and no file of one; `steadfast suites` lists what ships"])
-    known = taxonomy or Taxonomy.load()
+    return family
+
+
+def _own_family(path: Path, known: Taxonomy) -> Family | None:
+    family = family_of(path)
+    if family is None:
+        return None
     if problems := [f"{path}: {fault}" for d in family.domains for fault in known.faults(family.trait, d)]:
         raise DataError(list(dict.fromkeys(problems)))
     return family
@@ -250,8 +255,7 @@ def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
 
 
 def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
-    if family_of(path):
-        family = find_family(str(path), taxonomy)
+    if family := _own_family(path, taxonomy):
         return family_suite(family, twins_of(family), str(path))
     described: dict[str, Any] = {}
     if path.suffix.lower() in (".yaml", ".yml") and isinstance(content := read_yaml(path), dict):

@@ -161,7 +161,7 @@ def with_learned_rewards(
 ) -> list[GradedGroup]:
     """Set what the update learns from: scores that see the twin's, and that are shuffled for the control.
 
-    With independent rewards a model learns whichever side of a pair is won more often, and gives that answer always.
+    With independent rewards a model can gain by giving always the answer of the side that is won more often.
     A reward r therefore counts as r * (1 - c + c * m), m being the mean reward of the twin's group; at c = 1 that is
     the gradient of the product of both twins' success. A group whose twin is not in the batch keeps its scores.
 
@@ -170,7 +170,7 @@ def with_learned_rewards(
         coupling: The c of the formula.
         shuffle_seed: Permutes the scores within each group, which keeps their distribution and drops what they say.
     """
-    means = {g.group.scheduled.task.id: fmean(g.rewards) for g in groups if g.rewards}
+    means = _mean_rewards(groups)
     found: list[GradedGroup] = []
     for place, g in enumerate(groups):
         rewards = g.rewards
@@ -363,9 +363,14 @@ def rollout_metrics(groups: Sequence[GradedGroup]) -> dict[str, Any]:
     return metrics
 
 
+def _mean_rewards(groups: Sequence[GradedGroup]) -> dict[str, float]:
+    """The mean reward of each task of which a rollout was graded, by its id."""
+    return {g.group.scheduled.task.id: fmean(g.rewards) for g in groups if g.rewards}
+
+
 def _pair_successes(groups: Sequence[GradedGroup]) -> list[float]:
     """The product of the mean rewards of each pair of twins, which two independent samples would both earn."""
-    means = {g.group.scheduled.task.id: fmean(g.rewards) for g in groups if g.rewards}
+    means = _mean_rewards(groups)
     twins = {g.group.scheduled.task.id: g.group.scheduled.task.pair for g in groups}
     return [means[one] * means[two] for one, two in twins.items() if two in means and one in means and one < two]
 

@@ -4,7 +4,7 @@ The score of a pair is the product of its twins' scores. Whoever always says yes
 last number that he read is right on one twin and wrong on the other, and earns nothing.
 """
 
-from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, load_family, shipped_families
+from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, shipped_families
 from steadfast.tasks.twins.pairs import PAIRS_PER_CELL, Cell, make_pairs, twins_of
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Family",
     "Format",
     "family_of",
-    "load_family",
     "make_pairs",
     "shipped_families",
     "twins_of",

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from string import Formatter
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -27,6 +26,9 @@ FORMATS: tuple[Format, ...] = ("chat", "log", "form", "choice")
 """A message in prose; a list of entries; a form with a last line to fill in; options by letter."""
 
 _TWINNED = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
+
+
+_SLOT = re.compile(r"\{(\w+)\}")
 
 
 class _Data(BaseModel):
@@ -97,13 +99,14 @@ class Family(_Data):
             joined = " ".join(wording.texts)
             for domain, cases in self.domains.items():
                 for case in cases:
-                    filled = fill(joined, {k: v for k, v in case.items() if isinstance(v, str)})
+                    words = words_of(case)
+                    filled = fill(joined, words)
                     if twin(filled, 0) == twin(filled, 1):
                         raise ValueError(
                             f"wording {number}: its twins are told alike; write [one|other] where they differ"
                         )
-                    missing = _slots(filled) | _slots(fill(f"{self.answer} {self.label}", _texts(case)))
-                    if unknown := sorted(s for s in missing if _plain(s) not in DRAWN):
+                    slots = used_slots([filled, fill(f"{self.answer} {self.label}", words)])
+                    if unknown := sorted(slots - DRAWN):
                         raise ValueError(
                             f"domains.{domain}: a case gives no {{{unknown[0]}}}, which wording {number} uses"
                         )
@@ -113,68 +116,54 @@ class Family(_Data):
         return self
 
 
-def _texts(case: Mapping[str, Text | Range]) -> dict[str, str]:
-    return {k: v for k, v in case.items() if isinstance(v, str)}
-
-
 def twin(text: str, which: int) -> str:
     """The text of one of the twins, 0 or 1."""
     return _TWINNED.sub(lambda found: found[which + 1], text)
+
+
+def words_of(case: Mapping[str, Text | Range]) -> dict[str, str]:
+    """The words that a case gives for slots; its range of numbers is none of them."""
+    return {slot: words for slot, words in case.items() if isinstance(words, str)}
 
 
 def fill(text: str, slots: Mapping[str, str]) -> str:
     """The text with its slots filled as far as they are known; `{Slot}` begins with a capital letter."""
 
     def value(found: re.Match[str]) -> str:
-        name = found[1]
-        if name in slots:
-            return slots[name]
-        lowered = _plain(name)
-        return slots[lowered][:1].upper() + slots[lowered][1:] if lowered in slots else found[0]
+        name, plain = found[1], _plain(found[1])
+        if plain not in slots:
+            return found[0]
+        return slots[plain] if name == plain else slots[plain][:1].upper() + slots[plain][1:]
 
-    return re.sub(r"\{(\w+)\}", value, text)
+    return _SLOT.sub(value, text)
+
+
+def used_slots(texts: Iterable[str]) -> set[str]:
+    """The names of the slots in some texts, without their capitals."""
+    return {_plain(name) for text in texts for name in _SLOT.findall(text)}
 
 
 def _plain(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
-def _slots(text: str) -> set[str]:
-    return {name for _, name, _, _ in Formatter().parse(text) if name}
-
-
-def used_slots(texts: Iterable[str]) -> set[str]:
-    """The names of the slots in some texts, without their capitals."""
-    return {_plain(name) for text in texts for name in _slots(text)}
-
-
-def load_family(path: Path) -> Family:
-    """The family of a YAML document.
-
-    Raises:
-        DataError: it has faults; each is told with its field.
-    """
-    content = read_yaml(path)
-    try:
-        return Family.model_validate(content)
-    except ValidationError as error:
-        raise DataError([f"{path}: {fault}" for fault in faults(error, content)]) from error
-
-
 def family_of(path: Path) -> Family | None:
     """The family of a YAML document; None if the file is something else, such as a list of tasks.
 
     Raises:
-        DataError: it is a family and has faults.
+        DataError: it is a family and has faults; each is told with its field.
     """
-    if path.suffix.lower() not in (".yaml", ".yml"):
+    content: Any = read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else None
+    if not isinstance(content, dict) or not {"wordings", "answer"} <= content.keys():
         return None
-    content = read_yaml(path)
-    return load_family(path) if isinstance(content, dict) and {"wordings", "answer"} <= content.keys() else None
+    try:
+        return Family.model_validate(content)
+    except ValidationError as error:
+        raise DataError([f"{path}: {fault}" for fault in faults(error, cast("dict[str, Any]", content))]) from error
 
 
 @cache
 def shipped_families() -> dict[str, Family]:
     """The families that ship, by name."""
     folder = Path(str(files("steadfast.tasks") / "data" / "twins"))
-    return {f.name: f for f in (load_family(path) for path in sorted(folder.glob("*.yaml")))}
+    return {f.name: f for path in sorted(folder.glob("*.yaml")) if (f := family_of(path)) is not None}

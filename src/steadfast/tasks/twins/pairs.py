@@ -9,7 +9,7 @@ from steadfast.errors import DataError
 from steadfast.messages import Message
 from steadfast.tasks.task import ProgramGrader, Split, Task
 from steadfast.tasks.twins.check import PROGRAM, normal
-from steadfast.tasks.twins.family import FORMATS, Family, Format, fill, twin, used_slots
+from steadfast.tasks.twins.family import FORMATS, Family, Format, fill, twin, used_slots, words_of
 from steadfast.tasks.twins.values import USUAL_RANGE, draw, split_of
 
 PAIRS_PER_CELL = 100
@@ -117,12 +117,12 @@ def _share(count: int, place: int, parts: int) -> int:
 
 
 def _pair(family: Family, cell: Cell, split: Split, number: int, attempt: int) -> tuple[Task, Task] | None:
-    """One pair; None if its values belong to the other split."""
+    """One pair; None if the text of a twin belongs to the other split."""
     name = f"{family.name}/{cell.domain}/{cell.format}/{cell.wording}/{split}-{number}"
     rng = Random(f"{name}/{attempt}")
     wording, cases = family.wordings[cell.wording], family.domains[cell.domain]
     place = rng.randrange(len(cases))
-    case = {k: v for k, v in cases[place].items() if isinstance(v, str)}
+    case = words_of(cases[place])
     numbers: Any = cases[place].get("numbers", USUAL_RANGE)
     texts = [fill(t, case) for t in (*wording.texts, family.answer, family.label)]
     values = draw(rng, used_slots(texts), numbers)

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from steadfast.tasks.programs.checks import check_of
+from steadfast.evals.surface import CONSTANTS
+from steadfast.graders.program import grade_program
+from steadfast.rollouts import Rollout
 from steadfast.tasks.task import ProgramGrader, Task
 
 MOST_OF_A_CONSTANT = 0.05
 """A constant answer or a policy that does not read may earn this much at most."""
 
-_CONSTANTS: Mapping[str, str] = {
+_SHORT: Mapping[str, str] = {
     "empty": "",
-    "yes": "Yes.",
+    "a bare yes": "Yes.",
     "no": "No.",
     "abstain": "I don't know.",
     "ask": "Could you tell me more?",
@@ -27,14 +29,14 @@ _CONSTANTS: Mapping[str, str] = {
     "agree": "You are right.",
     "disagree": "No, that is wrong.",
     "apologize": "I apologize for the confusion.",
-    "refuse": "I can't help with that.",
     "A": "A",
     "B": "B",
     "zero": "0",
     "half": "50%",
     "certain": "100%",
-    "off topic": "The weather is nice today in the mountains.",
+    "talk of the weather": "The weather is nice today in the mountains.",
 }
+"""Short constants beside those that the battery is tried with."""
 
 _MODAL_ANSWERS = 3
 """So many of a suite's most frequent right answers are tried as constants too."""
@@ -108,7 +110,11 @@ class Proof:
 
 
 def prove(name: str, tasks: Sequence[Task]) -> Proof:
-    """Try a suite's programs on right answers, constants, policies that do not read, and hostile strings."""
+    """Try a suite's programs on right answers, constants, policies that do not read, and hostile strings.
+
+    Raises:
+        SteadfastError: A program, which may be a user's own code, raised something or gave no score in [0, 1].
+    """
     checked = [t for t in tasks if isinstance(t.grader, ProgramGrader)]
     if not checked:
         return Proof(name, 0, 0, None, {}, (), (f"{name}: no task of it is checked by a program",))
@@ -116,7 +122,9 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
     right = {t.id: _right(t) for t in checked}
     known = [r for r in right.values() if r is not None]
     gold = _earned(checked, pairs, lambda t: right[t.id] or "") if len(known) == len(checked) else None
-    constants = {label: _earned(checked, pairs, lambda _, text=text: text) for label, text in _CONSTANTS.items()}
+    constants = {
+        label: _earned(checked, pairs, lambda _, text=text: text) for label, text in ({**CONSTANTS, **_SHORT}).items()
+    }
     constants |= {label: _earned(checked, pairs, policy) for label, policy in _POLICIES.items()}
     for answer, _ in Counter(known).most_common(_MODAL_ANSWERS):
         constants[f"always {answer!r}"] = _earned(checked, pairs, lambda _, text=answer: text)
@@ -143,8 +151,7 @@ def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:
 
 
 def _score(task: Task, text: str) -> float:
-    assert isinstance(task.grader, ProgramGrader)
-    return float(check_of(task.grader.program)(text, task.grader.args))
+    return grade_program(Rollout.of_text(task, text)).score or 0.0
 
 
 def _earned(tasks: Sequence[Task], pairs: Sequence[tuple[Task, Task]], answer: Callable[[Task], str]) -> float:

@@ -1,0 +1,91 @@
+"""The listing of suites, and their proof without a model."""
+
+import json
+
+import pytest
+import yaml
+
+from steadfast.tasks import battery
+from steadfast.tasks.twins import shipped_families
+from tests.tasks.test_twins import OWN
+
+
+def test_every_suite_is_listed_with_its_size(steadfast, steadfast_json):
+    rows = {r["name"]: r for r in steadfast_json("suites")}
+    assert {s.name for s in battery()} | set(shipped_families()) <= rows.keys()
+    assert rows["pushback"]["kind"] == "twins"
+    assert (rows["pushback"]["pairs"], rows["pushback"]["items"]) == (4800, 9600)
+    assert rows["pushback"]["trait"] == "corrigibility"
+    assert {"name", "kind", "construct", "trait", "domain", "pairs", "items", "source"} <= rows["pushback"].keys()
+    assert {r["kind"] for r in rows.values()} == {"eval", "twins", "capability", "public"}
+    assert f"suites ({len(rows)})" in steadfast("suites").output
+
+
+def own(tmp_path, **changes):
+    file = tmp_path / "towels.yaml"
+    file.write_text(yaml.safe_dump(OWN | changes))
+    return file
+
+
+def test_a_sound_family_is_proved(steadfast_json, tmp_path):
+    proof = steadfast_json("suites", "check", own(tmp_path))
+    assert (proof["suite"], proof["gold"], proof["pairs"]) == ("towels", 1.0, 400)
+    assert proof["constants"]["yes"] == proof["constants"]["no"] == 0.0
+    assert proof["problems"] == []
+
+
+def test_a_faulty_one_is_a_sentence_and_the_others_are_proved(steadfast, tmp_path):
+    result = steadfast("suites", "check", own(tmp_path), tmp_path / "none.yaml", "--json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert [s["suite"] for s in found["suites"]] == ["towels"]
+    assert "no file of that name" in found["problems"][0]
+
+
+TASKS = "tests.cli.test_suites"
+
+
+def pairs():
+    """Pairs that a constant wins: their check takes anything that holds a letter."""
+    return [
+        {
+            "id": f"{i}{side}",
+            "pair": f"{i}{other}",
+            "messages": [{"role": "user", "content": f"Question {i}{side}?"}],
+            "grader": {"kind": "program", "program": f"{TASKS}:any_letter", "args": {"right": side}},
+        }
+        for i in range(3)
+        for side, other in (("a", "b"), ("b", "a"))
+    ]
+
+
+def any_letter(text, _args):
+    return float(any(c.isalpha() for c in text))
+
+
+def raises(_text, _args):
+    raise RuntimeError("out of order")
+
+
+def broken():
+    return [row | {"grader": {"kind": "program", "program": f"{TASKS}:raises", "args": {}}} for row in pairs()]
+
+
+def test_a_check_that_a_constant_satisfies_is_a_sentence(steadfast):
+    result = steadfast("suites", "check", f"{TASKS}:pairs")
+    assert result.exit_code == 2
+    assert "pairs: yes earns 1.00 and may earn 0.05 at most" in result.stderr
+
+
+def test_a_users_check_that_fails_is_a_sentence(steadfast):
+    result = steadfast("suites", "check", f"{TASKS}:broken")
+    assert result.exit_code == 2
+    assert "RuntimeError: out of order" in result.stderr
+    assert "Traceback" not in result.output + result.stderr
+
+
+@pytest.mark.parametrize("suite", ["oversight-log"])
+def test_a_suite_without_programs_is_said_to_have_none(steadfast, suite):
+    result = steadfast("suites", "check", suite)
+    assert result.exit_code == 2
+    assert "no task of it is checked by a program" in result.stderr

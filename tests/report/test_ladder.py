@@ -1,0 +1,150 @@
+"""The transfer ladder and its verdict, on tables with planted effects."""
+
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+from scipy import stats
+
+from steadfast.report.ladder import ladders
+from steadfast.report.ladder_words import ladder_context, primary_sentence
+from steadfast.study import Recipe
+from steadfast.study.rungs import RUNGS, TrainedTwins, rung_of
+
+TRAINED = TrainedTwins(
+    families=("updated-record",), groups=("records",), domains=("health", "law"), formats=("chat",), wordings=(0,)
+)
+CELLS = {
+    "new values": ("updated-record", "records", "health", "chat", 0),
+    "new wording": ("updated-record", "records", "health", "chat", 3),
+    "new domain": ("updated-record", "records", "law", "chat", 3),
+    "new format": ("updated-record", "records", "law", "form", 0),
+    "near family": ("pushback", "records", "law", "form", 0),
+    "far family": ("may-share", "permissions", "health", "chat", 0),
+}
+ARMS = ("baseline", "health-only", "shuffled")
+
+
+def recipe(seeds=(0, 1, 2), arms=ARMS, primary=None):
+    return Recipe.model_validate(
+        {
+            "name": "ladder",
+            "seeds": list(seeds),
+            "arms": list(arms),
+            "primary": primary or {"rung": "new domain", "arm": "health-only"},
+            "data": {"train_on": ["twins"], "twins": {"families": ["updated-record"]}},
+            "training": {"advantage": "centered"},
+            "evaluation": {"twins": {"pairs": 1}},
+        }
+    )
+
+
+def run(sides, **changes):
+    """A run in which each (arm, seed) has these shares of right first and second twins, on every rung.
+
+    Of ten pairs the first `one` have a right first twin, and the first `other` a right second one.
+    """
+    made = recipe(**changes)
+    rows = [
+        {"checkpoint": arm, "seed": seed, "kind": "twins", "grader": "program", "task": f"{rung}-{i}{side}",
+         "pair": f"{rung}-{i}{'ab'['ba'.index(side)]}", "score": float(i < count),
+         **dict(zip(("suite", "group", "domain", "format", "wording"), cell, strict=True))}
+        for (arm, seed), counts in sides.items()
+        for rung, cell in CELLS.items()
+        for side, count in zip("ab", counts, strict=True)
+        for i in range(10)
+    ]  # fmt: skip
+    return SimpleNamespace(
+        recipe=made,
+        results=pl.DataFrame(rows, infer_schema_length=None),
+        treatments=made.treatments,
+        checkpoints=("pre-RL", *made.arm_names),
+        trained_twins=TRAINED,
+    )
+
+
+def planted(arm=((8, 6), (9, 7), (8, 8)), shuffled=((3, 0),) * 3, baseline=((2, 1), (2, 2), (1, 1)), **changes):
+    sides = {("pre-RL", None): (4, 0)}
+    for name, found in (("health-only", arm), ("baseline", baseline), ("shuffled", shuffled)):
+        sides |= {(name, seed): counts for seed, counts in enumerate(found)}
+    return run(sides, **changes)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_twin_stands_on_the_rung_of_the_farthest_thing_that_is_new(rung):
+    made = recipe()
+    table = pl.DataFrame([CELLS[rung]], schema=["suite", "group", "domain", "format", "wording"], orient="row")
+    assert table.select(rung_of(made.arm("health-only"), TRAINED)).item() == rung
+
+
+def test_levels_and_intervals_are_those_of_the_seeds():
+    (ladder,) = ladders(planted())
+    assert ladder.rungs == RUNGS
+    result = ladder.result("health-only", "new domain")
+    assert (result.by_seed, result.pairs) == ((0.6, 0.7, 0.8), 10)
+    assert (result.one, result.other) == pytest.approx((25 / 30, 0.7))
+    contrast = ladder.contrast("baseline", "new domain")
+    differences = [0.6 - 0.1, 0.7 - 0.2, 0.8 - 0.1]
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert contrast.difference.estimate == pytest.approx(sum(differences) / 3)
+    assert (contrast.difference.low, contrast.difference.high) == pytest.approx((low, high))
+
+
+def test_the_pre_rl_model_is_held_against_every_seed():
+    (ladder,) = ladders(planted())
+    assert ladder.contrast("pre-RL", "far family").difference.estimate == pytest.approx(0.7)
+
+
+def sentence(made):
+    return primary_sentence(made, ladders(made))
+
+
+def test_the_claim_holds_above_baseline_and_shuffled():
+    found = sentence(planted())
+    assert found.startswith("The claim holds.")
+    assert "against the baseline" in found
+    assert "against the shuffled arm" in found
+
+
+def test_a_gain_that_a_shuffled_reward_gives_too_is_no_claim():
+    assert sentence(planted(shuffled=((8, 7), (9, 7), (8, 7)))).startswith("The claim does not hold.")
+
+
+def test_a_gain_of_one_side_at_the_others_cost_is_not_claimed():
+    made = planted(arm=((9, 4), (9, 4), (9, 5)), baseline=((1, 5), (1, 5), (2, 6)))
+    (ladder,) = ladders(made)
+    assert ladder.contrast("baseline", "new domain").one_sided
+    assert sentence(made).startswith("Not claimed: one side rose and the other fell.")
+
+
+def test_one_training_run_claims_nothing():
+    found = sentence(planted(arm=((9, 9),), shuffled=((0, 0),), baseline=((0, 0),), seeds=(0,)))
+    assert found.startswith("One training run, so nothing is claimed.")
+    assert "[one training run]" in found
+
+
+def test_a_null_says_what_size_the_seeds_would_have_found():
+    found = sentence(planted(arm=((2, 2), (1, 1), (3, 3)), shuffled=((2, 2), (2, 2), (1, 1))))
+    assert found.startswith("The claim does not hold.")
+    assert "points four times in five" in found
+
+
+def test_without_a_shuffled_control_the_sentence_says_so():
+    made = planted(arms=("baseline", "health-only"), shuffled=())
+    assert sentence(made).startswith("Above the baseline; no shuffled control was trained.")
+
+
+def test_the_tables_first_column_is_the_arm_and_the_baseline_comes_next():
+    made = planted()
+    (shown,) = ladder_context(made, ladders(made))
+    assert shown["arms"] == ["health-only", "baseline", "shuffled", "pre-RL"]
+    assert [row["rung"] for row in shown["rows"]] == list(RUNGS)
+    assert shown["rows"][0]["cells"][0]["level"] == pytest.approx(0.7)
+
+
+def test_a_pair_with_an_ungraded_twin_counts_nowhere():
+    made = planted()
+    dropped = pl.when(pl.col("task").str.ends_with("-9a")).then(None).otherwise("score").alias("score")
+    made.results = made.results.with_columns(dropped)
+    (ladder,) = ladders(made)
+    assert ladder.result("health-only", "new domain").pairs == 9
