@@ -94,6 +94,12 @@ def test_the_shuffled_arm_learns_its_scores_in_another_order_and_no_other_arm_do
     assert not all(shuffled)
 
 
+def test_a_family_among_the_suites_is_told_where_it_belongs(model):
+    file = "src/steadfast/tasks/data/twins/pushback.yaml"
+    with pytest.raises(DataError, match=r"'pushback' is a family of twins; name it in data\.twins\.families"):
+        StudyData.load(recipe(model, suites=[file]))
+
+
 def test_the_one_sided_arm_sees_one_twin_of_each_pair(model):
     data = StudyData.load(recipe(model, **changes(model, arms=["baseline", "health-only", "one-sided"])))
     seen = data.slices["one-sided"]

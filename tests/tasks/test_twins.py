@@ -173,3 +173,11 @@ def test_a_family_with_too_few_values_says_how_many_pairs_it_gives(tmp_path):
 
 def test_the_difference_is_written_inline():
     assert [twin("It [is|is not] so.", which) for which in (0, 1)] == ["It is so.", "It is not so."]
+
+
+@pytest.mark.parametrize(("limit", "pairs"), [(1, 1), (7, 3), (48, 24), (10**6, 4800)])
+def test_a_limit_takes_whole_pairs_over_all_cells(limit, pairs):
+    taken = find_suite("pushback").limited(limit)
+    assert len(taken) == 2 * pairs
+    assert {t.id for t in taken} == {t.pair for t in taken}
+    assert len({(t.domain, t.format) for t in taken}) == min(pairs, 48)

@@ -187,7 +187,7 @@ def _parts(options: Options, own: Sequence[Suite]) -> dict[str, Part]:
         suites += capability_suites(held_out_tasks(options.limit or _CAPABILITY_TASKS, 0, []))
     parts: dict[str, Part] = {}
     for suite in suites:
-        tasks = suite.tasks[: options.limit] if suite.kind == "eval" else suite.tasks
+        tasks = suite.limited(options.limit) if suite.kind in ("eval", "twins") else suite.tasks
         program = suite.kind == "capability"
         compared = tuple(t for t in tasks if t.references.paired) if options.scoring != "generation" else ()
         answered = tuple(t for t in tasks if t.grader.kind != "preference" and (program or options.scoring != "choice"))

@@ -6,11 +6,14 @@ from typing import Any
 import polars as pl
 
 from steadfast.analysis import item_bootstrap
+from steadfast.analysis.pairs import pair_successes
 from steadfast.evals.rows import GOAL, HARM, PAIRS_WON
 
 
 def summarize_evals(rows: pl.DataFrame) -> list[dict[str, Any]]:
     """A suite under a grader each: mean score of its graded tasks with the 95% bootstrap interval over items.
+
+    Of twins the items are the pairs, and the score is pair success: one-sided scores would mislead.
 
     Args:
         rows: of one checkpoint, in the results' schema.
@@ -57,7 +60,10 @@ def _share(holds: pl.Series) -> float | None:
 
 def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:
     name, construct, source, grader = key
-    scores = group["score"].drop_nulls().to_numpy()
+    items, scores = len(group), group["score"].drop_nulls().to_numpy()
+    if group["kind"][0] == "twins":
+        items, grader = len(group) // 2, "pair success"
+        scores = pair_successes(group)["success"].to_numpy()
     low = high = None
     if len(scores):
         interval = item_bootstrap(scores)
@@ -68,8 +74,8 @@ def _summary(key: list[str], group: pl.DataFrame) -> dict[str, Any]:
         "construct": construct,
         "source": source,
         "grader": grader,
-        "items": len(group),
-        "ungraded": len(group) - len(scores),
+        "items": items,
+        "ungraded": items - len(scores),
         "score": float(scores.mean()) if len(scores) else None,
         "low": low,
         "high": high,

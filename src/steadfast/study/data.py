@@ -110,6 +110,12 @@ class StudyData:
         chat = [self.recipe.evaluation.chat_eval] if self.recipe.evaluation.chat_eval else []
         unknown = [n for n in [*(self.recipe.evaluation.evals or ()), *chat] if n not in names]
         problems += [f"evaluation: unknown eval {n!r}; `steadfast evals` lists those that ship" for n in unknown]
+        problems += [
+            f"suites: {s.name!r} is a family of twins; name it in data.twins.families to train on it, and in "
+            "evaluation.twins.families to measure it"
+            for s in self.suites.values()
+            if s.kind == "twins"
+        ]
         for arm in self.recipe.arms:
             problems += [f"arm {arm.name!r}: unknown trait {t!r}" for t in _unknown(arm, self.taxonomy, "traits")]
             problems += [f"arm {arm.name!r}: unknown domain {d!r}" for d in _unknown(arm, self.taxonomy, "domains")]

@@ -80,6 +80,16 @@ class Suite(SuiteInfo):
         """The tasks that a model answers or acts in, and whose rollouts are graded."""
         return tuple(t for t in self.tasks if t.grader.kind != "preference")
 
+    def limited(self, limit: int | None) -> tuple[Task, ...]:
+        """At most `limit` tasks: the first ones, or of twins whole pairs, one at least, taken evenly over all cells."""
+        if limit is None or limit >= len(self.tasks):
+            return self.tasks
+        if self.kind != "twins":
+            return self.tasks[:limit]
+        pairs, wanted = len(self.tasks) // 2, max(1, limit // 2)
+        places = [k * pairs // wanted for k in range(wanted)]
+        return tuple(self.tasks[2 * place + side] for place in places for side in (0, 1))
+
     def validated(self) -> "Suite":
         """Check the suite without a model, and give it back.
 
