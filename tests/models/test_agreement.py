@@ -9,9 +9,10 @@ from transformers import MiniMaxConfig, MiniMaxForCausalLM
 from steadfast.errors import UnsupportedModelError
 from steadfast.models.agreement import agreement_of, check_agreement, path_of
 from steadfast.models.forward import can_start_at, completion_logits, token_logprobs
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.packing import pack
 from steadfast.models.sampling import sample_groups
-from steadfast.models.scoring import LowerLayers, score_candidates
+from steadfast.models.scoring import score_candidates
 from tests.models.architectures import ARCHITECTURES, SHAPE, tiny, tiny_gemma3_with_vision
 
 CARRIES_STATE = {"LFM2", "Qwen3-Next", "Qwen3.5", "Granite hybrid", "Nemotron-H", "Mamba-2"}

@@ -7,7 +7,8 @@ import torch
 
 from steadfast.errors import UnsupportedModelError
 from steadfast.models import score_candidates
-from steadfast.models.scoring import LowerLayers, _batches
+from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.scoring import _batches
 from tests.conftest import make_lm
 
 

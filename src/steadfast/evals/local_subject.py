@@ -11,7 +11,8 @@ from steadfast.evals.measure import Condition, OnDone, Preference
 from steadfast.evals.rows import PREFERENCE
 from steadfast.graders.preference import pairs_won, preference
 from steadfast.models.chat import ChatTemplate
-from steadfast.models.scoring import LowerLayers, score_candidates
+from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.scoring import score_candidates
 from steadfast.rollouts import Rollout, drive
 from steadfast.rollouts.sampler import LocalSampler
 from steadfast.tasks.task import Task
@@ -67,4 +68,6 @@ class LocalSubject:
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
         """One greedy rollout of each task."""
-        return drive(LocalSampler(self.lm, self.chat, self.max_new_tokens, style=condition.style), tasks, on_done)
+        lower = None if self.lower_layers is None else self.lower_layers.of(self.lm)
+        sampler = LocalSampler(self.lm, self.chat, self.max_new_tokens, style=condition.style, lower_layers=lower)
+        return drive(sampler, tasks, on_done)

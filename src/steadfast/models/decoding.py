@@ -8,16 +8,16 @@ Array suffixes: B stands for rows, T for time, H for key-value heads, D for feat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 from steadfast.models.forward import captured_input, logits_at
 from steadfast.models.masks import attention_masks
+from steadfast.models.prefill import Prefill
 
 
 class Decoder(Protocol):
@@ -64,27 +64,6 @@ class _PreallocatedLayer(DynamicLayer):
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 
-@dataclass(frozen=True)
-class Prefill:
-    """This is a prompt that was read: its keys and values, the logits after it, and what entered the captured layer."""
-
-    cache: DynamicCache
-    logits_V: Tensor
-    hidden_TD: Tensor | None
-
-
-def prefill(lm: PreTrainedModel, prompt: Sequence[int], capture_layer: int | None) -> Prefill:
-    """Read a prompt once for all its completions."""
-    # Without a config the cache keeps every position, also of layers with a window: decoding masks by position.
-    cache = DynamicCache()
-    ids = torch.tensor([list(prompt)], device=lm.device)
-    if capture_layer is None:
-        return Prefill(cache, lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1], None)
-    with captured_input(lm, capture_layer) as captured:
-        logits_V = lm(input_ids=ids, past_key_values=cache, logits_to_keep=1).logits[0, -1]
-    return Prefill(cache, logits_V, captured[0][0])
-
-
 class PackedDecoder:
     """Prompts are padded on the right to a common length, and their completions stand behind them."""
 
@@ -108,9 +87,7 @@ class PackedDecoder:
         self._visible_BT = (columns < ends_B1) | (columns >= padded)
         self._key_position_BT = torch.where(columns < padded, columns, columns - padded + ends_B1)
         self.logits_BV = torch.stack([p.logits_V for p in prefills])[prompt_of_row]
-        self._layers = [
-            _layer([p.cache for p in prefills], i, group_size, room, padded) for i in range(len(prefills[0].cache))
-        ]
+        self._layers = [_layer(prefills, i, group_size, room, padded) for i in range(len(prefills[0].layers))]
         self._cache = Cache(layers=list(self._layers))
 
     def keep(self, live: Tensor) -> None:
@@ -141,15 +118,13 @@ class PackedDecoder:
         return captured[0]
 
 
-def _layer(caches: Sequence[DynamicCache], index: int, group_size: int, room: int, padded: int) -> _PreallocatedLayer:
+def _layer(prefills: Sequence[Prefill], index: int, group_size: int, room: int, padded: int) -> _PreallocatedLayer:
     buffers: list[Tensor] = []
-    for name in ("keys", "values"):
-        first: Tensor = getattr(caches[0].layers[index], name)
-        _, heads, _, features = first.shape
-        buffer = first.new_zeros(len(caches) * group_size, heads, room, features)
-        for i, cache in enumerate(caches):
-            states: Tensor = getattr(cache.layers[index], name)
-            buffer[i * group_size : (i + 1) * group_size, :, : states.shape[2]] = states
+    for of_layer in zip(*(p.layers[index] for p in prefills), strict=True):  # the keys, then the values
+        _, heads, _, features = of_layer[0].shape
+        buffer = of_layer[0].new_zeros(len(prefills) * group_size, heads, room, features)
+        for i, (states, prefill) in enumerate(zip(of_layer, prefills, strict=True)):
+            buffer[i * group_size : (i + 1) * group_size, :, : len(prefill.places)] = states[:, :, prefill.places]
         buffers.append(buffer)
     return _PreallocatedLayer(buffers[0], buffers[1], padded)
 

@@ -107,6 +107,51 @@ def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
     )
 
 
+@dataclass(frozen=True)
+class PromptPack:
+    """A prompt pack is a row in which several prompts lie, and every beginning that they share stands once.
+
+    Attributes:
+        input_ids_T: The packed row.
+        position_ids_T: The position of each token within its own prompt.
+        mask_TT: True where the row's token may attend to the column's token.
+        places: The places [S] in the row of each prompt's tokens, in order.
+    """
+
+    input_ids_T: Tensor
+    position_ids_T: Tensor
+    mask_TT: Tensor
+    places: tuple[Tensor, ...]
+
+
+def shared_beginning(one: Sequence[int], two: Sequence[int]) -> int:
+    """Return how many tokens two prompts have in common at their beginnings."""
+    return next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+
+
+def pack_prompts(prompts: Sequence[Sequence[int]]) -> PromptPack:
+    """Lay prompts out as one row, token for token: each goes on from where it parts from the one before it.
+
+    Args:
+        prompts: The prompts, none of them empty; sorted by their tokens they share most.
+    """
+    tokens: list[int] = []
+    positions: list[int] = []
+    places: list[list[int]] = []
+    for i, prompt in enumerate(prompts):
+        shared = shared_beginning(prompts[i - 1], prompt) if i else 0
+        new = range(len(tokens), len(tokens) + len(prompt) - shared)
+        places.append([*(places[-1][:shared] if i else ()), *new])
+        tokens.extend(prompt[shared:])
+        positions.extend(range(shared, len(prompt)))
+    position_T, order_T = torch.tensor(positions), torch.arange(len(tokens))
+    mask_TT = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
+    for own in map(torch.tensor, places):
+        # A token that two prompts share sees the same places for both.
+        mask_TT[own[:, None], own[None, :]] |= order_T[: len(own), None] >= order_T[None, : len(own)]
+    return PromptPack(torch.tensor(tokens), position_T, mask_TT, tuple(map(torch.tensor, places)))
+
+
 @dataclass
 class _Node:
     """A node of the tree is a span; `places` holds the places of all tokens from the root to the span's end."""

@@ -1,4 +1,4 @@
-"""Sample groups of completions: each prompt is prefilled once, and rows that finish leave the batch.
+"""Sample groups of completions: what prompts begin with is read once, and rows that finish leave the batch.
 
 Randomness is a table of uniform numbers drawn ahead, one for each completion and step, which are turned into tokens by
 the inverse of the cumulative distribution. So what a row samples depends on its own numbers alone, and not on which
@@ -15,7 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from steadfast.models.agreement import ModelPath, agreement_of, path_of
-from steadfast.models.decoding import CachedDecoder, Decoder, PackedDecoder, RecomputingDecoder, prefill
+from steadfast.models.decoding import CachedDecoder, Decoder, PackedDecoder, RecomputingDecoder
+from steadfast.models.lower_layers import KeptLowerLayers
+from steadfast.models.prefill import prefill
 
 _COMPACT_BELOW = 0.8
 """The batch is compacted if a smaller share of its rows is live: the copy then pays for itself within a few tokens."""
@@ -58,6 +60,7 @@ def sample_groups(
     temperature: float = 1.0,
     seed: int = 0,
     capture_layer: int | None = None,
+    lower_layers: KeptLowerLayers | None = None,
     path: ModelPath | None = None,
     cached: bool | None = None,
 ) -> list[Group]:
@@ -73,6 +76,8 @@ def sample_groups(
         seed: The seed of the table of uniform numbers.
         capture_layer: A decoder layer of which what enters it is kept, for `forward.completion_logits`; on the unpacked
             path nothing is kept.
+        lower_layers: What other checkpoints made of the same prompts below their adapters; not used on the unpacked
+            path.
         path: The path to take; None takes the one that `agreement.path_of` has found right for this model.
         cached: Whether the unpacked path uses the model's own cache; None takes what was found right.
 
@@ -93,7 +98,7 @@ def sample_groups(
     lm.eval()
     try:
         if path == "packed":
-            return _packed(lm, prompts, group_size, draw, capture_layer)
+            return _packed(lm, prompts, group_size, draw, capture_layer, lower_layers)
         keeps_cache = cached if cached is not None else agreement_of(lm).cached
         return _unpacked(lm, prompts, group_size, draw, CachedDecoder if keeps_cache else RecomputingDecoder)
     finally:
@@ -192,18 +197,23 @@ class _Rows:
 
 
 def _packed(
-    lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int, draw: _Draw, capture_layer: int | None
+    lm: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    group_size: int,
+    draw: _Draw,
+    capture_layer: int | None,
+    lower_layers: KeptLowerLayers | None,
 ) -> list[Group]:
     """Sample for all prompts in one batch."""
-    prefills = [prefill(lm, p, capture_layer) for p in prompts]
+    prefills = prefill(lm, prompts, capture_layer, lower_layers)
     rows = _Rows(range(len(prompts) * group_size), draw)
     rows.run(PackedDecoder(lm, prompts, prefills, group_size, max(draw.limits), capture_layer))
     groups: list[Group] = []
     for i, prompt in enumerate(prompts):
         own = range(i * group_size, (i + 1) * group_size)
-        prompt_hidden = prefills[i].hidden_TD
+        prompt_hidden = prefills[i].hidden_SD
         hidden = None
-        if prompt_hidden is not None:
+        if prompt_hidden is not None and capture_layer is not None:
             hidden = torch.cat([prompt_hidden, *(h for r in own for h in rows.hidden[r])])
         groups.append(Group(list(prompt), [rows.completion(r) for r in own], hidden))
     return groups

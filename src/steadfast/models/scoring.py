@@ -1,27 +1,18 @@
 """Score how likely a model finds given replies: candidates share their prompt's prefill, and rows are batched."""
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from steadfast.errors import UnsupportedModelError
 from steadfast.models.agreement import ModelPath, path_of
-from steadfast.models.forward import (
-    can_start_at,
-    captured_input,
-    layers_from,
-    logits_at,
-    rows_of,
-    token_logprobs,
-    unpacked_logits,
-)
+from steadfast.models.forward import logits_at, rows_of, token_logprobs, unpacked_logits
+from steadfast.models.lower_layers import KeptLowerLayers, LowerLayers
 from steadfast.models.masks import attention_masks
 from steadfast.models.packing import Pack, pack
 
@@ -42,84 +33,6 @@ class CandidateScore:
     def per_token(self) -> float:
         """The mean log-likelihood of a token in nats, so that longer replies are not punished for their length."""
         return self.logprob / self.tokens
-
-
-class LowerLayers:
-    """This keeps what the layers below all adapters make of each batch, from one checkpoint for the next.
-
-    The checkpoints of a run whose adapters lie in the top layers share everything below: the first one that is scored
-    computes it, and the others start there. What is kept goes by a hash of the weights that made it, so that it serves
-    no model whose lower layers differ.
-
-    Args:
-        first_layer: The lowest layer that may differ between the checkpoints.
-        limit: How many bytes are kept at most; batches beyond that are computed whole each time.
-    """
-
-    def __init__(self, first_layer: int, limit: int = 2_000_000_000) -> None:
-        self.first_layer = first_layer
-        self._room = limit
-        self._kept: dict[bytes, Tensor] = {}
-        self._fits: dict[bytes, bool] = {}
-
-    def of(self, lm: PreTrainedModel) -> "_BatchesOfModel | None":
-        """Return the store for a model as its weights are now, or None if the model cannot be started at a layer."""
-        identity = _hash_below(lm, self.first_layer)
-        if identity not in self._fits:
-            self._fits[identity] = can_start_at(lm, self.first_layer)
-        return _BatchesOfModel(self, identity) if self._fits[identity] else None
-
-    def get(self, key: bytes) -> Tensor | None:
-        """Return what is kept under a key."""
-        return self._kept.get(key)
-
-    def keep(self, key: bytes, hidden: Tensor) -> None:
-        """Keep what a batch became, while there is room."""
-        size = hidden.numel() * hidden.element_size()
-        if size <= self._room:
-            self._room -= size
-            self._kept[key] = hidden.cpu()
-
-
-@dataclass(frozen=True)
-class _BatchesOfModel:
-    """This holds the kept batches of the models whose lower layers have one hash."""
-
-    store: LowerLayers
-    identity: bytes
-
-    def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
-        """Return the model's logits at the places `keep`, by the short way if the batch was seen before."""
-        seen = torch.stack([ids_BT.cpu(), arguments["position_ids"].cpu()])
-        key = hashlib.sha256(self.identity + repr(seen.shape).encode() + seen.numpy().tobytes()).digest()
-        if (hidden := self.store.get(key)) is not None:
-            with layers_from(lm, self.store.first_layer):
-                return logits_at(lm, keep, inputs_embeds=hidden.to(lm.device), **arguments)
-        with captured_input(lm, self.store.first_layer) as captured:
-            logits = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
-        self.store.keep(key, captured[0])
-        return logits
-
-
-def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
-    """Return a hash of the config and of every weight outside the layers from `first_layer` on.
-
-    It is taken anew for each set of requests: weights change in place when an adapter is merged, and leave no trace.
-    """
-    digest = hashlib.sha256()
-    config = {k: v for k, v in lm.config.to_dict().items() if k != "_name_or_path"}
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    layers: Any = getattr(lm.get_decoder(), "layers", [])
-    above = {id(t) for layer in layers[first_layer:] for t in _tensors(layer)}
-    for tensor in _tensors(lm):
-        if id(tensor) not in above:
-            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.digest()
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
 
 
 @torch.no_grad()
@@ -183,7 +96,7 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 
 
 def _packed(
-    lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: _BatchesOfModel | None
+    lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: KeptLowerLayers | None
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield each request's place and the log-probabilities [N] of its candidates' tokens; a request is a row."""
     for batch in _batches([p.input_ids_T.numel() for p in packs], batch_tokens):
@@ -212,7 +125,7 @@ def _unpacked(lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int) -> 
                 yield index, torch.cat([done[k] for k in sorted(done)])
 
 
-def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: _BatchesOfModel | None) -> list[Tensor]:
+def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: KeptLowerLayers | None) -> list[Tensor]:
     """Return the log-probabilities [N] of each row's completion tokens; rows are padded on the left to a common end."""
     total, rows = max(p.input_ids_T.numel() for p in packs), len(packs)
     ids_BT = torch.zeros(rows, total, dtype=torch.long)

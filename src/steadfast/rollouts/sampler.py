@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from steadfast.errors import ChatTemplateError
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
+from steadfast.models.lower_layers import KeptLowerLayers
 from steadfast.models.sampling import sample_groups
 from steadfast.rollouts.rollout import Segment
 
@@ -17,6 +18,8 @@ OnDone = Callable[[int], None]
 """Told the number of requests done since the last call."""
 
 _BATCH = 48
+_LIKE_LENGTH = 64
+"""Conversations whose lengths differ by less than so many tokens may share a batch, by what they begin with."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class LocalSampler:
         style: An instruction on form, in the system turn.
         temperature: 0 takes the likeliest token.
         seed: Seeds the sampling; each call of `reply` draws anew.
+        lower_layers: What other checkpoints made of the same conversations below their adapters.
     """
 
     lm: PreTrainedModel
@@ -68,6 +72,7 @@ class LocalSampler:
     style: str | None = None
     temperature: float = 0.0
     seed: int = 0
+    lower_layers: KeptLowerLayers | None = None
     _calls: int = field(default=0, init=False)
 
     def encode(self, conversation: Conversation) -> list[int]:
@@ -91,7 +96,7 @@ class LocalSampler:
         asked = list(encoded)
         if not self.temperature:
             asked = list({tuple(encoded[i]): i for i in reversed(asked)}.values())
-        order = sorted(asked, key=lambda i: (len(encoded[i]), encoded[i], i))
+        order = sorted(asked, key=lambda i: (len(encoded[i]) // _LIKE_LENGTH, encoded[i], i))
         self._calls += 1
         for number, start in enumerate(range(0, len(order), _BATCH)):
             batch = order[start : start + _BATCH]
@@ -109,6 +114,7 @@ class LocalSampler:
             eos_token_ids=self.chat.end_tokens(),
             temperature=self.temperature,
             seed=seed,
+            lower_layers=self.lower_layers,
         )
         found: dict[int, Reply] = {}
         for place, group in zip(encoded, groups, strict=True):

@@ -21,8 +21,8 @@ from steadfast.graders import BudgetedJudge, CachedJudge, Judge, make_judge, pro
 from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.pretrained import LoadedModel, as_before, load_model
-from steadfast.models.scoring import LowerLayers
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory

@@ -21,9 +21,9 @@ from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import Place
 from steadfast.files import read_parquet, write_atomically, write_json_lines
 from steadfast.graders import Judge
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
-from steadfast.models.scoring import LowerLayers
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import PRE_RL
