@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from steadfast.report.ladder import Ladder, RungContrast, controls
+from steadfast.report.ladder_figure import ladder_figure
 from steadfast.report.loading import Run
 from steadfast.report.wording import bounds, direction, points, the
 from steadfast.study.arms import BASELINE
@@ -87,5 +88,5 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                 )
             mine = ladder.result(ladder.arm, rung)
             rows.append({"rung": rung, "where": _WHERE[rung], "pairs": mine.pairs if mine else 0, "cells": cells})
-        shown.append({"arm": ladder.arm, "arms": arms, "rows": rows, "seeds": len(run.recipe.seeds)})
+        shown.append({"arm": ladder.arm, "arms": arms, "rows": rows, "picture": ladder_figure(ladder)})
     return shown
