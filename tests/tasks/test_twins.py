@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from steadfast.errors import DataError
 from steadfast.evals.proof import MOST_OF_A_CONSTANT, prove
-from steadfast.tasks import Taxonomy, find_suite
+from steadfast.graders.program import grade_program
+from steadfast.rollouts import Rollout
+from steadfast.tasks import Taxonomy, find_family, find_suite
 from steadfast.tasks.twins import FORMATS, Cell, family_of, make_pairs, shipped_families, twins_of
 from steadfast.tasks.twins.check import check
 from steadfast.tasks.twins.family import twin
@@ -162,6 +164,39 @@ def test_a_faulty_family_is_a_sentence_with_file_and_field(tmp_path, changes, me
         find_suite(str(file))
     assert str(file) in str(caught.value)
     assert message in str(caught.value)
+
+
+def towels():
+    """A family that a function makes: what its YAML document would hold."""
+    return OWN | {"check": "tests.tasks.test_twins:names_it_alone"}
+
+
+def names_it_alone(text, args):
+    return float(text == f"It is {args['right']}")
+
+
+def test_a_family_may_be_a_function_and_its_check_a_program_of_the_users_own():
+    family = find_family("tests.tasks.test_twins:towels")
+    assert family.name == "towels"
+    chat, choice = twins_of(family, formats=["chat"], pairs=1)[0], twins_of(family, formats=["choice"], pairs=1)[0]
+    right = chat.grader.args["right"]
+    assert grade_program(Rollout.of_text(chat, f"It is {right}")).score == 1.0
+    assert grade_program(Rollout.of_text(chat, right)).score == 0.0
+    assert grade_program(Rollout.of_text(choice, choice.grader.args["letter"])).score == 1.0
+    assert find_suite("tests.tasks.test_twins:towels").kind == "twins"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tests.tasks.test_twins:none", "AttributeError"),
+        ("tests.tasks.test_twins:own", "could not be made: TypeError"),
+        ("nowhere", "none that ships, no file of one and no module:function"),
+    ],
+)
+def test_a_family_that_is_not_found_is_a_sentence(name, message):
+    with pytest.raises(DataError, match=message):
+        find_family(name)
 
 
 def test_a_family_with_too_few_values_says_how_many_pairs_it_gives(tmp_path):

@@ -53,7 +53,7 @@ class TwinsConfig(BaseModel):
     """The families of twins that arms are trained on; the others measure how far the change spreads.
 
     Attributes:
-        families: Names of families that ship, or files of the user's own.
+        families: Names of families that ship, or of the user's own: files, or "module:function".
         formats: The formats that are trained on.
         wordings: The numbers of the wordings that are trained on, counted from 0.
         pairs: How many pairs of each family, domain and format.
@@ -71,7 +71,7 @@ class LadderConfig(BaseModel):
     """Which twins measure, rung by rung, how far a change spreads from what was trained on.
 
     Attributes:
-        families: Names of families that ship, or files of the user's own; None for all that ship and all trained ones.
+        families: The same; None for all families that ship and all that are trained on.
         domains: The domains; None for all.
         formats: The formats.
         wordings: The numbers of the wordings; None for all.

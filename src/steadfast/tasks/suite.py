@@ -21,7 +21,7 @@ from steadfast.tasks.loading import load_tasks, tasks_of_rows, with_splits
 from steadfast.tasks.rubric import Text
 from steadfast.tasks.task import OutcomeGrader, References, Task
 from steadfast.tasks.traits import Taxonomy
-from steadfast.tasks.twins import Family, family_of, shipped_families, twins_of
+from steadfast.tasks.twins import Family, family_of, read_family, shipped_families, twins_of
 
 Kind = Literal["eval", "twins", "trait", "capability", "chat", "public"]
 """A suite is an out-of-distribution eval, a family of twins that a program checks, tests the rewarded traits
@@ -160,24 +160,40 @@ def environment_task(environment: Environment, domain: str | None = None) -> Tas
 
 
 def find_family(name: str, taxonomy: Taxonomy | None = None) -> Family:
-    """Find a family of twins by the name of one that ships, or by a file's path.
+    """Find a family of twins by the name of one that ships, a file's path, or "module:function".
+
+    A function takes no arguments and returns a `Family`, or the mapping that a file would hold.
 
     Raises:
         DataError: There is none, or it is faulty.
     """
     if name in shipped_families():
         return shipped_families()[name]
-    path = Path(name).expanduser()
-    if not path.is_file() or (family := _own_family(path, taxonomy or Taxonomy.load())) is None:
-        raise DataError([f"family {name!r}: none that ships and no file of one; `steadfast suites` lists what ships"])
+    known, path = taxonomy or Taxonomy.load(), Path(name).expanduser()
+    family = None
+    if path.is_file():
+        family = _known_family(family_of(path), name, known)
+    elif ":" in name:
+        family = _known_family(read_family(_called(name), name), name, known)
+    if family is None:
+        raise DataError(
+            [
+                f"family {name!r}: none that ships, no file of one and no module:function; `steadfast suites` lists "
+                "what ships"
+            ]
+        )
     return family
 
 
-def _own_family(path: Path, known: Taxonomy) -> Family | None:
-    family = family_of(path)
+def _known_family(family: Family | None, source: str, known: Taxonomy) -> Family | None:
+    """Give a family back if its trait and domains are known.
+
+    Raises:
+        DataError: They are not.
+    """
     if family is None:
         return None
-    if problems := [f"{path}: {fault}" for d in family.domains for fault in known.faults(family.trait, d)]:
+    if problems := [f"{source}: {fault}" for d in family.domains for fault in known.faults(family.trait, d)]:
         raise DataError(list(dict.fromkeys(problems)))
     return family
 
@@ -187,8 +203,7 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
 
     A file is JSON Lines of tasks, or YAML: a list of tasks, a mapping with `tasks` and any of `name`, `title`,
     `construct`, `domain`, `measures` and `kind`, or a family of twins, of which the held-out ones are made. A
-    function takes no arguments and returns a `Suite`, or a list of
-    tasks or of their rows.
+    function takes no arguments and returns a `Suite`, a list of tasks or of their rows, or a family.
 
     Args:
         name: The suite's name, path or function.
@@ -265,7 +280,7 @@ def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
 
 
 def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
-    if family := _own_family(path, taxonomy):
+    if family := _known_family(family_of(path), str(path), taxonomy):
         return family_suite(family, twins_of(family), str(path))
     described: dict[str, Any] = {}
     if path.suffix.lower() in (".yaml", ".yml") and isinstance(content := read_yaml(path), dict):
@@ -277,18 +292,29 @@ def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
     return _suite(info, load_tasks(path, taxonomy))
 
 
-def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
+def _called(name: str) -> Any:
+    """What a user's function gives.
+
+    Raises:
+        DataError: It cannot be found or called.
+    """
     module, _, function = name.partition(":")
     try:
-        made: Any = getattr(importlib.import_module(module), function)()
+        return getattr(importlib.import_module(module), function)()
     except (Exception, SystemExit) as error:  # a user's own code: whatever it raises is told with its name
         raise DataError([f"suite {name!r} could not be made: {type(error).__name__}: {error}"]) from error
+
+
+def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
+    made = _called(name)
+    if family := _known_family(read_family(made, name), name, taxonomy):
+        return family_suite(family, twins_of(family), name)
     if isinstance(made, Suite):
         problems = [f"{name}: {t.id}: {f}" for t in made.tasks for f in taxonomy.faults(t.trait, t.domain)]
         if problems:
             raise DataError(problems)
         return _suite(replace(made, source=name), made.tasks)
-    return _suite(SuiteInfo(name=function, source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
+    return _suite(SuiteInfo(name=name.partition(":")[2], source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
 
 
 def _suite(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:

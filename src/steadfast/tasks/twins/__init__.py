@@ -4,7 +4,7 @@ The score of a pair is the product of its twins' scores. Whoever always says yes
 last number that he read is right on one twin and wrong on the other, and earns nothing.
 """
 
-from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, shipped_families
+from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, read_family, shipped_families
 from steadfast.tasks.twins.pairs import PAIRS_PER_CELL, Cell, make_pairs, twins_of
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Format",
     "family_of",
     "make_pairs",
+    "read_family",
     "shipped_families",
     "twins_of",
 ]

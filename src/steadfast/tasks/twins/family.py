@@ -26,9 +26,8 @@ FORMATS: tuple[Format, ...] = ("chat", "log", "form", "choice")
 """A message in prose; a list of entries; a form with a last line to fill in; options by letter."""
 
 _TWINNED = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
-
-
 _SLOT = re.compile(r"\{(\w+)\}")
+_OWN_CHECK = re.compile(r"[\w.]+:\w+")
 
 
 class _Data(BaseModel):
@@ -73,7 +72,9 @@ class Family(_Data):
         measures: A sentence that says what it measures.
         label: The name of the field that is answered, such as "Dose".
         answer: The right answers of the twins, as `[one|other]`.
-        check: How an answer is checked: by equality with the right one, or as a stated probability in percent.
+        check: How an answer is checked: by equality with the right one, as a stated probability in percent, or by a
+            program of the user's own, "module:function", which gets the answer and `label`, `right` and `wrong`.
+            Letters of multiple choice are always checked by equality.
         options: Whether the two possible answers are shown in every format; they always are in multiple choice.
         wordings: The ways to tell it; training uses some, and the others measure.
         domains: For each domain, the words for the slots, one mapping for each case.
@@ -86,10 +87,17 @@ class Family(_Data):
     measures: Text
     label: Text
     answer: Text
-    check: Literal["equality", "probability"] = "equality"
+    check: str = "equality"
     options: bool = False
     wordings: tuple[Wording, ...] = Field(min_length=1)
     domains: Mapping[str, tuple[Mapping[str, Text | Range], ...]] = Field(min_length=1)
+
+    @field_validator("check")
+    @classmethod
+    def _known_check(cls, check: str) -> str:
+        if check not in ("equality", "probability") and not _OWN_CHECK.fullmatch(check):
+            raise ValueError(f'{check!r} is no check; write equality, probability, or "module:function" of your own')
+        return check
 
     @model_validator(mode="after")
     def _whole(self) -> "Family":
@@ -154,12 +162,27 @@ def family_of(path: Path) -> Family | None:
         DataError: it is a family and has faults; each is told with its field.
     """
     content: Any = read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else None
+    return read_family(content, str(path))
+
+
+def read_family(content: Any, source: str) -> Family | None:
+    """The family that a document holds; None if it holds something else.
+
+    Args:
+        content: A family, or the mapping that its YAML document would hold.
+        source: Where it comes from, for what is said of faults.
+
+    Raises:
+        DataError: it is a family and has faults; each is told with its field.
+    """
+    if isinstance(content, Family):
+        return content
     if not isinstance(content, dict) or not {"wordings", "answer"} <= content.keys():
         return None
     try:
         return Family.model_validate(content)
     except ValidationError as error:
-        raise DataError([f"{path}: {fault}" for fault in faults(error, cast("dict[str, Any]", content))]) from error
+        raise DataError([f"{source}: {fault}" for fault in faults(error, cast("dict[str, Any]", content))]) from error
 
 
 @cache

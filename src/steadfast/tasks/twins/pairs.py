@@ -133,7 +133,7 @@ def _pair(family: Family, cell: Cell, split: Split, number: int, attempt: int) -
         Task(
             id=ids[which],
             messages=_messages(family, cell, [twin(t, which) for t in told], answer, label, order, len(wording.turns)),
-            grader=ProgramGrader(program=PROGRAM, args=_args(family, cell, answer, label, order, which)),
+            grader=ProgramGrader(program=_program(family, cell), args=_args(family, cell, answer, label, order, which)),
             suite=family.name,
             trait=family.trait,
             domain=cell.domain,
@@ -145,6 +145,10 @@ def _pair(family: Family, cell: Cell, split: Split, number: int, attempt: int) -
         for which in (0, 1)
     )
     return (one, other) if split_of(one.text) == split_of(other.text) == split else None
+
+
+def _program(family: Family, cell: Cell) -> str:
+    return family.check if ":" in family.check and cell.format != "choice" else PROGRAM
 
 
 def _args(family: Family, cell: Cell, answer: str, label: str, order: Sequence[int], which: int) -> dict[str, Any]:
