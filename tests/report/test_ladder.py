@@ -142,6 +142,32 @@ def test_the_tables_first_column_is_the_arm_and_the_baseline_comes_next():
     assert shown["rows"][0]["cells"][0]["level"] == pytest.approx(0.7)
 
 
+def test_the_primary_measure_is_tested_family_by_family_and_corrected_over_families_alone():
+    made = planted()
+    (ladder,) = ladders(made)
+    (one,) = ladder.families
+    differences = [0.6 - 0.1, 0.7 - 0.2, 0.8 - 0.1]
+    assert (one.family, one.pairs) == ("updated-record", 10)
+    assert one.p == one.q == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert one.found
+    (shown,) = ladder_context(made, [ladder])
+    assert shown["families"][0]["words"] == "stands"
+    assert len(shown["mixed"]) == 2
+
+
+def test_the_mixed_model_agrees_on_the_mean_and_one_seed_has_neither():
+    (ladder,) = ladders(planted())
+    mixed = ladder.mixed["baseline"]
+    assert mixed.difference is None or mixed.difference.estimate == pytest.approx(
+        ladder.contrast("baseline", "new domain").difference.estimate, abs=1e-6
+    )
+    (alone,) = ladders(planted(arm=((9, 9),), shuffled=((0, 0),), baseline=((0, 0),), seeds=(0,)))
+    assert alone.mixed["baseline"].difference is None
+    assert "two training seeds" in alone.mixed["baseline"].reason
+    (shown,) = ladder_context(planted(seeds=(0, 1, 2)), [alone])
+    assert shown["families"][0]["words"] == "one training run"
+
+
 def test_a_pair_with_an_ungraded_twin_counts_nowhere():
     made = planted()
     dropped = pl.when(pl.col("task").str.ends_with("-9a")).then(None).otherwise("score").alias("score")

@@ -40,6 +40,20 @@ def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval
     return student_interval(values, level)
 
 
+def seed_p_value(differences: Sequence[float]) -> float:
+    """Student's two-sided p-value of a mean difference over training seeds; NaN with one seed.
+
+    Differences that are all the same and not zero have no spread, which with few seeds says little: NaN as well.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.size < 2:
+        return float("nan")
+    if np.ptp(values) == 0:
+        return 1.0 if values[0] == 0 else float("nan")
+    result: Any = stats.ttest_1samp(values, 0.0)
+    return float(result.pvalue)
+
+
 def detectable_effect(deviation: float, seeds: int, level: float = 0.95) -> float:
     """The smallest true difference that so many seeds find four times in five, by Student's test.
 

@@ -1,4 +1,4 @@
-"""Running recipes and reporting on them: demo, run, report."""
+"""Running recipes and reporting on them: demo, run, report, power."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadfast.cli._shared import AsJson, echo, print_json, problem, resumable, user_errors
+from steadfast.cli._shared import AsJson, echo, print_json, print_rows, problem, resumable, user_errors
 from steadfast.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -103,3 +103,47 @@ def report(
         print_json(summarize(directory))
         return
     echo(f"report: {write_report(directory).resolve()}")
+
+
+@app.command()
+@user_errors
+def power(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    overrides: Overrides = None,
+    run: Annotated[
+        Path | None, typer.Option("--from", help="A finished run that tells how far seeds and pairs scatter.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell the smallest effect that a recipe's seeds and pairs can show, and what more of them would buy."""
+    from dataclasses import asdict
+
+    from steadfast.analysis.power import detectable
+    from steadfast.report.power import PAIRS, SEEDS, recipe_power
+    from steadfast.study import load_recipe
+    from steadfast.study.data import StudyData
+
+    loaded = load_recipe(recipe, _values(overrides or []))
+    powers = recipe_power(StudyData.load(loaded), run)
+    decides = next((p for p in powers if p.primary), powers[0])
+    more = [
+        {"seeds": s, **{f"{n} pairs": 100 * detectable(decides.spread, seeds=s, pairs=n) for n in PAIRS}} for s in SEEDS
+    ]
+    if as_json:
+        print_json({"seeds": list(loaded.seeds), "rungs": [asdict(p) for p in powers], "more": more})
+        return
+    rows = [
+        {
+            "rung": f"{p.rung}{' (primary)' if p.primary else ''}",
+            "pairs a seed": p.pairs,
+            "spread over seeds": f"{100 * p.spread.seed:.1f}",
+            "of a pair": f"{100 * p.spread.pair:.1f}",
+            "known from": p.source,
+            "smallest effect": "one training run" if p.detectable is None else f"{100 * p.detectable:.1f}",
+        }
+        for p in powers
+    ]
+    print_rows(rows, False, f"points of pair success that {len(loaded.seeds)} seeds find four times in five")
+    shown = [{k: v if k == "seeds" else f"{v:.1f}" for k, v in row.items()} for row in more]
+    print_rows(shown, False, f"on {decides.rung!r}, with more seeds and pairs")
+    echo("spreads: standard deviations in points; an effect is found if Student's 95% interval over seeds leaves 0 out")

@@ -1,10 +1,11 @@
 """A run's headline numbers are given as JSON by `steadfast report --json` and inside the page."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from steadfast.report.ladder import ladders
+from steadfast.report.ladder import Ladder, ladders
 from steadfast.report.ladder_words import primary_sentence
 from steadfast.report.loading import Run, load_run
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
@@ -20,14 +21,14 @@ def summarize(directory: Path) -> dict[str, Any]:
         SteadfastError: The run is unfinished, or a file of it cannot be read.
     """
     run = load_run(directory)
-    return summary_json(run, all_comparisons(run), structure_of_run(run))
+    return summary_json(run, all_comparisons(run), structure_of_run(run), ladders(run))
 
 
 def summary_json(
-    run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None
+    run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None, found: Sequence[Ladder]
 ) -> dict[str, Any]:
     """Collect what `summarize` does, for a run that is already read and analysed."""
-    lead, found = comparisons[0], ladders(run)
+    lead = comparisons[0]
     return finite(
         {
             "run": run.recipe.name,

@@ -1,16 +1,18 @@
 """The transfer ladder: how far pair success spreads from what was trained, arm by arm, with intervals over seeds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import stdev
 
 import polars as pl
 
 from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.mixed import MixedEstimate
 from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.seeds import detectable_effect, seed_interval
 from steadfast.report.loading import Run
-from steadfast.study.arms import BASELINE, PRE_RL, Arm
+from steadfast.report.primary import FamilyContrast, family_contrasts, mixed_contrast
+from steadfast.study.arms import BASELINE, PRE_RL, SHUFFLED, Arm
 from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 
 
@@ -65,12 +67,16 @@ class Ladder:
         rungs: The rungs that were measured, from the nearest.
         results: Every arm on every rung.
         contrasts: The arm against each control on every rung.
+        families: The arm against the baseline, family by family, on the primary rung alone.
+        mixed: The arm against the baseline and against shuffled rewards by a mixed model, on the primary rung alone.
     """
 
     arm: str
     rungs: tuple[Rung, ...]
     results: tuple[RungResult, ...]
     contrasts: tuple[RungContrast, ...]
+    families: tuple[FamilyContrast, ...] = ()
+    mixed: Mapping[str, MixedEstimate] = field(default_factory=dict[str, MixedEstimate])
 
     def result(self, arm: str, rung: Rung) -> RungResult | None:
         """One arm on one rung."""
@@ -103,7 +109,22 @@ def _ladder(run: Run, arm: Arm, twins: TrainedTwins, pairs: pl.DataFrame) -> Lad
         if mine := on_rung.get(arm.name):
             contrasts += [_contrast(mine, other) for name, other in on_rung.items() if name != arm.name]
     measured = {c.rung for c in contrasts}
-    return Ladder(arm.name, tuple(r for r in RUNGS if r in measured), tuple(results), tuple(contrasts))
+    ladder = Ladder(arm.name, tuple(r for r in RUNGS if r in measured), tuple(results), tuple(contrasts))
+    return _with_primary(run, ladder, labelled)
+
+
+def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame) -> Ladder:
+    """Add what is looked at more closely where the ladder bears the primary measure."""
+    primary = run.recipe.primary
+    if primary is None or ladder.arm != run.recipe.leading_arm or primary.rung not in ladder.rungs:
+        return ladder
+    there = labelled.filter(pl.col("rung") == primary.rung)
+    against = [name for name in (BASELINE, SHUFFLED) if ladder.contrast(name, primary.rung) is not None]
+    return replace(
+        ladder,
+        families=tuple(family_contrasts(there, ladder.arm, BASELINE)) if BASELINE in against else (),
+        mixed={name: mixed_contrast(there, ladder.arm, name) for name in against},
+    )
 
 
 def _result(run: Run, pairs: pl.DataFrame, arm: str, rung: Rung) -> RungResult | None:
@@ -140,4 +161,4 @@ def _contrast(mine: RungResult, control: RungResult) -> RungContrast:
 def controls(ladder: Ladder) -> list[str]:
     """The arms that the ladder's arm is compared with, the baseline first."""
     names = list(dict.fromkeys(c.control for c in ladder.contrasts))
-    return sorted(names, key=lambda n: (n != BASELINE, n != "shuffled", n == PRE_RL, names.index(n)))
+    return sorted(names, key=lambda n: (n != BASELINE, n != SHUFFLED, n == PRE_RL, names.index(n)))

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
+from steadfast.analysis.mixed import MixedEstimate
 from steadfast.report.ladder import Ladder, RungContrast, controls
 from steadfast.report.ladder_figure import ladder_figure
 from steadfast.report.loading import Run
+from steadfast.report.primary import family_words
 from steadfast.report.wording import bounds, direction, points, the
-from steadfast.study.arms import BASELINE
+from steadfast.study.arms import BASELINE, SHUFFLED
 from steadfast.study.rungs import Rung
 
 _WHERE: dict[Rung, str] = {
@@ -28,7 +30,7 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
     if primary is None or ladder is None:
         return None
     where = _WHERE[primary.rung]
-    against = [c for name in (BASELINE, "shuffled") if (c := ladder.contrast(name, primary.rung)) is not None]
+    against = [c for name in (BASELINE, SHUFFLED) if (c := ladder.contrast(name, primary.rung)) is not None]
     if not against:
         return f"Nothing was measured of {the(ladder.arm)} on {where}."
     said = " and ".join(f"{_change(c)} against {the(c.control)}" for c in against)
@@ -88,5 +90,36 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                 )
             mine = ladder.result(ladder.arm, rung)
             rows.append({"rung": rung, "where": _WHERE[rung], "pairs": mine.pairs if mine else 0, "cells": cells})
-        shown.append({"arm": ladder.arm, "arms": arms, "rows": rows, "picture": ladder_figure(ladder)})
+        shown.append(
+            {"arm": ladder.arm, "arms": arms, "rows": rows, "picture": ladder_figure(ladder)} | _primary(ladder)
+        )
     return shown
+
+
+def _primary(ladder: Ladder) -> dict[str, Any]:
+    """What the page shows beside the ladder that bears the primary measure: its families, and the mixed model."""
+    families = [
+        {
+            "family": one.family,
+            "pairs": one.pairs,
+            "difference": f"{points(one.difference.estimate)} {bounds(one.difference.low, one.difference.high)}",
+            "p": one.p,
+            "q": one.q,
+            "words": family_words(one),
+        }
+        for one in ladder.families
+    ]
+    return {"families": families, "mixed": [_mixed_sentence(name, found) for name, found in ladder.mixed.items()]}
+
+
+def _mixed_sentence(control: str, found: MixedEstimate) -> str:
+    said = f"Against {the(control)}, by a mixed model of seed, family and item: "
+    if found.difference is None:
+        return f"{said}no interval, because {found.reason}."
+    one = found.difference
+    spread = ", ".join(
+        f"{points(value, sign=False)} over {words}"
+        for value, words in ((found.seed, "seeds"), (found.family, "families"), (found.item, "items"))
+    )
+    caution = f" Beware: {found.reason}." if found.reason else ""
+    return f"{said}{points(one.estimate)} points {bounds(one.low, one.high)}; spread {spread}.{caution}"

@@ -85,7 +85,7 @@ def _context(run: Run) -> dict[str, Any]:
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
         "duration": _duration(sum(run.sessions)),
-        "summary": _script(summary_json(run, comparisons, structure)),
+        "summary": _script(summary_json(run, comparisons, structure, found)),
     }
 
 

@@ -15,7 +15,10 @@ from steadfast.tasks.task import Task
 PRE_RL, BASELINE = "pre-RL", "baseline"
 """The checkpoints that arms are compared with."""
 
-CONTROLS = (BASELINE, "shuffled", "flipped")
+SHUFFLED = "shuffled"
+"""The control whose rewards say nothing of the answer; a claim stands above it too."""
+
+CONTROLS = (BASELINE, SHUFFLED, "flipped")
 """Arms that ask nothing of their own: they show what the others' gains are to be held against."""
 
 SCENARIOS, TWINS, STANDARD = "scenarios", "twins", "standard"

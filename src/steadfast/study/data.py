@@ -15,7 +15,7 @@ from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
 from steadfast.study.flipping import flipped
 from steadfast.study.recipe import Recipe
-from steadfast.study.rungs import TrainedTwins, rung_of
+from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 from steadfast.tasks import (
     Suite,
     Task,
@@ -87,22 +87,27 @@ class StudyData:
         Raises:
             RecipeError: None do.
         """
-        primary, twins = self.recipe.primary, self.trained_twins
-        if primary is None or twins is None:
+        primary = self.recipe.primary
+        if primary is None:
             return
-        arm = self.recipe.arm(self.recipe.leading_arm)
+        found = self.pairs_by_rung(self.recipe.leading_arm)
+        if primary.rung not in found:
+            raise RecipeError(
+                f"primary.rung: no twins of evaluation.twins stand on {primary.rung!r} for arm "
+                f"{self.recipe.leading_arm!r}; measured are: {', '.join(sorted(found)) or 'none'}"
+            )
+
+    def pairs_by_rung(self, arm: str) -> dict[Rung, int]:
+        """How many pairs of the ladder stand on each rung of an arm; empty where no twins are trained on."""
+        if self.trained_twins is None:
+            return {}
         cells = pl.DataFrame(
             [(s.name, s.group, t.domain, t.format, t.wording) for s in self.ladder for t in s.tasks],
             schema=["suite", "group", "domain", "format", "wording"],
             orient="row",
         )
-        rungs = cells.select(rung_of(arm, twins).alias("rung"))["rung"]
-        if primary.rung not in rungs:
-            found = ", ".join(sorted(set(rungs.to_list()))) or "none"
-            raise RecipeError(
-                f"primary.rung: no twins of evaluation.twins stand on {primary.rung!r} for arm {arm.name!r}; measured "
-                f"are: {found}"
-            )
+        rungs = cells.select(rung_of(self.recipe.arm(arm), self.trained_twins).alias("rung"))["rung"].to_list()
+        return {rung: rungs.count(rung) // 2 for rung in RUNGS if rung in rungs}
 
     def _check_names(self) -> None:
         names = [i.name for i in catalogue()] + [s.name for s in self.suites.values()]

@@ -1,0 +1,90 @@
+"""The primary measure looked at more closely: family by family, and by a mixed model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import polars as pl
+
+from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.mixed import MOST_ITEMS, MixedEstimate, mixed_estimate
+from steadfast.analysis.multiplicity import benjamini_hochberg
+from steadfast.analysis.seeds import seed_interval, seed_p_value
+
+_ITEMS = (("domain", "format", "wording"), ("domain", "format"), ("domain",), ())
+"""What makes an item of the mixed model, from the finest: the first that gives few enough of them is taken."""
+
+
+@dataclass(frozen=True)
+class FamilyContrast:
+    """One family on the primary rung, the arm against a control.
+
+    Attributes:
+        family: The family.
+        pairs: The number of its pairs that each seed measured.
+        difference: The difference of pair success with its interval over training seeds.
+        p: Student's two-sided p-value over seeds; NaN with one seed.
+        q: The same after Benjamini and Hochberg, over the families of the primary rung alone.
+    """
+
+    family: str
+    pairs: int
+    difference: Interval
+    p: float
+    q: float
+
+    @property
+    def found(self) -> bool:
+        """Whether it stands after the correction, at a false discovery rate of one in twenty."""
+        return self.q <= 0.05
+
+
+def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[FamilyContrast]:
+    """The arm against a control, family by family.
+
+    Args:
+        pairs: What `analysis.pairs.pair_successes` gives of the pairs on the rung.
+        arm: The arm.
+        control: The control, trained with the same seeds.
+    """
+    differences = paired_differences(pairs, arm, control)
+    found: list[tuple[str, int, Interval, float]] = []
+    for family in sorted(differences["suite"].unique().to_list()):
+        mine = differences.filter(pl.col("suite") == family)
+        by_seed = mine.group_by("seed").agg(pl.col("difference").mean(), pl.len().alias("pairs")).sort("seed")
+        values = by_seed["difference"].to_list()
+        count = int(by_seed["pairs"].max() or 0)  # type: ignore[arg-type]
+        found.append((family, count, seed_interval(values), seed_p_value(values)))
+    adjusted = benjamini_hochberg([p for *_, p in found])
+    return [FamilyContrast(*one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]
+
+
+def mixed_contrast(pairs: pl.DataFrame, arm: str, control: str) -> MixedEstimate:
+    """The arm against a control by the mixed model of seed, family and item; arguments as in `family_contrasts`."""
+    differences = paired_differences(pairs, arm, control)
+    by_fineness = [_by_item(differences, parts) for parts in _ITEMS]
+    cells = next((c for c in by_fineness if c.select("suite", "item").unique().height <= MOST_ITEMS), by_fineness[-1])
+    return mixed_estimate(
+        cells["difference"].to_list(), cells["seed"].to_list(), cells["suite"].to_list(), cells["item"].to_list()
+    )
+
+
+def _by_item(differences: pl.DataFrame, parts: Sequence[str]) -> pl.DataFrame:
+    item = pl.concat_str([pl.lit(""), *(pl.col(p).cast(pl.String) for p in parts)], separator="/")
+    cells = differences.with_columns(item.alias("item")).group_by("seed", "suite", "item")
+    return cells.agg(pl.col("difference").mean()).sort("seed", "suite", "item")
+
+
+def paired_differences(pairs: pl.DataFrame, arm: str, control: str) -> pl.DataFrame:
+    """The difference of pair success for each pair and seed that both measured, in the column `difference`."""
+    key = ["seed", "suite", "domain", "format", "wording", "pair"]
+    of_control = pairs.filter(pl.col("checkpoint") == control).select(*key, pl.col("success").alias("of_control"))
+    mine = pairs.filter(pl.col("checkpoint") == arm)
+    return mine.join(of_control, on=key).with_columns((pl.col("success") - pl.col("of_control")).alias("difference"))
+
+
+def family_words(contrast: FamilyContrast) -> str:
+    """Whether a family's change stands, in words."""
+    if isnan(contrast.q):
+        return "one training run"
+    return "stands" if contrast.found else "does not stand"

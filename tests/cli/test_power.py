@@ -1,0 +1,45 @@
+"""The smallest effect that a recipe can show, told before it is run."""
+
+import polars as pl
+import pytest
+
+from steadfast.study import run_recipe
+from tests.study.examples import recipe, save_model
+from tests.study.test_twins_run import TRAINED, changes
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    model = save_model(tmp_path_factory.mktemp("model"))
+    made = recipe(model, **changes(model, arms=["baseline", "health-only"]))
+    return run_recipe(made, tmp_path_factory.mktemp("run"))
+
+
+def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, steadfast, steadfast_json):
+    file = finished / "recipe.yaml"
+    assumed = steadfast_json("power", file)
+    assert assumed["seeds"] == [0, 1]
+    assert {r["source"] for r in assumed["rungs"]} == {"assumed"}
+    (primary,) = [r for r in assumed["rungs"] if r["primary"]]
+    assert primary["rung"] == "new domain"
+    rows = pl.read_parquet(finished / "results.parquet").filter(
+        (pl.col("kind") == "twins") & (pl.col("checkpoint") == "baseline") & (pl.col("seed") == 0)
+    )
+    # The families trained on, outside health; one format of two is new, which is farther.
+    there = rows.filter(
+        pl.col("suite").is_in(list(TRAINED)) & (pl.col("domain") == "law") & (pl.col("format") == "chat")
+    )
+    assert primary["pairs"] == len(there) // 2
+    told = steadfast_json("power", file, "--from", finished)
+    assert {r["source"] for r in told["rungs"]} == {"the run"}
+    shown = steadfast("power", file, "seeds=[0]")
+    assert shown.exit_code == 0
+    assert "one training run" in shown.output
+
+
+def test_a_recipe_without_twins_has_no_pair_success(tmp_path, steadfast):
+    file = tmp_path / "plain.yaml"
+    file.write_text("name: plain\n")
+    result = steadfast("power", file)
+    assert result.exit_code == 2
+    assert "measures no twins" in result.output
