@@ -32,9 +32,10 @@ def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, s
     assert primary["pairs"] == len(there) // 2
     told = steadfast_json("power", file, "--from", finished)
     assert {r["source"] for r in told["rungs"]} == {"the run"}
-    shown = steadfast("power", file, "seeds=[0]")
+    assert {r["detectable"] for r in steadfast_json("power", file, "seeds=[0]")["rungs"]} == {None}
+    shown = steadfast("power", file)
     assert shown.exit_code == 0
-    assert "one training run" in shown.output
+    assert "(primary)" in shown.output
 
 
 def test_a_recipe_without_twins_has_no_pair_success(tmp_path, steadfast):
