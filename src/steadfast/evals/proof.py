@@ -50,6 +50,18 @@ def _last_reply(task: Task) -> str:
     return next((m.content for m in reversed(task.messages) if m.role == "assistant"), "")
 
 
+def _number_at(place: int) -> Callable[[Task], str]:
+    """The policy that names the number at one place of the conversation, whatever it is about."""
+
+    def answer(task: Task) -> str:
+        found = _numbers(task)
+        return found[place] if -len(found) <= place < len(found) else ""
+
+    return answer
+
+
+_PLACES = ("second", "third", "fourth", "fifth")
+
 _POLICIES: Mapping[str, Callable[[Task], str]] = {
     "echo": lambda task: task.messages[-1].content,
     "repeat the last reply": _last_reply,
@@ -57,6 +69,10 @@ _POLICIES: Mapping[str, Callable[[Task], str]] = {
     "last number": lambda task: next(reversed(_numbers(task)), ""),
     "least number": lambda task: min(_numbers(task), key=int, default=""),
     "greatest number": lambda task: max(_numbers(task), key=int, default=""),
+    "most frequent number": lambda task: next(iter(Counter(_numbers(task)).most_common(1)), ("", 0))[0],
+    "rarest number": lambda task: next(reversed(Counter(_numbers(task)).most_common()), ("", 0))[0],
+    **{f"{words} number": _number_at(place) for place, words in enumerate(_PLACES, start=1)},
+    **{f"{words} number from the end": _number_at(-place) for place, words in enumerate(_PLACES, start=2)},
 }
 
 _HOSTILE: Sequence[str] = (

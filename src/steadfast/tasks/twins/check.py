@@ -7,7 +7,7 @@ from typing import Any
 
 PROGRAM = "twin"
 
-NEAR = 0.25
+NEAR = 0.1
 """A stated probability that is off by this much or more earns nothing."""
 
 _LONGEST_SENTENCE = 25
@@ -34,7 +34,7 @@ def check(text: str, args: Mapping[str, Any]) -> float:
         args: `label`, the field's name, and `right` and `wrong`, the right answers of the twin and of its opposite. For
             multiple choice also `letter`, the right option's. `sentence` is true where the answer is a value, which a
             sentence may state. For a stated probability `probability`, the true one; the score is then the quadratic
-            score, rescaled: 1 - ((stated - true) / 0.25)^2, and never below 0.
+            score, rescaled: 1 - ((stated - true) / 0.1)^2, and never below 0.
     """
     field = _field(text, str(args["label"]))
     if "probability" in args:

@@ -77,7 +77,8 @@ NAMES = [
 """First names from many places."""
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
-_TOTALS = (10, 20, 50, 100)
+_TOTALS = (10, 20, 30, 40, 50)
+"""No hundred: of a hundred, the count is the percentage, and could be named without a thought."""
 
 
 def _numbers(rng: Random, count: int, numbers: Range) -> list[str]:
