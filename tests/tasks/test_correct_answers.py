@@ -18,7 +18,7 @@ def test_the_answer_of_every_reasoning_task_earns_everything_and_is_short(kind):
     for task in tasks:
         (answer,) = correct_answers(task)
         assert grade_program(Rollout.of_text(task, answer)).score == 1, (task.text, answer)
-        assert len(answer) <= 12, "a number is given without its rounding errors"
+        assert kind == "lookup" or len(answer) <= 10, "a number is given without its rounding errors"
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -14,6 +14,7 @@ from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
 from steadfast.study.flipping import flipped
+from steadfast.study.imitation import refuse_without_answers, unencodable
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import TrainedTwins, rung_of
 from steadfast.tasks import (
@@ -256,7 +257,8 @@ class StudyData:
 
         Raises:
             DataError: a suite or a rubric that an arm names is faulty.
-            RecipeError: an arm's slice is empty, or holds tasks that no rollout can be graded of.
+            RecipeError: an arm's slice is empty, holds tasks that no rollout can be graded of, or tasks without a
+                correct answer where it imitates them.
         """
         return {name: self._slice(self.recipe.arm(name)) for name in self.recipe.arm_names}
 
@@ -286,6 +288,8 @@ class StudyData:
         chosen = [t.with_rubric(rubric) for t in chosen] if rubric else chosen
         if arm.reward == "flipped":
             chosen = flipped(chosen, arm.name)
+        if arm.method == "supervised":
+            refuse_without_answers(chosen, arm)
         if compared := [t.id for t in chosen if t.grader.kind == "preference"]:
             raise RecipeError(
                 f"arm {arm.name!r}: {len(compared)} of its tasks ({', '.join(compared[:3])}) compare references, so no "
@@ -320,6 +324,9 @@ class StudyData:
                 chat.encode(task.messages, training.style, max_new_tokens=training.max_new_tokens)
             except ChatTemplateError as error:
                 problems.setdefault(task.id, f"training task {task.id!r}: {error}")
+        for arm in map(self.recipe.arm, self.slices):
+            if arm.method == "supervised":
+                problems |= unencodable(chat, [*self.slices[arm.name], *self.standard], training.style)
         if problems:
             raise DataError(list(problems.values()))
 

@@ -26,12 +26,13 @@ from steadfast.models.pretrained import LoadedModel
 from steadfast.models.scoring import LowerLayers
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
-from steadfast.study.arms import PRE_RL
+from steadfast.study.arms import PRE_RL, Arm
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
 from steadfast.training.loop import is_trained, steps_done, train
+from steadfast.training.supervised import demonstrations_of, train_supervised
 
 _PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
 """Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
@@ -124,7 +125,7 @@ def stages_of(study: Study) -> list[Stage]:
         Stage(
             f"train {one}",
             lambda one=one: _is_trained(study, one),
-            recipe.training.steps * _step_units(recipe),
+            recipe.training.steps * _step_units(recipe, recipe.arm(one.name)),
             lambda one=one: _train(study, one),
         )
         for one in study.trained
@@ -162,24 +163,22 @@ def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
 def _train(study: Study, checkpoint: Checkpoint) -> None:
     recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
     assert seed is not None
-    arm, stage, units = recipe.arm(checkpoint.name), f"train {checkpoint}", _step_units(recipe)
+    arm, stage = recipe.arm(checkpoint.name), f"train {checkpoint}"
+    units = _step_units(recipe, arm)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
         study.progress.reach(stage, step * units, _describe(step, recipe, metrics))
 
     policy = study.model.fresh_policy(recipe.training.adapter, seed)
+    schedule, judge, settings = study.data.schedule(arm, seed), study.training_judge, recipe.training
     try:
-        train(
-            policy,
-            study.data.schedule(arm, seed),
-            study.training_judge,
-            recipe.training,
-            directory,
-            seed=seed,
-            shuffled=arm.reward == "shuffled",
-            on_step=on_step,
-        )
+        if arm.method == "supervised":
+            demonstrations = demonstrations_of(schedule, seed)
+            train_supervised(policy, demonstrations, judge, settings, directory, seed=seed, on_step=on_step)
+        else:
+            shuffled = arm.reward == "shuffled"
+            train(policy, schedule, judge, settings, directory, seed=seed, shuffled=shuffled, on_step=on_step)
     finally:
         study.model.release(policy)
         gc.collect()  # PEFT's modules refer to one another in circles
@@ -198,9 +197,9 @@ def _second_opinion(study: Study, checkpoint: Checkpoint) -> None:
 
 
 def _opinion_tasks(study: Study, checkpoint: Checkpoint) -> dict[str, Task]:
-    """The tasks of an arm whose rollouts another judge can grade by the same rubric; none where it was replaced."""
+    """The tasks of an arm whose rewards another judge can give by the same rubric; none where they taught otherwise."""
     arm = study.recipe.arm(checkpoint.name)
-    if arm.grader != "own" or arm.reward == "flipped":
+    if arm.method == "supervised" or arm.grader != "own" or arm.reward == "flipped":
         return {}
     return {t.id: t for t in study.data.slices[arm.name] if t.grader.kind == "rubric"}
 
@@ -212,10 +211,9 @@ def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         ]
         return ", ".join(found)
 
-    pairs = of("pair_success/")
-    return (
-        f"step {step}/{recipe.training.steps}  reward {of('reward/')}"
-        f"{f'  pairs {pairs}' if pairs else ''}  dead {metrics['dead_group_share']:.0%}"
+    pairs, dead = of("pair_success/"), metrics.get("dead_group_share")
+    return f"step {step}/{recipe.training.steps}  reward {of('reward/')}{f'  pairs {pairs}' if pairs else ''}  " + (
+        f"loss {metrics['loss']:.2f}" if dead is None else f"dead {dead:.0%}"
     )
 
 
@@ -288,7 +286,8 @@ def _subject(study: Study, checkpoint: Checkpoint) -> LocalSubject:
     return LocalSubject(checkpoint.name, study.model.lm, study.model.chat, limit, study.lower_layers)
 
 
-def _step_units(recipe: Recipe) -> float:
+def _step_units(recipe: Recipe, arm: Arm) -> float:
     """A prompt is read twice; completions use about half of their limit, once sampled and once trained on."""
     t = recipe.training
-    return t.prompts_per_step * (2 * _PROMPT_TOKENS + t.group_size * t.max_new_tokens)
+    completions = 1 if arm.method == "supervised" else t.group_size
+    return t.prompts_per_step * (2 * _PROMPT_TOKENS + completions * t.max_new_tokens)
