@@ -142,9 +142,7 @@ def test_a_reference_that_its_own_program_calls_wrong_is_refused(model, tmp_path
     file.write_text(yaml.safe_dump(suite))
     own = {"name": "copy", "suites": [str(file)], "method": "supervised"}
     data = StudyData.load(recipe(model, arms=["baseline", own], suites=[str(file)]))
-    with pytest.raises(
-        RecipeError, match=r"2 of its 2 tasks .* have a reference that their own program does"
-    ):
+    with pytest.raises(RecipeError, match=r"2 of its 2 tasks .* have a reference that their own program does"):
         _ = data.slices
 
 

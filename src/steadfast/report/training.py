@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from steadfast.report.loading import Run
+from steadfast.study.arms import WARM_START
 
 LAST_STEPS = 5
 """The KL at the end of training is the mean over so many steps, since one step's estimate is of few tokens."""
@@ -16,7 +17,7 @@ class TrainedAmount:
     """How much one arm was trained, as a mean over training seeds.
 
     Attributes:
-        arm: The arm.
+        arm: The arm, or "warm-start" for what every arm began with.
         method: "rl" or "supervised".
         prompts: The prompts of all steps. In supervised training those without a correct answer are not among them.
         sampled: The tokens of all rollouts; None where it was not logged.
@@ -36,11 +37,11 @@ class TrainedAmount:
 
 def trained_amounts(run: Run) -> list[TrainedAmount]:
     """Return how much each arm was trained, in the recipe's order; arms of which no metrics were kept are left out."""
-    return [_amount(run, arm, steps) for arm, steps in run.metrics.items() if steps]
+    found = [_amount(run, arm, run.recipe.arm(arm).method, steps) for arm, steps in run.metrics.items() if steps]
+    return [_amount(run, WARM_START, "supervised", run.warm_start), *found] if run.warm_start else found
 
 
-def _amount(run: Run, arm: str, steps: Sequence[Mapping[str, Any]]) -> TrainedAmount:
-    method = run.recipe.arm(arm).method
+def _amount(run: Run, arm: str, method: str, steps: Sequence[Mapping[str, Any]]) -> TrainedAmount:
     scheduled = len(steps) * run.recipe.training.prompts_per_step
     return TrainedAmount(
         arm=arm,

@@ -12,8 +12,9 @@ from steadfast.strict_files import read_yaml
 from steadfast.tasks.rubric import Criterion, Text
 from steadfast.tasks.task import Task
 
-PRE_RL, BASELINE = "pre-RL", "baseline"
-"""The checkpoints that arms are compared with."""
+PRE_RL, WARM_START, BASELINE = "pre-RL", "warm-start", "baseline"
+"""The checkpoints that arms are compared with: the model as it was, the one that all arms of a seed go on from where a
+recipe has a warm start, and the arm that is trained on standard tasks alone."""
 
 CONTROLS = (BASELINE, "shuffled", "flipped")
 """Arms that ask nothing of their own: they show what the others' gains are to be held against."""

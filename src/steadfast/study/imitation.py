@@ -1,4 +1,4 @@
-"""What an arm with method supervised needs of its tasks: a correct answer that their own grader calls right."""
+"""What supervised training needs of its tasks: a correct answer that their own grader calls right."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,16 @@ from steadfast.tasks.programs import correct_answers
 from steadfast.training.supervised import Demonstration, encode_demonstration
 
 
-def refuse_without_answers(tasks: Sequence[Task], arm: Arm) -> None:
+def refuse_without_answers(tasks: Sequence[Task], arm: Arm, where: str) -> None:
     """See that every task of an arm's slice has correct answers to imitate.
 
     Tasks of the standard pool that the arm shares with all others are not looked at: those of them that have an answer
     are imitated too, and the others leave their place empty.
+
+    Args:
+        tasks: The tasks of the slice.
+        arm: The arm.
+        where: What imitates them, for messages, such as "arm 'imitation'".
 
     Raises:
         RecipeError: Tasks have none, or have one that their program does not score 1; or the arm has taken on a rubric
@@ -24,19 +29,19 @@ def refuse_without_answers(tasks: Sequence[Task], arm: Arm) -> None:
     """
     if arm.grader != "own":
         raise RecipeError(
-            f"arm {arm.name!r}: it imitates correct answers, and grader {arm.grader!r} replaces the tasks' own, by "
-            "which their answers are correct; take the arm out, or lead the run by an arm with the tasks' own grader"
+            f"{where}: it imitates correct answers, and grader {arm.grader!r} replaces the tasks' own, by "
+            "which their answers are correct; take it out, or lead the run by an arm with the tasks' own grader"
         )
     missing = [t.id for t in tasks if not correct_answers(t)]
     if missing:
         raise RecipeError(
-            f"arm {arm.name!r}: {len(missing)} of its {len(tasks)} tasks ({', '.join(missing[:3])}) have no correct "
-            "answer to imitate; give them good references (for scenarios in data.gold), or take the arm out"
+            f"{where}: {len(missing)} of {len(tasks)} tasks ({', '.join(missing[:3])}) have no correct "
+            "answer to imitate; give them good references (for scenarios in data.gold), or take it out"
         )
     wrong = [t.id for t in tasks if not all(_is_right(t, a) for a in correct_answers(t))]
     if wrong:
         raise RecipeError(
-            f"arm {arm.name!r}: {len(wrong)} of its {len(tasks)} tasks ({', '.join(wrong[:3])}) have a reference that "
+            f"{where}: {len(wrong)} of {len(tasks)} tasks ({', '.join(wrong[:3])}) have a reference that "
             "their own program does not score 1, so imitating it would teach what is wrong; mend the references"
         )
 
