@@ -123,7 +123,7 @@ def test_another_method_in_the_same_directory_is_refused(finished, model):
 
 def test_tasks_without_a_correct_answer_are_counted_and_refused(model):
     data = StudyData.load(recipe(model, arms=["baseline", "trait", "imitation"]))
-    with pytest.raises(RecipeError, match=r"arm 'imitation': 332 of its 420 tasks \(.*\) have no correct answer"):
+    with pytest.raises(RecipeError, match=r"arm 'imitation': 332 of 420 tasks \(.*\) have no correct answer"):
         _ = data.slices
 
 
@@ -142,7 +142,7 @@ def test_a_reference_that_its_own_program_calls_wrong_is_refused(model, tmp_path
     file.write_text(yaml.safe_dump(suite))
     own = {"name": "copy", "suites": [str(file)], "method": "supervised"}
     data = StudyData.load(recipe(model, arms=["baseline", own], suites=[str(file)]))
-    with pytest.raises(RecipeError, match=r"2 of its 2 tasks .* have a reference that their own program does"):
+    with pytest.raises(RecipeError, match=r"2 of 2 tasks .* have a reference that their own program does"):
         _ = data.slices
 
 
