@@ -40,8 +40,6 @@ from steadfast.training.step import GradedGroup, grade, measure_kl, roll_out, ro
 _PASS_TOKENS = 768
 """A pass has about this many tokens at most: more gains no speed on a CPU and costs memory."""
 
-_ONE_EACH = {"group_size": 1}
-
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -225,7 +223,8 @@ def supervised_step(
     """
     times = [time.perf_counter()]
     scheduled = [ScheduledTask(d.task, d.pool) for d in demonstrations]
-    groups = roll_out(policy, scheduled, config.model_copy(update=_ONE_EACH), seed) if scheduled else []
+    one_each = config.model_copy(update={"group_size": 1})  # nothing is learned from it, so it needs no group
+    groups = roll_out(policy, scheduled, one_each, seed) if scheduled else []
     times.append(time.perf_counter())
     graded = grade(groups, judge)
     times.append(time.perf_counter())
