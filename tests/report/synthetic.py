@@ -189,6 +189,7 @@ def _training(directory: Path, pool: str, noise: np.random.Generator) -> None:
     rollouts: list[Row] = []
     for step in range(1, STEPS + 1):
         values: Row = {"step": step, "length": 20.0 + step, "entropy": 1.0, "kl": 0.01 * step, "grad_norm": 0.1}
+        values |= {"tokens": 100 * step, "trained_tokens": 10 * step}
         values |= {"truncated_share": 0.1, "dead_group_share": 0.2, "ungraded": 0}
         for name in dict.fromkeys(("standard", pool)):
             values[f"reward/{name}"] = 0.3 + 0.02 * step + float(noise.normal(0, 0.03))

@@ -27,3 +27,12 @@ def test_a_run_of_one_step_trains_at_a_positive_rate():
     for warmup in (0, 5):
         config = TrainingConfig(steps=1, learning_rate=1e-3, warmup_steps=warmup, decay="linear")
         assert config.learning_rate_at(1) > 0
+
+
+def test_a_warm_start_has_its_own_steps_and_rate_and_shares_all_else():
+    config = TrainingConfig(steps=50, learning_rate=1e-3, decay="linear", warm_start={"steps": 5})
+    warm = config.of_warm_start()
+    assert (warm.steps, warm.learning_rate, warm.decay) == (5, 1e-3, "linear")
+    assert TrainingConfig(warm_start={"steps": 5, "learning_rate": 2e-5}).of_warm_start().learning_rate == 2e-5
+    with pytest.raises(ValueError, match="no warm start"):
+        TrainingConfig().of_warm_start()

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
-from steadfast.errors import SteadfastError, TrainingError
+from steadfast.errors import ModelLoadError, SteadfastError, TrainingError
 from steadfast.files import read_json_lines
 from steadfast.training import loop, step
 from steadfast.training.loop import steps_done, train
@@ -275,3 +276,14 @@ def test_metrics_cut_off_by_a_kill_are_written_again(whole, stopped):
         stream.write('{"step": 8, "lo')
     run(stopped)
     assert timeless(whole) == timeless(stopped)
+
+
+def test_a_policy_that_starts_from_a_saved_adapter_has_its_weights_bit_for_bit(whole):
+    policy = policy_for()
+    policy.start_from(whole / "adapter")
+    ours = get_peft_model_state_dict(policy.model)
+    assert ours.keys() == adapter(whole).keys()
+    assert all(torch.equal(ours[name], weight) for name, weight in adapter(whole).items())
+    other = CONFIG.model_copy(update={"adapter": CONFIG.adapter.model_copy(update={"rank": 2})})
+    with pytest.raises(ModelLoadError, match="has other layers or another rank"):
+        policy_for(other).start_from(whole / "adapter")

@@ -64,6 +64,7 @@ def test_a_group_of_equal_rewards_is_dead_and_takes_no_update():
     before = weights(policy)
     _, metrics = train_step(policy, optimizer_of(policy), [scheduled(task())], ConstantJudge(), SINGLE, seed=1)
     assert (metrics["dead_group_share"], metrics["grad_norm"], metrics["loss"]) == (1.0, 0.0, 0.0)
+    assert metrics["trained_tokens"] == 0 < metrics["tokens"]
     assert not changed(policy, before)
 
 
@@ -78,6 +79,7 @@ def test_a_dead_group_beside_a_live_one_counts_in_the_denominator_and_changes_no
     graded, metrics = train_step(policy, optimizer_of(policy), both, Half(), SINGLE, seed=1)
     assert metrics["dead_group_share"] == 0.5
     assert [g.group.scheduled.task.id for g in graded] == ["live", "dead"]
+    assert metrics["trained_tokens"] == sum(len(r.segments[1].token_ids) for r in graded[0].group.rollouts)
 
 
 def gradient(policy, groups, config=SINGLE):

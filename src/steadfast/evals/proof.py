@@ -14,6 +14,7 @@ from typing import Any
 from steadfast.evals.surface import CONSTANTS
 from steadfast.graders.program import grade_program
 from steadfast.rollouts import Rollout
+from steadfast.tasks.programs import correct_answers
 from steadfast.tasks.task import ProgramGrader, Task
 
 MOST_OF_A_CONSTANT = 0.05
@@ -177,13 +178,7 @@ def _earned(tasks: Sequence[Task], pairs: Sequence[tuple[Task, Task]], answer: C
 
 
 def _right(task: Task) -> str | None:
-    """The right answer, from the task's references or from its program's args."""
-    if task.references.good:
-        return task.references.good[0]
-    assert isinstance(task.grader, ProgramGrader)
-    args = task.grader.args
-    found = args.get("letter", args.get("right"))
-    return None if found is None else str(found)
+    return next(iter(correct_answers(task)), None)
 
 
 def _hostile(tasks: Iterable[Task]) -> Iterable[str]:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from steadfast.errors import RecipeError, UnsupportedModelError
+from steadfast.errors import ModelLoadError, RecipeError, UnsupportedModelError
 from steadfast.messages import Message
-from steadfast.models.adapters import Undo
+from steadfast.models.adapters import Undo, read_adapter
 from steadfast.models.boundary import reason
 from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
@@ -81,6 +81,21 @@ class Policy:
     def trainable(self) -> list[torch.nn.Parameter]:
         """The adapter's parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]
+
+    def start_from(self, directory: Path) -> None:
+        """Take the weights of a saved adapter for a beginning, in the place of the fresh ones.
+
+        Raises:
+            ModelLoadError: The adapter is damaged, or of another shape than this policy's.
+        """
+        saved = read_adapter(directory).tensors
+        now = get_peft_model_state_dict(self.model)
+        if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in now.items()}:
+            raise ModelLoadError(
+                f"the adapter in {directory} has other layers or another rank than the one that is to go on from it: "
+                "delete its folder and run the same command again, which trains it anew"
+            )
+        set_peft_model_state_dict(self.model, saved)
 
     def save_adapter(self, directory: Path) -> None:
         """Write the adapter in PEFT's format; any PEFT user can load it."""

@@ -10,6 +10,7 @@ from steadfast.report.ladder_words import primary_sentence
 from steadfast.report.loading import Run, load_run
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
 from steadfast.report.summary import CheckpointComparison, all_comparisons
+from steadfast.report.training import trained_amounts
 from steadfast.report.wording import headline, scored_by
 from steadfast.strict_files import finite
 
@@ -45,6 +46,7 @@ def summary_json(
             "ungraded": int(run.results["score"].is_null().sum()),
             "ungraded_results": run.ungraded_results,
             "ungraded_rollouts": run.ungraded_rollouts,
+            "trained": [asdict(amount) for amount in trained_amounts(run)],
             "primary": primary_sentence(run, found),
             "ladders": [asdict(ladder) for ladder in found],
             "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],

@@ -20,7 +20,7 @@ _FEW = 10
 
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Write a sentence for each limit of a run; the gravest stands first."""
-    found = [_seeds(run), _size(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
+    found = [_seeds(run), _size(run), _warm_start(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
     found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
@@ -76,6 +76,17 @@ def _size(run: Run) -> str:
         + (f"; {differs}" if differs else "")
         + ". What this model does under this dose says little about another model under another. "
         "It shows whether the method works here, and is no replication of the paper's figures."
+    )
+
+
+def _warm_start(run: Run) -> str | None:
+    if run.recipe.training.warm_start is None:
+        return None
+    steps, lead = run.recipe.training.warm_start.steps, run.recipe.leading_arm
+    return (
+        f"Every arm began with {steps} supervised step{'s' * (steps != 1)} on the correct answers to the {lead} arm's "
+        "tasks, the baseline too. What these taught is in every difference from pre-RL and in no difference between "
+        "arms: an arm's own gain is the one over the warm start."
     )
 
 

@@ -16,7 +16,7 @@ from steadfast.evals.completion import read_rows
 from steadfast.evals.rows import BY_ANSWER
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
-from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS
+from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
 from steadfast.study.rungs import TrainedTwins
 from steadfast.tasks import Task, Taxonomy, built_in_scenarios, find_suite, load_tasks
 from steadfast.tasks.jsonl import faults
@@ -54,6 +54,7 @@ class Run:
         metrics: One mapping for each training step, by arm; the mean over training seeds.
         second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm; the
             mean over training seeds.
+        warm_start: The metrics of the warm start; empty where there was none.
     """
 
     directory: Path
@@ -65,6 +66,7 @@ class Run:
     results: pl.DataFrame
     metrics: Mapping[str, Sequence[Mapping[str, Any]]]
     second_opinions: Mapping[str, Sequence[Mapping[str, Any]]]
+    warm_start: Sequence[Mapping[str, Any]] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -73,8 +75,8 @@ class Run:
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """The names of the checkpoints: the pre-RL model and the arms."""
-        return (PRE_RL, *self.arms)
+        """The names of the checkpoints: the pre-RL model, the warm start where there is one, and the arms."""
+        return (PRE_RL, *_trained_names(self.recipe))
 
     @property
     def treatments(self) -> tuple[str, ...]:
@@ -228,10 +230,11 @@ def load_run(directory: Path) -> Run:
     results = read_rows(files.results_file)
     _refuse_doubled(results, files.results_file)
     measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
-    if unmeasured := sorted({PRE_RL, *recipe.arm_names} - set(measured)):
+    names = _trained_names(recipe)
+    if unmeasured := sorted({PRE_RL, *names} - set(measured)):
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(unmeasured)}; finish the run first")
     trained = results.filter(pl.col("checkpoint") != PRE_RL).select("checkpoint", "seed").unique().rows()
-    if missing := [f"{a} with seed {s}" for a in recipe.arm_names for s in recipe.seeds if (a, s) not in trained]:
+    if missing := [f"{a} with seed {s}" for a in names for s in recipe.seeds if (a, s) not in trained]:
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(missing)}; finish the run first")
     seconds = sessions(files.timing_file)
     if not all(isfinite(s) and s >= 0 for s in seconds):
@@ -245,6 +248,7 @@ def load_run(directory: Path) -> Run:
         sessions=seconds,
         results=results,
         metrics={arm: _over_seeds(directory, recipe, arm, "metrics.jsonl") for arm in recipe.arm_names},
+        warm_start=_over_seeds(directory, recipe, WARM_START, "metrics.jsonl") if WARM_START in names else [],
         second_opinions={
             arm: _over_seeds(directory, recipe, arm, "second_opinion.jsonl", ("trained", "other"))
             for arm in recipe.arm_names
@@ -263,6 +267,10 @@ def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
             f"{file}: several scores of task {task!r} in suite {suite!r}, grader {grader!r}, on {checkpoint!r}; delete "
             "the file and run the same command again to make it anew"
         )
+
+
+def _trained_names(recipe: "Recipe") -> tuple[str, ...]:
+    return recipe.arm_names if recipe.training.warm_start is None else (WARM_START, *recipe.arm_names)
 
 
 def _arm(directory: Path, arm: str, seed: int) -> Path:

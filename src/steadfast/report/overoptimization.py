@@ -13,8 +13,9 @@ def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:
     On held-out scenarios the change by the training judge is compared with that by the evaluation judge and with that
     of the likelihood of gold answers. Over training, both judges' scores of the same rollouts are compared.
     """
-    if run.recipe.arm(v.treatment).grader != "own":
-        return []  # the judge that trained paid for another rubric than that of held-out scenarios
+    arm = run.recipe.arm(v.treatment)
+    if arm.grader != "own" or arm.method == "supervised":
+        return []  # the judge paid for another rubric than that of held-out scenarios, or for nothing
     found = [_held_out(v), _over_training(run, v.treatment)]
     return [sentence for sentence in found if sentence]
 

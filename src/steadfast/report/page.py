@@ -24,6 +24,7 @@ from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.svg import Picture
 from steadfast.report.templating import report_templates
+from steadfast.report.training import LAST_STEPS, trained_amounts
 from steadfast.study.arms import PRE_RL
 
 _GRADED = "agentic evals are graded by what was done, exercises by program, the others by the evaluation judge"
@@ -73,6 +74,8 @@ def _context(run: Run) -> dict[str, Any]:
         "comparisons": comparisons,
         "forests": _forests(against_lead),
         "curves": curves(run.curves),
+        "trained": trained_amounts(run),
+        "last_steps": LAST_STEPS,
         "capability": _capability(against_lead),
         "costs": [(v, _costs(v)) for v in against_lead],
         "structure": None if structure is None else structure_context(structure),

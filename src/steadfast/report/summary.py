@@ -12,7 +12,7 @@ import polars as pl
 from steadfast.analysis import Comparison, EvalComparison, compare
 from steadfast.evals.rows import PAIRS_WON, PREFERENCE, PUBLIC
 from steadfast.report.loading import Run
-from steadfast.study.arms import BASELINE, PRE_RL, Arm, Scope
+from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
 
 _REFUSED = pl.col("refused").cast(pl.Float64)
 _CUT_OFF = 1.0 - pl.col("finished").cast(pl.Float64)
@@ -122,10 +122,14 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
 
 
 def all_comparisons(run: Run) -> list[CheckpointComparison]:
-    """Compare every arm with the baseline, the leading one first; trait with helpfulness; and all with pre-RL."""
+    """Compare every arm with the baseline, the leading one first; trait with helpfulness; and all with pre-RL.
+
+    Where every arm began with a warm start, all are compared with that too.
+    """
     pairs = [(arm, BASELINE) for arm in run.treatments]
     pairs += [("trait", "helpfulness")] if {"trait", "helpfulness"} <= set(run.arms) else []
-    pairs += [(arm, PRE_RL) for arm in (*run.treatments, BASELINE)]
+    before = [name for name in (WARM_START, PRE_RL) if name in run.checkpoints]
+    pairs += [(arm, control) for control in before for arm in (*run.treatments, BASELINE)]
     return [compare_checkpoints(run, *pair) for pair in pairs]
 
 

@@ -5,7 +5,7 @@ from math import isnan
 from steadfast.analysis import Comparison, EvalComparison, Interval
 from steadfast.messages import printable
 from steadfast.report.summary import CheckpointComparison
-from steadfast.study.arms import BASELINE, PRE_RL
+from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.tasks.suite import catalogue
 
 BY_LIKELIHOOD, BY_ANSWERS = "by likelihood of the good over the tempting bad reply", "by free answers, judged"
@@ -63,7 +63,9 @@ def direction(low: float, high: float) -> int:
 
 def the(checkpoint: str) -> str:
     """Name a checkpoint as it stands in a sentence."""
-    return {PRE_RL: "the pre-RL model", BASELINE: "the baseline"}.get(checkpoint, f"the {checkpoint} arm")
+    return {PRE_RL: "the pre-RL model", WARM_START: "the warm start", BASELINE: "the baseline"}.get(
+        checkpoint, f"the {checkpoint} arm"
+    )
 
 
 def headline(v: CheckpointComparison) -> str:

@@ -1,19 +1,20 @@
-"""Arms: what fills the slice of an arm's training data, and what rewards it. Those that ship, and a recipe's own."""
+"""Arms: what fills the slice of an arm's training data, and how it is trained. Those that ship, and a recipe's own."""
 
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from steadfast.strict_files import read_yaml
 from steadfast.tasks.rubric import Criterion, Text
 from steadfast.tasks.task import Task
 
-PRE_RL, BASELINE = "pre-RL", "baseline"
-"""The checkpoints that arms are compared with."""
+PRE_RL, WARM_START, BASELINE = "pre-RL", "warm-start", "baseline"
+"""The checkpoints that arms are compared with: the model as it was, the one that all arms of a seed go on from where a
+recipe has a warm start, and the arm that is trained on standard tasks alone."""
 
 SHUFFLED = "shuffled"
 """The control whose rewards say nothing of the answer; a claim stands above it too."""
@@ -66,14 +67,16 @@ class Arm(BaseModel):
         without_traits: No tasks of these traits.
         domains: Only tasks of these domains; empty for all.
         without_domains: No tasks of these domains.
+        method: How it is trained: "rl", by the rewards of its own rollouts; or "supervised", by imitating the correct
+            answers to the same prompts in the same steps.
         grader: What rewards the slice: each task's "own" grader, generic "helpfulness", or the path of a YAML file
             with a rubric, a list of criteria, that replaces the tasks' own.
         reward: What its rewards are: the grader's "own"; "shuffled", permuted among the completions of a prompt, which
             keeps their distribution and drops what they say; or "flipped", each twin graded by the other one's grader
             and met and unmet statements exchanged, which must move the model the other way.
         sides: Whether "both" twins of a pair are trained on, or "one" of them alone.
-        mirrors: Whether it takes the slice of the arm that the run is about, and differs from it in its reward or its
-            sides alone.
+        mirrors: Whether it takes the slice of the arm that the run is about, and differs from it in its method, its
+            reward or its sides alone.
         share: The slice's share of the arm's prompts; None takes the recipe's.
         pool: The name under which the slice's rewards are logged.
         role: What the arm is in the experiment, in a few words.
@@ -89,6 +92,7 @@ class Arm(BaseModel):
     without_traits: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     without_domains: tuple[str, ...] = ()
+    method: Literal["rl", "supervised"] = "rl"
     grader: str = "own"
     reward: Literal["own", "shuffled", "flipped"] = "own"
     sides: Literal["both", "one"] = "both"
@@ -98,6 +102,15 @@ class Arm(BaseModel):
     role: str = "an arm of this recipe's own"
     question: str = "What does training on this arm's slice change, and what does it cost?"
     scope: Scope = Scope()
+
+    @model_validator(mode="after")
+    def _imitates_answers_to_its_own_tasks(self) -> Self:
+        if self.method == "supervised" and (self.grader != "own" or self.reward != "own"):
+            raise ValueError(
+                f"arm {self.name!r}: an arm with method supervised is trained by no reward, so its grader and its "
+                'reward must both be "own"'
+            )
+        return self
 
     def chosen(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks that its filters by trait and domain leave."""

@@ -14,6 +14,7 @@ from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
 from steadfast.study.flipping import flipped
+from steadfast.study.imitation import refuse_without_answers, unencodable
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 from steadfast.tasks import (
@@ -261,7 +262,8 @@ class StudyData:
 
         Raises:
             DataError: a suite or a rubric that an arm names is faulty.
-            RecipeError: an arm's slice is empty, or holds tasks that no rollout can be graded of.
+            RecipeError: an arm's slice is empty, holds tasks that no rollout can be graded of, or tasks without a
+                correct answer where it imitates them.
         """
         return {name: self._slice(self.recipe.arm(name)) for name in self.recipe.arm_names}
 
@@ -291,6 +293,10 @@ class StudyData:
         chosen = [t.with_rubric(rubric) for t in chosen] if rubric else chosen
         if arm.reward == "flipped":
             chosen = flipped(chosen, arm.name)
+        if arm.method == "supervised":
+            refuse_without_answers(chosen, arm, f"arm {arm.name!r}")
+        if self.recipe.training.warm_start is not None and arm.name == self.recipe.leading_arm:
+            refuse_without_answers(chosen, arm, f"training.warm_start, on the tasks of arm {arm.name!r}")
         if compared := [t.id for t in chosen if t.grader.kind == "preference"]:
             raise RecipeError(
                 f"arm {arm.name!r}: {len(compared)} of its tasks ({', '.join(compared[:3])}) compare references, so no "
@@ -325,6 +331,10 @@ class StudyData:
                 chat.encode(task.messages, training.style, max_new_tokens=training.max_new_tokens)
             except ChatTemplateError as error:
                 problems.setdefault(task.id, f"training task {task.id!r}: {error}")
+        imitating = [a.name for a in self.recipe.arms if a.method == "supervised"]
+        imitated = [t for name in imitating for t in (*self.slices[name], *self.standard)]
+        imitated += self.slices[self.recipe.leading_arm] if training.warm_start is not None else []
+        problems |= unencodable(chat, imitated, training.style)
         if problems:
             raise DataError(list(problems.values()))
 
@@ -372,6 +382,19 @@ class StudyData:
             prompts_per_step=training.prompts_per_step,
             share=self.recipe.share if arm.share is None else arm.share,
             seed=seed,
+            in_pairs=self.recipe.data.twins is not None,
+        )
+
+    def warm_start(self, seed: int) -> list[list[ScheduledTask]]:
+        """The tasks of each step of the warm start with one of the training seeds: the leading arm's slice alone."""
+        training, lead = self.recipe.training.of_warm_start(), self.recipe.arm(self.recipe.leading_arm)
+        return build_mixture(
+            [ScheduledTask(t, lead.pool) for t in self.slices[lead.name]],
+            [],
+            steps=training.steps,
+            prompts_per_step=training.prompts_per_step,
+            share=1.0,
+            seed=f"{seed}/warm-start",
             in_pairs=self.recipe.data.twins is not None,
         )
 

@@ -12,7 +12,7 @@ from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
 from steadfast.strict_files import read_yaml
-from steadfast.study.arms import BASELINE, CONTROLS, SCENARIOS, STANDARD, TWINS, Arm, shipped_arms
+from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START, Arm, shipped_arms
 from steadfast.study.rungs import Rung
 from steadfast.tasks.jsonl import faults
 from steadfast.tasks.suite import catalogue
@@ -258,7 +258,7 @@ class Recipe(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands there twice")
         for arm in arms:
-            if not _FOLDER_NAME.fullmatch(arm.name) or arm.name == "pre-RL":
+            if not _FOLDER_NAME.fullmatch(arm.name) or arm.name in (PRE_RL, WARM_START):
                 raise ValueError(f"{arm.name!r} cannot be the name of an arm; use letters, digits, '_' and '-'")
             shipped = shipped_arms().get(arm.name)
             if shipped is not None and arm != shipped:

@@ -22,16 +22,18 @@ from steadfast.evals.rows import Place
 from steadfast.files import read_parquet, write_atomically, write_json_lines
 from steadfast.graders import Judge
 from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.policy import Policy
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
-from steadfast.study.arms import PRE_RL
+from steadfast.study.arms import PRE_RL, WARM_START
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
-from steadfast.training.loop import is_trained, steps_done, train
+from steadfast.training.loop import OnStep, is_trained, steps_done, train
+from steadfast.training.supervised import demonstrations_of, train_supervised
 
 _PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
 """Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
@@ -39,10 +41,10 @@ _PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What training leaves behind: the model as it was, or an arm that was trained with one of the seeds.
+    """What training leaves behind: the model as it was, a warm start, or an arm that was trained with one of the seeds.
 
     Attributes:
-        name: The arm, or "pre-RL".
+        name: The arm, "warm-start", or "pre-RL".
         seed: The training seed; None for the model as it was.
     """
 
@@ -91,8 +93,12 @@ class Study:
 
     @property
     def trained(self) -> list[Checkpoint]:
-        """Every arm with every seed: all arms of a seed before the next seed, so that comparisons come early."""
-        return [Checkpoint(arm, seed) for seed in self.recipe.seeds for arm in self.recipe.arm_names]
+        """Every arm with every seed: all arms of a seed before the next seed, so that comparisons come early.
+
+        Where there is a warm start, that of a seed stands before the arms that go on from it.
+        """
+        first = () if self.recipe.training.warm_start is None else (WARM_START,)
+        return [Checkpoint(name, seed) for seed in self.recipe.seeds for name in (*first, *self.recipe.arm_names)]
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -124,7 +130,7 @@ def stages_of(study: Study) -> list[Stage]:
         Stage(
             f"train {one}",
             lambda one=one: _is_trained(study, one),
-            recipe.training.steps * _step_units(recipe),
+            _steps(recipe, one) * _step_units(recipe, one),
             lambda one=one: _train(study, one),
         )
         for one in study.trained
@@ -162,28 +168,36 @@ def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
 def _train(study: Study, checkpoint: Checkpoint) -> None:
     recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
     assert seed is not None
-    arm, stage, units = recipe.arm(checkpoint.name), f"train {checkpoint}", _step_units(recipe)
+    stage, units = f"train {checkpoint}", _step_units(recipe, checkpoint)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
-        study.progress.reach(stage, step * units, _describe(step, recipe, metrics))
+        study.progress.reach(stage, step * units, _describe(step, _steps(recipe, checkpoint), metrics))
 
     policy = study.model.fresh_policy(recipe.training.adapter, seed)
     try:
-        train(
-            policy,
-            study.data.schedule(arm, seed),
-            study.training_judge,
-            recipe.training,
-            directory,
-            seed=seed,
-            shuffled=arm.reward == "shuffled",
-            on_step=on_step,
-        )
+        if checkpoint.name == WARM_START:
+            imitated, settings = demonstrations_of(study.data.warm_start(seed), seed), recipe.training.of_warm_start()
+            train_supervised(policy, imitated, study.training_judge, settings, directory, seed=seed, on_step=on_step)
+        else:
+            if recipe.training.warm_start is not None:
+                policy.start_from(study.arm_directory(Checkpoint(WARM_START, seed)) / "adapter")
+            _train_arm(study, policy, checkpoint.name, directory, seed, on_step)
     finally:
         study.model.release(policy)
         gc.collect()  # PEFT's modules refer to one another in circles
     _second_opinion(study, checkpoint)
+
+
+def _train_arm(study: Study, policy: Policy, name: str, directory: Path, seed: int, on_step: OnStep) -> None:
+    arm, settings, judge = study.recipe.arm(name), study.recipe.training, study.training_judge
+    schedule = study.data.schedule(arm, seed)
+    if arm.method == "supervised":
+        imitated = demonstrations_of(schedule, seed)
+        train_supervised(policy, imitated, judge, settings, directory, seed=seed, on_step=on_step)
+    else:
+        shuffled = arm.reward == "shuffled"
+        train(policy, schedule, judge, settings, directory, seed=seed, shuffled=shuffled, on_step=on_step)
 
 
 def _second_opinion(study: Study, checkpoint: Checkpoint) -> None:
@@ -198,24 +212,25 @@ def _second_opinion(study: Study, checkpoint: Checkpoint) -> None:
 
 
 def _opinion_tasks(study: Study, checkpoint: Checkpoint) -> dict[str, Task]:
-    """The tasks of an arm whose rollouts another judge can grade by the same rubric; none where it was replaced."""
+    """The tasks of an arm whose rewards another judge can give by the same rubric; none where they taught otherwise."""
+    if checkpoint.name == WARM_START:
+        return {}
     arm = study.recipe.arm(checkpoint.name)
-    if arm.grader != "own" or arm.reward == "flipped":
+    if arm.method == "supervised" or arm.grader != "own" or arm.reward == "flipped":
         return {}
     return {t.id: t for t in study.data.slices[arm.name] if t.grader.kind == "rubric"}
 
 
-def _describe(step: int, recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+def _describe(step: int, steps: int, metrics: Mapping[str, Any]) -> str:
     def of(prefix: str) -> str:
         found = [
             f"{k.removeprefix(prefix)} {v:.2f}" for k, v in metrics.items() if k.startswith(prefix) and v is not None
         ]
         return ", ".join(found)
 
-    pairs = of("pair_success/")
-    return (
-        f"step {step}/{recipe.training.steps}  reward {of('reward/')}"
-        f"{f'  pairs {pairs}' if pairs else ''}  dead {metrics['dead_group_share']:.0%}"
+    pairs, dead = of("pair_success/"), metrics.get("dead_group_share")
+    return f"step {step}/{steps}  reward {of('reward/')}{f'  pairs {pairs}' if pairs else ''}  " + (
+        f"loss {metrics['loss']:.2f}" if dead is None else f"dead {dead:.0%}"
     )
 
 
@@ -288,7 +303,13 @@ def _subject(study: Study, checkpoint: Checkpoint) -> LocalSubject:
     return LocalSubject(checkpoint.name, study.model.lm, study.model.chat, limit, study.lower_layers)
 
 
-def _step_units(recipe: Recipe) -> float:
+def _steps(recipe: Recipe, checkpoint: Checkpoint) -> int:
+    """The steps of a checkpoint's training."""
+    return (recipe.training.of_warm_start() if checkpoint.name == WARM_START else recipe.training).steps
+
+
+def _step_units(recipe: Recipe, checkpoint: Checkpoint) -> float:
     """A prompt is read twice; completions use about half of their limit, once sampled and once trained on."""
     t = recipe.training
-    return t.prompts_per_step * (2 * _PROMPT_TOKENS + t.group_size * t.max_new_tokens)
+    supervised = checkpoint.name == WARM_START or recipe.arm(checkpoint.name).method == "supervised"
+    return t.prompts_per_step * (2 * _PROMPT_TOKENS + (1 if supervised else t.group_size) * t.max_new_tokens)

@@ -93,7 +93,7 @@ GraderSpec = Annotated[
 
 
 class References(_Data):
-    """Replies written beforehand. They measure; training never sees them.
+    """Replies written beforehand. They measure; only an arm that imitates correct answers is trained on good ones.
 
     Attributes:
         good: Replies that a beneficial assistant might give.
@@ -193,7 +193,7 @@ class Task(_Data):
 
 
 class GoldPair(_Data):
-    """A good and a tempting bad answer to a scenario, by which judges are examined. Training never sees them."""
+    """A good and a tempting bad answer to a scenario, by which judges are examined. No reward depends on them."""
 
     scenario: Text
     good: Text

@@ -8,6 +8,25 @@ from steadfast.models.policy import AdapterConfig
 from steadfast.training.losses import Advantage, ImportanceLevel, Normalization
 
 
+class WarmStart(BaseModel):
+    """A short supervised phase before an arm's own training, for models that never hit one side of the twins.
+
+    It imitates the correct answers to the leading arm's tasks, and is the same for every arm of a seed, the baseline
+    among them: it is trained once, and every arm goes on from its adapter. It should teach how an answer looks and
+    little more, so it is kept short: what it teaches it teaches to every arm, and no comparison between arms shows it.
+    It is measured as a checkpoint of its own, and an arm's gain is read against that.
+
+    Attributes:
+        steps: The number of its steps, of `prompts_per_step` prompts each.
+        learning_rate: The peak of its learning rate; None takes the one of the training that follows.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    steps: int = Field(ge=1, le=1_000_000)
+    learning_rate: float | None = Field(default=None, gt=0, le=10)
+
+
 class TrainingConfig(BaseModel):
     """These settings decide how an arm is trained; the defaults are those of the field's small runs.
 
@@ -34,6 +53,8 @@ class TrainingConfig(BaseModel):
         kl_coef: The weight of the penalty (k3) that pulls the policy toward the model without its adapter.
         updates_per_rollout: The number of optimizer updates on each batch of rollouts.
         adapter: The LoRA adapter that is trained.
+        warm_start: The supervised phase that every arm begins with; None for none. Whether or not there is one, the
+            KL penalty pulls toward the model without its adapter, and the KL is measured from there.
         save_every: The number of steps between resumable states.
     """
 
@@ -58,7 +79,19 @@ class TrainingConfig(BaseModel):
     kl_coef: float = Field(default=0.0, ge=0, le=1e6)
     updates_per_rollout: int = Field(default=1, ge=1, le=1000)
     adapter: AdapterConfig = AdapterConfig()
+    warm_start: WarmStart | None = None
     save_every: int = Field(default=5, ge=1, le=1_000_000)
+
+    def of_warm_start(self) -> "TrainingConfig":
+        """Return the settings of the warm start: these, with its own number of steps and its own learning rate.
+
+        Raises:
+            ValueError: There is no warm start.
+        """
+        if self.warm_start is None:
+            raise ValueError("these settings have no warm start")
+        rate = self.warm_start.learning_rate or self.learning_rate
+        return self.model_copy(update={"steps": self.warm_start.steps, "learning_rate": rate})
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""

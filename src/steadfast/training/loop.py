@@ -1,7 +1,8 @@
 """The local engine trains one arm step by step, keeps everything, and survives any kill.
 
-Every step is a function of the run's seed, the step's number and the state before it, so a run that was killed and
-resumed from its last state goes through the same steps as one never killed, bit for bit.
+What a step is, one of reinforcement learning or one of supervised learning, is given to the loop. Every step is a
+function of the run's seed, the step's number and the state before it, so a run that was killed and resumed from its
+last state goes through the same steps as one never killed, bit for bit.
 
 An arm's directory holds `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
 its grade, and `adapter/` when the arm is done; while it is not, `state/` is there to resume from.
@@ -9,6 +10,7 @@ its grade, and `adapter/` when the arm is done; while it is not, `state/` is the
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +68,66 @@ def train(
         TrainingError: A step raised it as `train_step` says; the last saved state is whole, and the same command goes
             on from it.
     """
+
+    def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
+        graded, metrics = train_step(
+            policy,
+            optimizer,
+            schedule[number - 1],
+            judge,
+            config,
+            seed_of_step(seed, number),
+            shuffled=shuffled,
+        )
+        return StepOutput(rollout_rows(number, graded), metrics)
+
+    run_steps(policy, step, len(schedule), config, directory, on_step)
+
+
+def seed_of_step(seed: int, number: int) -> int:
+    """Return the seed of a step's rollouts."""
+    # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
+    return seed * 1_000_003 + number
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a step leaves behind besides the trained weights.
+
+    Attributes:
+        rollouts: A row for each rollout of the step, as `rollout_rows` makes them.
+        metrics: What is logged, as numbers by name; None stands for what could not be measured.
+    """
+
+    rollouts: list[dict[str, Any]]
+    metrics: dict[str, Any]
+
+
+Step = Callable[[torch.optim.Optimizer, int], StepOutput]
+"""A step of training: it is given the optimizer and its number, counted from 1, and moves the weights."""
+
+
+def run_steps(
+    policy: Policy,
+    step: Step,
+    count: int,
+    config: TrainingConfig,
+    directory: Path,
+    on_step: OnStep = lambda _step, _metrics: None,
+) -> None:
+    """Take a number of steps, or the rest of them where a killed run stopped, and write the adapter.
+
+    Args:
+        policy: The model with a fresh adapter, whose weights are replaced if a state is found.
+        step: The step.
+        count: The number of steps.
+        config: The settings of the training.
+        directory: The directory of the arm.
+        on_step: A function that is told each step's number, from 1, and its metrics.
+
+    Raises:
+        SteadfastError: The disk is full, the saved state is damaged, or a step raised it.
+    """
     if is_trained(directory):
         return
     optimizer = torch.optim.AdamW(policy.trainable(), lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.95))
@@ -76,24 +138,21 @@ def train(
     write_json_lines(metrics_file, history)
     pending: list[dict[str, Any]] = []
     with SummaryWriter(str(directory / "tensorboard"), purge_step=done + 1) as board:
-        for step in range(done + 1, len(schedule) + 1):
+        for number in range(done + 1, count + 1):
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate_at(step)
-            # A large odd multiplier keeps the steps of neighbouring seeds from sharing random numbers.
-            graded, metrics = train_step(
-                policy, optimizer, schedule[step - 1], judge, config, seed * 1_000_003 + step, shuffled=shuffled
-            )
-            metrics = {"step": step, "learning_rate": optimizer.param_groups[0]["lr"], **metrics}
+                group["lr"] = config.learning_rate_at(number)
+            made = step(optimizer, number)
+            metrics = {"step": number, "learning_rate": optimizer.param_groups[0]["lr"], **made.metrics}
             with metrics_file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(metrics) + "\n")
             for name, value in metrics.items():
                 if name != "step" and value is not None:
-                    board.add_scalar(name, value, step)
-            pending.extend(_rows(step, graded))
-            if step % config.save_every == 0 or step == len(schedule):
-                state.save(policy, optimizer, step, pending)
+                    board.add_scalar(name, value, number)
+            pending.extend(made.rollouts)
+            if number % config.save_every == 0 or number == count:
+                state.save(policy, optimizer, number, pending)
                 pending = []
-            on_step(step, metrics)
+            on_step(number, metrics)
     state.finish(policy)
 
 
@@ -125,11 +184,17 @@ def steps_done(directory: Path) -> int:
     return _State(directory).step()
 
 
-def _rows(step: int, groups: Sequence[GradedGroup]) -> list[dict[str, Any]]:
-    """Return every rollout with its grade as a row that a person can read."""
+def rollout_rows(step: int, groups: Sequence[GradedGroup], *, rewarded: bool = True) -> list[dict[str, Any]]:
+    """Return every rollout of a step with its grade as a row that a person can read.
+
+    Args:
+        step: The number of the step.
+        groups: The rollouts and their grades.
+        rewarded: Whether the update learned from the rewards; if not, `learned_reward` is null.
+    """
     rows: list[dict[str, Any]] = []
     for g in groups:
-        learned = dict(zip(g.graded, g.learned_rewards, strict=True))
+        learned = dict(zip(g.graded, g.learned_rewards, strict=True)) if rewarded else {}
         rows += [_row(step, g, i, learned.get(i)) for i in range(len(g.grades))]
     return rows
 

@@ -76,7 +76,7 @@ def build_mixture(
     steps: int,
     prompts_per_step: int,
     share: float,
-    seed: int,
+    seed: int | str,
     in_pairs: bool = False,
 ) -> list[list[ScheduledTask]]:
     """Make the prompts of each step of a run.

@@ -3,11 +3,9 @@
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -25,7 +23,8 @@ from steadfast.models.sampling import sample_groups
 from steadfast.rollouts import Rollout, Segment, drive
 from steadfast.rollouts.sampler import LocalSampler, assistant_segment
 from steadfast.training.config import TrainingConfig
-from steadfast.training.losses import advantages, is_dead, kl_k3, policy_loss, token_weights
+from steadfast.training.descent import descend, refuse_not_finite
+from steadfast.training.losses import PolicyLoss, advantages, is_dead, kl_k3, policy_loss, token_weights
 from steadfast.training.mixture import ScheduledTask
 
 
@@ -193,70 +192,43 @@ def update(
     sequences = sum(len(g.graded) for g in groups)
     tokens = sum(_trained_tokens(g.group.rollouts[i]) for g in groups for i in g.graded)
     batches = [_batch(g, config, sequences, tokens) for g in live]
-    clipped, trained, norm, loss_value = 0, 0, 0.0, 0.0
+    losses, norm, clipped = [], 0.0, 0
     for _ in range(config.updates_per_rollout if batches else 0):
-        optimizer.zero_grad(set_to_none=True)
-        for batch in batches:
-            logprobs_N = _logprobs(policy, batch, config)
-            reference_N = _reference(policy, batch, config) if config.kl_coef else None
-            result = policy_loss(
-                logprobs_N,
-                batch.old_N.to(logprobs_N.device),
-                batch.advantages_S.to(logprobs_N.device),
-                batch.lengths,
-                batch.weights_N.to(logprobs_N.device),
-                clip_low=config.clip_low,
-                clip_high=config.clip_high,
-                importance=config.importance,
-                reference_N=reference_N,
-                kl_coef=config.kl_coef,
-            )
-            _refuse_not_finite("loss", float(result.loss.detach()))
-            with _sums_in_order(logprobs_N.device):
-                result.loss.backward()  # type: ignore[no-untyped-call]
-            clipped += result.clipped_tokens
-            trained += batch.old_N.numel()
-            loss_value += float(result.loss.detach())
-        norm = float(torch.nn.utils.clip_grad_norm_(policy.trainable(), config.max_grad_norm))
-        _refuse_not_finite("gradient norm", norm)
-        optimizer.step()
-    if not all(bool(torch.isfinite(p).all()) for p in policy.trainable()):
-        _refuse_not_finite("weight", float("nan"))
+        results: list[PolicyLoss] = []
+        loss, norm = descend(policy, optimizer, _each_loss(policy, batches, config, results), config.max_grad_norm)
+        losses.append(loss)
+        clipped += sum(r.clipped_tokens for r in results)
+    trained = sum(b.old_N.numel() for b in batches)
     return {
-        "loss": loss_value / config.updates_per_rollout,
+        "loss": fmean(losses) if losses else 0.0,
         "grad_norm": norm,
-        "clip_share": clipped / trained if trained else 0.0,
+        "trained_tokens": trained,
+        "clip_share": clipped / (trained * config.updates_per_rollout) if trained else 0.0,
         "dead_group_share": 1 - len(live) / len(groups),
     }
 
 
-@contextmanager
-def _sums_in_order(device: torch.device) -> Generator[None]:
-    """Within this context, a gradient on the CPU is summed in one order, however many threads there are.
-
-    All completions of a group are predicted from one place, the prompt's end, so its gradient is a sum over them.
-    Torch's threads add to such a sum as they come, which changes the last bits from one run to the next.
-    """
-    if device.type != "cpu" or torch.are_deterministic_algorithms_enabled():
-        yield
-        return
-    settings: Any = torch.utils.deterministic
-    filled = settings.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    settings.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-        settings.fill_uninitialized_memory = filled
-
-
-def _refuse_not_finite(what: str, value: float) -> None:
-    if not isfinite(value):
-        raise TrainingError(
-            f"a {what} is not finite, so training stops before it is kept; the last saved state is whole. "
-            "A lower learning_rate, or float32 weights, is what most often helps"
+def _each_loss(
+    policy: Policy, batches: Sequence[_Batch], config: TrainingConfig, results: list[PolicyLoss]
+) -> Iterator[Tensor]:
+    """Yield each batch's loss, and keep its result: the next pass begins when the last one's gradient is taken."""
+    for batch in batches:
+        logprobs_N = _logprobs(policy, batch, config)
+        reference_N = _reference(policy, batch, config) if config.kl_coef else None
+        result = policy_loss(
+            logprobs_N,
+            batch.old_N.to(logprobs_N.device),
+            batch.advantages_S.to(logprobs_N.device),
+            batch.lengths,
+            batch.weights_N.to(logprobs_N.device),
+            clip_low=config.clip_low,
+            clip_high=config.clip_high,
+            importance=config.importance,
+            reference_N=reference_N,
+            kl_coef=config.kl_coef,
         )
+        yield result.loss
+        results.append(result)
 
 
 def _trained(rollout: Rollout) -> list[Segment]:
@@ -409,7 +381,7 @@ def train_step(
     refuse_without_grades(graded)
     graded = with_learned_rewards(graded, config.pair_coupling, seed if shuffled else None)
     metrics["kl"] = measure_kl(policy, graded, config)
-    _refuse_not_finite("log-probability", metrics["kl"])
+    refuse_not_finite("log-probability", metrics["kl"])
     metrics |= update(policy, optimizer, graded, config)
     times.append(time.perf_counter())
     sample, judged, train = (b - a for a, b in itertools.pairwise(times))
