@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from steadfast.analysis import Comparison, EvalComparison, compare
+from steadfast.analysis.pooled import compare_pooled
 from steadfast.evals.rows import PAIRS_WON, PREFERENCE, PUBLIC
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
@@ -149,15 +150,9 @@ def _compare(rows: pl.DataFrame, treatment: str, control: str, scope: Scope) -> 
 
 
 def _pooled(rows: pl.DataFrame, treatment: str, control: str, score: pl.Expr | None) -> EvalComparison | None:
-    """Compare all tasks as those of one suite, so that its interval is over tasks."""
-    rows = rows.with_columns(
-        pl.concat_str("suite", pl.lit("/"), "task").alias("task"),
-        pl.lit("all").alias("suite"),
-        pl.lit("any").alias("grader"),
-        (pl.col("score") if score is None else score).alias("score"),
-    )
-    result = _compare(rows, treatment, control, _EVERYTHING)
-    return result.evals[0] if result else None
+    """Compare all tasks together, with suites, or the pairs of one suite, as what is independent."""
+    rows = rows if score is None else rows.with_columns(score.alias("score"))
+    return compare_pooled(rows, treatment, control)
 
 
 def _within(rows: pl.DataFrame, scope: Scope) -> pl.DataFrame:
