@@ -1,5 +1,6 @@
 """The transfer ladder and its verdict, on tables with planted effects."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
@@ -153,6 +154,16 @@ def test_the_primary_measure_is_tested_family_by_family_and_corrected_over_famil
     (shown,) = ladder_context(made, [ladder])
     assert shown["families"][0]["words"] == "stands"
     assert len(shown["mixed"]) == 2
+
+
+def test_the_sentence_names_the_families_in_which_the_primary_measure_stands():
+    made = planted()
+    (ladder,) = ladders(made)
+    (one,) = ladder.families
+    other = replace(one, family="missing-figure", q=0.4)
+    found = primary_sentence(made, [replace(ladder, families=(one, other))])
+    assert found.endswith("Against the baseline it stands in 1 of 2 families: updated-record (+56.7).")
+    assert "families" not in primary_sentence(made, [ladder])
 
 
 def test_the_mixed_model_agrees_on_the_mean_and_one_seed_has_neither():

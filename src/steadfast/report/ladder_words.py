@@ -34,7 +34,18 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
     if not against:
         return f"Nothing was measured of {the(ladder.arm)} on {where}."
     said = " and ".join(f"{_change(c)} against {the(c.control)}" for c in against)
-    return f"{_verdict(against)} On {where}, pair success changes by {said}{_detectable(against)}."
+    changed = f"On {where}, pair success changes by {said}{_detectable(against)}."
+    return " ".join([_verdict(against), changed, *_by_family(ladder)])
+
+
+def _by_family(ladder: Ladder) -> list[str]:
+    """In which families the primary measure stands, since a mean can be the work of one of them."""
+    tested = [f for f in ladder.families if not isnan(f.q)]
+    if len(tested) < 2:
+        return []
+    standing = [f"{f.family} ({points(f.difference.estimate)})" for f in tested if f.found]
+    which = f": {', '.join(standing)}" if standing else ""
+    return [f"Against the baseline it stands in {len(standing)} of {len(tested)} families{which}."]
 
 
 def _verdict(against: Sequence[RungContrast]) -> str:
