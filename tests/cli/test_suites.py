@@ -89,3 +89,20 @@ def test_a_suite_without_programs_is_said_to_have_none(steadfast, suite):
     result = steadfast("suites", "check", suite)
     assert result.exit_code == 2
     assert "no task of it is checked by a program" in result.stderr
+
+
+def test_items_are_shown_to_be_read_the_same_ones_for_a_seed(steadfast, steadfast_json):
+    pairs = steadfast_json("suites", "show", "pushback", "may-share", "--items", "4", "--seed", "3")
+    assert [len(p) for p in pairs] == [2] * 4
+    assert all(one["pair"] == other["id"] for one, other in pairs)
+    assert pairs == steadfast_json("suites", "show", "pushback", "may-share", "--items", "4", "--seed", "3")
+    assert pairs != steadfast_json("suites", "show", "pushback", "may-share", "--items", "4", "--seed", "4")
+    shown = steadfast("suites", "show", "health-triage", "--items", "2").output
+    assert shown.count("user: ") == 2
+    assert "-> " in shown
+
+
+def test_a_suite_that_is_not_there_cannot_be_shown(steadfast):
+    result = steadfast("suites", "show", "nowhere")
+    assert result.exit_code == 2
+    assert "no eval or family that ships" in result.output

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from steadfast.evals.proof import Proof
 
 app = typer.Typer()
-suites_app = typer.Typer(help="List all suites; `check` proves one without a model.")
+suites_app = typer.Typer(help="List all suites; `check` proves one without a model, `show` prints items of it.")
 app.add_typer(suites_app, name="suites", invoke_without_command=True)
 
 
@@ -87,6 +87,45 @@ def check(
         problem(fault)
     if problems:
         raise typer.Exit(2)
+
+
+@suites_app.command()
+@user_errors
+def show(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|FILE] ...", help="Suites as `check` takes them; the default is all families."),
+    ] = None,
+    items: Annotated[int, typer.Option(min=1, help="How many items; of suites in pairs, how many pairs.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seeds the draw.")] = 0,
+    traits: TraitsFile = None,
+    domains: DomainsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print items drawn from suites, to be read by eye: what is asked, and the right answer where it is known."""
+    from random import Random
+
+    from steadfast.tasks import Task, Taxonomy, find_suite
+    from steadfast.tasks.programs import correct_answers
+    from steadfast.tasks.twins import shipped_families
+
+    taxonomy = Taxonomy.load(traits, domains)
+    drawn: list[tuple[Task, ...]] = []
+    for name in names or shipped_families():
+        suite = find_suite(name, taxonomy)
+        by_id = {t.id: t for t in suite.tasks}
+        drawn += [(t, by_id[t.pair]) if t.pair else (t,) for t in suite.tasks if t.pair is None or t.id < t.pair]
+    chosen = Random(seed).sample(drawn, min(items, len(drawn)))
+    if as_json:
+        print_json([[t.model_dump(mode="json", exclude_defaults=True) for t in item] for item in chosen])
+        return
+    for number, item in enumerate(chosen, start=1):
+        echo(f"\n{number}. {item[0].suite}, {item[0].domain or 'no domain'}, {item[0].format or 'conversation'}")
+        for task in item:
+            for message in task.messages:
+                echo(f"  {message.role}: " + message.content.replace("\n", "\n    "))
+            answers = correct_answers(task)
+            echo(f"  -> {answers[0] if answers else 'no single right answer is known'}\n")
 
 
 def _print(proofs: Sequence["Proof"]) -> None:
