@@ -35,8 +35,8 @@ from steadfast.tasks import Task
 from steadfast.training.loop import OnStep, is_trained, steps_done, train
 from steadfast.training.supervised import demonstrations_of, train_supervised
 
-_PROMPT_TOKENS, _REQUEST_UNITS = 150, 250
-"""Tokens of a usual prompt, and of a usual request of an evaluation with its replies."""
+_PROMPT_TOKENS, _REQUEST_UNITS = 150, 40
+"""Tokens of a usual prompt, and what a request of an evaluation costs beside its answer, counted in a step's tokens."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
     own = Stage(
         f"measure {checkpoint}",
         lambda: _is_measured(study, checkpoint),
-        sum(p.requests for p in study.parts) * _REQUEST_UNITS,
+        sum(p.requests for p in study.parts) * _request_units(study.recipe),
         lambda: _measure(study, checkpoint),
     )
     public = [
         Stage(
             f"{benchmark} on {checkpoint}",
             study.public_file(checkpoint, benchmark).is_file,
-            _REQUEST_UNITS * (evaluation.public_limit or 100),
+            _request_units(study.recipe) * (evaluation.public_limit or 100),
             lambda benchmark=benchmark: _measure_public(study, checkpoint, benchmark),
         )
         for benchmark in evaluation.public
@@ -249,7 +249,7 @@ def _measure(study: Study, checkpoint: Checkpoint) -> None:
         def on_done(count: int) -> None:
             nonlocal done
             done += count
-            study.progress.reach(stage, done * _REQUEST_UNITS, f"{done}/{requests} requests")
+            study.progress.reach(stage, done * _request_units(study.recipe), f"{done}/{requests} requests")
 
         with _applied(study, checkpoint):
             measured = measure(
@@ -313,3 +313,8 @@ def _step_units(recipe: Recipe, checkpoint: Checkpoint) -> float:
     t = recipe.training
     supervised = checkpoint.name == WARM_START or recipe.arm(checkpoint.name).method == "supervised"
     return t.prompts_per_step * (2 * _PROMPT_TOKENS + (1 if supervised else t.group_size) * t.max_new_tokens)
+
+
+def _request_units(recipe: Recipe) -> float:
+    """A request is read once, and its answer uses about half of its limit; no gradient is taken."""
+    return _REQUEST_UNITS + recipe.evaluation.max_new_tokens / 2
