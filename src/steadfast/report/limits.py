@@ -8,6 +8,7 @@ from statistics import median
 from scipy.stats import norm
 
 from steadfast.analysis.seeds import POWER
+from steadfast.graders.preference import POINT
 from steadfast.report.loading import Run
 from steadfast.report.summary import CheckpointComparison
 from steadfast.report.wording import points
@@ -100,8 +101,8 @@ def _likelihood(lead: CheckpointComparison) -> str | None:
     if lead.battery is None:
         return None
     return (
-        "The headline's scores are likelihoods: how far the model prefers a written good reply over a written bad one, "
-        "a token at a time. They are exact and need no judge, but a model may come to prefer a reply it would never "
+        "The headline's scores are likelihoods of word tokens, after an item's own conversation against another one's: "
+        f"{POINT} They are exact and need no judge, but a model may come to prefer a reply it would never "
         "write, and their points are not the points of a judged answer."
         + (" The free answers are the check on that." if lead.free else "")
     )
