@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from steadfast.errors import DataError, RecipeError
+from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, REPLY_ONLY
 from steadfast.study import load_recipe, run_recipe
 from steadfast.study.data import StudyData
 from tests.study.examples import own_recipe, save_model

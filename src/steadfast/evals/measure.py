@@ -192,9 +192,8 @@ def _preference_rows(
         return [place.row(suite, task, grader, found.score, found.reason, gate=gate)]
     pmi = found.compared["pmi"]
     told = {"mismatched": mismatched.id if mismatched else None}
-    rows = [
-        place.row(suite, task, g, s, nats=pmi.nats, **told) for g, s in ((grader, found.score), (GRADED, pmi.graded))
-    ]
+    shown = ((grader, found.score), (GRADED, pmi.graded))
+    rows = [place.row(suite, task, name, score, nats=pmi.nats, **told) for name, score in shown]
     for name, measure in _BESIDE:
         by = found.compared[measure]
         rows.append(place.row(suite, task, name, by.share, nats=by.nats))

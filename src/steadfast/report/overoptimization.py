@@ -41,8 +41,8 @@ def _ends(v: CheckpointComparison) -> str:
     if v.traits_ends is None:
         return ""
     return (
-        f" Gold answers' punctuation and end tokens, which count for nothing here, moved by {difference(v.traits_ends)} "
-        "points."
+        " Gold answers' punctuation and end tokens, which count for nothing here, moved by "
+        f"{difference(v.traits_ends)} points."
     )
 
 
