@@ -140,9 +140,15 @@ def _print(proofs: Sequence["Proof"]) -> None:
                 "gold": "" if proof.gold is None else f"{proof.gold:.2f}",
                 "best constant": f"{worst} {proof.constants[worst]:.2f}" if worst else "",
                 "hostile answers paid": len(proof.hostile),
+                "cue": "" if proof.cue is None else f"{proof.cue:.2f}",
             }
         )
     if rows:
         print_rows(rows, False, "suites")
     if proofs:
         echo("gold: what the right answers earn; a suite in pairs is scored by pair success")
+    if any(proof.cue is not None for proof in proofs):
+        echo(
+            "cue: how often the words in which twins differ tell their sides without the rest; 0.5 is chance, and 1.0 "
+            "means that knowing these words is enough, which may be the very meaning that is tested"
+        )

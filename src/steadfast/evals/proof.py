@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from steadfast.evals.cue import cues
 from steadfast.evals.surface import CONSTANTS
 from steadfast.graders.program import grade_program
 from steadfast.rollouts import Rollout
@@ -114,6 +115,10 @@ class Proof:
         gold: What the right answers earn.
         constants: What each constant answer, and each policy that does not read, earns.
         hostile: The hostile strings that earned something, each with a task's id.
+        cue: How often the words in which twins differ give their sides away by themselves, from 0.5, which is chance,
+            to 1; the mean over wordings of what `cues` tells. It is no fault by itself: see `cues`. None
+            if the tasks are not paired.
+        cue_by_wording: The same for each wording.
         problems: What is wrong with the suite, as sentences.
     """
 
@@ -123,6 +128,8 @@ class Proof:
     gold: float | None
     constants: Mapping[str, float]
     hostile: tuple[str, ...]
+    cue: float | None
+    cue_by_wording: Mapping[str, float]
     problems: tuple[str, ...]
 
 
@@ -134,7 +141,7 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
     """
     checked = [t for t in tasks if isinstance(t.grader, ProgramGrader)]
     if not checked:
-        return Proof(name, 0, 0, None, {}, (), (f"{name}: no task of it is checked by a program",))
+        return Proof(name, 0, 0, None, {}, (), None, {}, (f"{name}: no task of it is checked by a program",))
     pairs = _pairs(checked)
     right = {t.id: _right(t) for t in checked}
     known = [r for r in right.values() if r is not None]
@@ -159,7 +166,9 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
         if score > MOST_OF_A_CONSTANT
     ]
     problems += [f"{name}: {fault}" for fault in hostile]
-    return Proof(name, len(pairs), len(checked), gold, constants, hostile, tuple(problems))
+    by_wording = cues(pairs)
+    cue = None if not by_wording else fmean(by_wording.values())
+    return Proof(name, len(pairs), len(checked), gold, constants, hostile, cue, by_wording, tuple(problems))
 
 
 def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:
