@@ -108,7 +108,7 @@ def ran(monkeypatch):
     """Recipes that were run; each leaves a table in which one suite has a score and the other has none."""
     recipes = []
 
-    def run_recipe(recipe, directory, progress):
+    def run_recipe(recipe, directory, progress, *, force):
         recipes.append(recipe)
         place = {**dict.fromkeys(ROW_SCHEMA), "checkpoint": "pre-RL", "grader": "rubric", "task": "a"}
         rows = [{**place, "suite": "lit", "score": 0.5}, {**place, "suite": "[dark]", "reason": "no [/judge]\x1b"}]
