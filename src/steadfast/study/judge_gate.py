@@ -42,8 +42,8 @@ def examine_training_judge(data: StudyData, judge: Judge, progress: Progress, *,
         raise JudgeError(
             f"judge {judge.name!r} fails the exam of polarity ({in_words(polarity)}; each must reach {LEAST}), so it "
             f"may not reward {_listed(arms)}: of two answers that differ by one negation it too often prefers the "
-            "false one. Use a language model (judge: provider/model), train on twins, which programs check (data.train_on: "
-            "[twins]), or go on all the same with --force (force=True in Python)"
+            "false one. Use a language model (judge: provider/model), train on twins, which programs check "
+            "(data.train_on: [twins]), or go on all the same with --force (force=True in Python)"
         )
     return {**polarity, "passed": passed}
 
