@@ -22,17 +22,8 @@ _FEW = 10
 
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Write a sentence for each limit of a run; the gravest stands first."""
-    found = [
-        _polarity(run),
-        _seeds(run),
-        _size(run),
-        _warm_start(run),
-        _likelihood(lead),
-        _judge(run),
-        _detectable(lead),
-        _items(lead),
-    ]
-    found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
+    found = [_polarity(run), _seeds(run), _size(run), _warm_start(run), _likelihood(lead), _judge(run)]
+    found += [_detectable(lead), _items(lead), _arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
 

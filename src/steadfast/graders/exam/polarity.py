@@ -131,9 +131,10 @@ def _figures(graded: Sequence[tuple[Grade, Grade]]) -> dict[str, Any]:
     failed = [g.error or "no reason given" for pair in graded for g in pair if g.score is None]
     right = sum(0.5 if true == false else float(true > false) for true, false in scores)
     n = len(scores)
+    ends: Any = proportion_confint(right, n, method="wilson") if n else None
     return {
         "share": right / n if n else None,
-        "interval": [float(end) for end in proportion_confint(right, n, method="wilson")] if n else None,
+        "interval": [float(end) for end in ends] if n else None,
         "n": n,
         "ungraded": len(graded) - n,
         "reason": failed[0] if failed else None,
