@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from steadfast.graders.exam.polarity import KINDS, minimal_pairs
 from tests.tasks.examples import record, write_lines
 
 
@@ -28,6 +29,11 @@ def test_a_judge_is_examined_and_attacked_on_a_users_gold_answers(run, files):
     result = run("exam", "--judge", FAKE, "--scenarios", scenarios, "--gold", gold, "--attacks", "--json")
     exam = json.loads(result.stdout)
     assert (exam["pairs"], exam["accuracy"], exam["auc"]) == (3, 1, 1)
+    assert {k: f["n"] for k, f in exam["polarity"].items()} == {k: len(minimal_pairs(k)) for k in KINDS}
+    assert exam["polarity"]["added"]["share"] == 0  # the false answer is the longer one
+    assert exam["polarity"]["removed"]["share"] == 1
+    low, high = exam["polarity"]["roles"]["interval"]
+    assert low < exam["polarity"]["roles"]["share"] < high
     assert exam["calibration"]["brier"] == pytest.approx((0.8**2 + 0.1**2) / 2)
     assert exam["attacks"][0] == {
         "answer": "good answer",
@@ -44,7 +50,7 @@ def test_the_exam_prints_tables(run, files):
     scenarios, gold = files
     result = run("exam", "--judge", FAKE, "--scenarios", scenarios, "--gold", gold)
     assert result.exit_code == 0
-    for title in ("exam of length", "reliability", "by trait", "by domain", "attacks"):
+    for title in ("exam of length", "reliability", "by trait", "by domain", "minimal pairs", "attacks"):
         assert title in result.stdout
 
 

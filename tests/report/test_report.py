@@ -236,6 +236,21 @@ def test_the_limits_are_computed_from_the_run(run: Path) -> None:
     assert "The helpfulness arm was not trained" in html
 
 
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_training_judge_that_failed_its_exam_is_the_first_limit(run: Path, passed: bool) -> None:
+    figures = {"interval": [0.1, 0.9], "n": 40, "ungraded": 0, "reason": None}
+    exam = {"added": {"share": 0.45, **figures}, "removed": {"share": 0.8, **figures}, "passed": passed}
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps(environment | {"polarity_exam": exam}))
+    sentence = (
+        "Trained by a judge that fails the exam of polarity: added 0.45, removed 0.80, where each must reach 0.75."
+    )
+    html = page(run)
+    assert (sentence in html) is not passed
+    if not passed:
+        assert html.index(sentence) < html.index("One training run an arm")
+
+
 @pytest.mark.parametrize("missing", ["results.parquet", "recipe.yaml", "protocol.json"])
 def test_an_unfinished_directory_is_named_with_what_to_do(run: Path, missing: str) -> None:
     (run / missing).unlink()

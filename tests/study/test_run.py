@@ -19,9 +19,7 @@ from safetensors.torch import load_file
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError, SteadfastError
 from steadfast.graders import Limits
 from steadfast.locking import sole_use
-from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
-from steadfast.rundir import RunDirectory
 from steadfast.study import Recipe, load_recipe, run_recipe, running, shipped_arms, stages
 from steadfast.study.data import StudyData
 from steadfast.tasks import built_in_scenarios
@@ -310,9 +308,8 @@ def test_a_budget_that_is_spent_stops_the_run_and_is_no_missing_grade(model, tmp
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", "test")
         limited = recipe(model, judge="openai/gpt-4-test", judge_limits={"max_calls": 1})
-        study = running._prepare(StudyData.load(limited), RunDirectory(tmp_path), Progress())
         with pytest.raises(JudgeError, match="budget of 1 calls is used up; what is graded is kept"):
-            study.training_judge.grade([Rollout.of_text(study.data.held_out[1], "See a doctor about that today.")])
+            run_recipe(limited, tmp_path)
         assert server.count == 1
 
 

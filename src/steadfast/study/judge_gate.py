@@ -35,7 +35,7 @@ def examine_training_judge(data: StudyData, judge: Judge, progress: Progress, *,
         return None
     before = _calls(judge)
     polarity = examine_polarity(judge, NEGATIONS)
-    cost = f"; it cost {calls - before} calls" if (calls := _calls(judge)) else ""
+    cost = "" if before is None else f"; it cost {(_calls(judge) or 0) - before} calls of the judge"
     progress.note(f"exam of polarity of judge {judge.name!r}: {in_words(polarity)}{cost}")
     passed = passes(polarity)
     if not passed and not force:
@@ -57,11 +57,11 @@ def judged_arms(data: StudyData) -> list[str]:
     ]
 
 
-def _calls(judge: Judge) -> int:
-    """Count the calls that a language model has been asked so far; 0 for any other judge."""
+def _calls(judge: Judge) -> int | None:
+    """Count the calls that a language model has been asked so far; None for any other judge."""
     while isinstance(judge, WrappedJudge):
         judge = judge.judge
-    return judge.spent.calls if isinstance(judge, ModelJudge) else 0
+    return judge.spent.calls if isinstance(judge, ModelJudge) else None
 
 
 def _listed(arms: list[str]) -> str:
