@@ -46,7 +46,8 @@ class TestEachEval:
         assert shipped_suite(name).validated() is shipped_suite(name)
 
     def test_no_good_reply_of_one_task_is_a_reply_of_another(self, name):
-        references = [t.references for t in shipped_suite(name).tasks]
+        # Twins exchange their good and bad replies on purpose; of a pair one is looked at.
+        references = [t.references for t in shipped_suite(name).tasks if t.pair is None or t.id < t.pair]
         replies = [r for both in references for r in (*both.good, *both.bad) if len(r.split()) > 8]
         assert [r for r, n in Counter(replies).items() if n > 1] == []
 
@@ -68,7 +69,9 @@ def test_length_alone_does_not_pick_the_good_reply():
 
 def test_no_task_is_a_near_duplicate_of_another():
     everything = {k: v for e in battery() for k, v in texts(e).items()}
-    assert [o for o in find_overlaps(everything, everything) if o.first != o.second] == []
+    twins = {(f"{e.name}/{t.id}", f"{e.name}/{t.pair}") for e in battery() for t in e.tasks if t.pair}
+    found = [o for o in find_overlaps(everything, everything) if o.first != o.second]
+    assert [o for o in found if (o.first, o.second) not in twins] == []
 
 
 def test_no_task_is_a_near_duplicate_of_a_scenario():
