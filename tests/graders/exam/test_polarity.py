@@ -5,6 +5,7 @@ import pytest
 
 from steadfast.graders import Grade
 from steadfast.graders.exam.polarity import KINDS, NEGATIONS, examine_polarity, in_words, minimal_pairs, passes
+from steadfast.graders.gates import given_ngrams, ngrams
 from steadfast.tasks import Taxonomy
 from tests.graders.fakes import FakeJudge
 
@@ -41,6 +42,12 @@ def test_no_answer_question_or_statement_stands_there_twice():
 def test_statements_hold_a_negation_as_often_on_the_met_side_as_on_the_unmet_one(kind, pair):
     assert len(pair.met) == len(pair.unmet)
     assert negated(pair.met) == negated(pair.unmet)
+
+
+@pytest.mark.parametrize(("kind", "pair"), PAIRS)
+def test_no_answer_copies_four_words_in_a_row_for_which_a_judge_would_take_credit_from_it(kind, pair):
+    task = pair.task("pair")
+    assert not given_ngrams(task.messages, task.rubric) & ngrams([pair.true, pair.false])
 
 
 @pytest.mark.parametrize(("kind", "pair"), PAIRS)

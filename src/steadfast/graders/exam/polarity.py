@@ -3,7 +3,8 @@
 Of the two answers of a pair one meets the criterion and the other does not. In the pairs "added" a negation makes the
 answer false, and in the pairs "removed" it makes it true: who counts negations passes one of the two and fails the
 other. In "numbers" one number is another, and in "roles" two parties have changed places. The example statements of
-each criterion hold a negation as often on the met side as on the unmet one.
+each criterion hold a negation as often on the met side as on the unmet one. No answer shares four words in a row with
+its question or its criterion, since a judge may take credit from what is copied, and a negation breaks a copied run.
 
 No pair was fitted on, and none may be: they measure.
 """
