@@ -26,7 +26,7 @@ def family(*lines, cases):
             "answer": "[pass|wait]",
             "options": True,
             "wordings": [{"lines": [line, "It is {time}."], "ask": "What now?"} for line in lines],
-            "domains": {domain: cases for domain in DOMAINS},
+            "domains": dict.fromkeys(DOMAINS, cases),
         },
         "gates",
     )
