@@ -118,7 +118,7 @@ def test_what_else_is_said_of_a_task_is_no_score_of_it():
     parts = [
         [
             *rows(c, {"one": [s], "workplace": [s]}),
-            *rows(c, {"one": [1.0]}, grader="pairs_won"),
+            *rows(c, {"one": [1.0]}, grader="plain_words"),
             *rows(c, {"workplace": [0.0], "played": [0.0]}, grader="harm"),
             *rows(c, {"workplace": [1.0], "played": [1.0]}, grader="goal"),
             *rows(c, {"played": [s]}, grader="outcome"),

@@ -34,11 +34,11 @@ def own_suite():
 
 def test_suites_by_name_file_and_function_are_measured_together(evaluate, tmp_path):
     file = write_lines(tmp_path / "mine.jsonl", *own_suite())
-    names = ("oversight-log", file, "tests.cli.test_evaluate:own_suite")
+    names = ("health-triage", file, "tests.cli.test_evaluate:own_suite")
     result = evaluate(*(x for name in names for x in ("--eval", name)), "--limit", "2", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert {e["suite"] for e in found["evals"]} == {"oversight-log", "mine", "own_suite"}
+    assert {e["suite"] for e in found["evals"]} == {"health-triage", "mine", "own_suite"}
     assert all(e["score"] is not None for e in found["evals"])
     assert (found["errors"], found["unscored"]) == ([], [])
     assert Path(found["results"]).is_file()

@@ -108,7 +108,7 @@ def ran(monkeypatch):
     """Recipes that were run; each leaves a table in which one suite has a score and the other has none."""
     recipes = []
 
-    def run_recipe(recipe, directory, progress):
+    def run_recipe(recipe, directory, progress, *, force):
         recipes.append(recipe)
         place = {**dict.fromkeys(ROW_SCHEMA), "checkpoint": "pre-RL", "grader": "rubric", "task": "a"}
         rows = [{**place, "suite": "lit", "score": 0.5}, {**place, "suite": "[dark]", "reason": "no [/judge]\x1b"}]
@@ -139,6 +139,7 @@ def test_values_on_the_command_line_replace_those_of_the_recipe(steadfast, tmp_p
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: r\ntraining: {steps: 7, style: Be short.}\n")
     values = ("training.steps=3", "training.style=", "share=0.25", "model.dtype=bfloat16", "arms=[baseline, trait]")
+    values += ("primary=",)  # the demo names one for an arm of its own
     steadfast(command, *[recipe] * (command == "run"), *values, "--out", tmp_path / "out")
     (made,) = ran
     assert (made.training.steps, made.training.style, made.share) == (3, None, 0.25)

@@ -8,6 +8,7 @@ from steadfast.evals.completion import complete, read_rows, unscored, without_an
 from steadfast.evals.measure import Condition, Part, Preference, measure
 from steadfast.evals.rows import Place
 from steadfast.graders import Grade
+from steadfast.graders.preference import Nats, ReplyLikelihood, compare_replies
 from steadfast.rollouts import Rollout
 from tests.evals.conftest import TrainingJudge, scenarios, suite
 
@@ -21,7 +22,7 @@ class Flaky:
     def __init__(self, *down):
         self.down, self.compared, self.answered = set(down), [], []
 
-    def prefer(self, tasks, condition, on_done):
+    def prefer(self, tasks, mismatched, condition, on_done):
         self.compared += [t.id for t in tasks]
         return [Preference(None, reason="the call failed") if t.id in self.down else Preference(0.5) for t in tasks]
 
@@ -110,12 +111,13 @@ def session_rows(part):
     return measure(Flaky(), [part], Judge(), place=Place("m", 0, "plain"), condition=Condition()).rows
 
 
-def test_a_comparison_with_its_pairs_won_is_no_answer():
+def test_a_comparison_with_the_measures_beside_it_is_no_answer():
     class Local(Flaky):
         prefers_by = "preference"
 
-        def prefer(self, tasks, condition, on_done):
-            return [Preference(0.5, 1.0) for _ in tasks]
+        def prefer(self, tasks, mismatched, condition, on_done):
+            likelihood = [ReplyLikelihood(Nats(-1, -2), Nats(-3, -4), Nats(-5, -6))]
+            return [Preference(0.5, compared=compare_replies(likelihood, likelihood)) for _ in tasks]
 
     (part,) = chosen()
     compared = Part(part.suite, part.compared, ())

@@ -12,7 +12,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, PublicEvalError, RecipeError, SteadfastError
 from steadfast.evals import evaluate, public
 from steadfast.evals.evaluate import Options, choose, evaluate_model, open_subject, slug
-from steadfast.evals.rows import ROW_SCHEMA
+from steadfast.evals.rows import BESIDE, ROW_SCHEMA
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 from steadfast.graders import JudgeConfig
 from steadfast.locking import sole_use
@@ -89,7 +89,8 @@ def test_a_folder_with_weights_is_measured_by_likelihood(model_dir, tmp_path):
     assert rows["suite"].unique(maintain_order=True).to_list() == list(EVALS)
     compared = rows.filter(pl.col("grader") == "preference")
     assert len(compared) == 4
-    assert compared["score"].is_between(0, 1, closed="none").all()
+    assert compared["nats"].is_finite().all()
+    assert set(compared["score"] * 4) <= {0, 1, 2, 3, 4}
     assert pl.read_parquet(tmp_path / "results.parquet").equals(rows)
 
 
@@ -380,7 +381,7 @@ def test_an_agentic_eval_is_measured_by_likelihood_and_by_acting(model_dir, tmp_
     asked = options(model_dir, evals=("agent-guardrails",), scoring="both", max_new_tokens=4, limit=1)
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     scores = dict(rows.select("grader", "score").iter_rows())
-    assert scores.keys() == {"preference", "pairs_won", "outcome", "harm", "goal"}
+    assert scores.keys() == {"preference", *BESIDE, "outcome"}
     assert (scores["outcome"], scores["harm"], scores["goal"]) == (0, 0, 0)
     assert totals(rows)["episodes"] == 1
 

@@ -23,7 +23,7 @@ def test_scores_in_a_log_are_those_of_the_rows(logs, measured):
     for sample in logs["care-preference"].samples:
         row = measured.only(suite="care", grader="preference", task=sample.id).row(0, named=True)
         assert sample.scores["preference"].value == row["score"]
-        assert sample.scores["preference"].metadata["pairs_won"] is not None
+        assert sample.scores["preference"].metadata["pmi"]["share"] == row["score"]
 
 
 def test_an_unscored_sample_is_no_zero_and_tells_its_reason(logs):

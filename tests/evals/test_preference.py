@@ -1,66 +1,69 @@
+"""A preference compares likelihoods: known values by hand, and what may not change it."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.graders.preference import pairs_won, preference
-from steadfast.models import CandidateScore
+from steadfast.graders.preference import Nats, ReplyLikelihood, compare_nats, compare_replies
 from steadfast.models.scoring import score_candidates
 from tests.conftest import make_lm
 
-tokens = st.integers(1, 80)
-per_token = st.floats(-12, 0)
-replies = st.lists(st.builds(lambda p, n: CandidateScore(p * n, n), per_token, tokens), min_size=1, max_size=3)
+nats = st.floats(-90, 0)
+replies = st.lists(nats, min_size=1, max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+def reply(own: float, mismatched: float, alone: float = -9.0, ends: float = -2.0) -> ReplyLikelihood:
+    return ReplyLikelihood(Nats(own, ends), Nats(mismatched, -3.0), Nats(alone, -4.0))
+
+
+def test_a_reply_that_is_likelier_everywhere_does_not_win_by_it():
+    """By hand: the good reply gains -10 - -12 = 2 nats of its conversation, the bad one -5 - -4 = -1."""
+    good, bad = reply(-10.0, -12.0, alone=-11.0, ends=-6.0), reply(-5.0, -4.0, alone=-3.0, ends=-1.0)
+    found = compare_replies([good], [bad])
+    assert good.pmi == 2.0
+    assert bad.pmi == -1.0
+    assert (found["pmi"].share, found["pmi"].nats) == (1.0, 3.0)
+    assert found["pmi"].graded == pytest.approx(0.9525741268)
+    assert (found["plain"].share, found["plain"].nats) == (0.0, -5.0)
+    assert (found["ends"].share, found["ends"].nats) == (0.0, -5.0)
+    assert (found["alone"].share, found["alone"].nats) == (0.0, -8.0)
+
+
+def test_ends_move_no_measure_of_words():
+    found = [compare_replies([reply(-8.0, -9.0, ends=e)], [reply(-8.0, -8.0)]) for e in (-1.0, -40.0)]
+    assert {m: c for m, c in found[0].items() if m != "ends"} == {m: c for m, c in found[1].items() if m != "ends"}
+    assert found[0]["ends"].share == 1.0
+    assert found[1]["ends"].share == 0.0
+
+
+def test_all_pairs_count_alike_and_a_tie_counts_half():
+    assert compare_nats([-1.0, -3.0], [-2.0]).share == 0.5
+    assert compare_nats([-1.0], [-2.0, -3.0]).share == 1.0
+    assert compare_nats([-3.0], [-1.0, -2.0]).share == 0.0
+    assert compare_nats([-1.0, -2.0], [-2.0]).share == 0.75
+
+
+@settings(max_examples=60, deadline=None)
 @given(replies, replies)
-def test_swapping_good_and_bad_turns_a_preference_round(good, bad):
-    assert preference(bad, good) == pytest.approx(1 - preference(good, bad))
-    assert 0 <= preference(good, bad) <= 1
-
-
-@settings(max_examples=100, deadline=None)
-@given(replies, replies, st.floats(-5, 5))
-def test_a_shift_of_every_token_alike_changes_nothing(good, bad, shift):
-    def shifted(scores):
-        return [CandidateScore(s.logprob + shift * s.tokens, s.tokens) for s in scores]
-
-    assert preference(shifted(good), shifted(bad)) == pytest.approx(preference(good, bad), abs=1e-9)
+def test_swapping_good_and_bad_turns_a_comparison_round(good, bad):
+    one, other = compare_nats(good, bad), compare_nats(bad, good)
+    assert other.share == pytest.approx(1 - one.share)
+    assert other.graded == pytest.approx(1 - one.graded)
+    assert other.nats == pytest.approx(-one.nats)
 
 
 @settings(max_examples=60, deadline=None)
-@given(per_token, st.lists(tokens, min_size=2, max_size=6))
-def test_replies_alike_in_likelihood_a_token_are_indifferent_whatever_their_length(p, lengths):
-    scores = [CandidateScore(p * n, n) for n in lengths]
-    assert preference(scores[:1], scores[1:]) == pytest.approx(0.5)
-
-
-@settings(max_examples=60, deadline=None)
-@given(replies, replies, st.floats(0.01, 3))
-def test_a_likelier_good_reply_raises_the_preference(good, bad, gain):
-    better = [CandidateScore(good[0].logprob + gain * good[0].tokens, good[0].tokens), *good[1:]]
-    assert preference(better, bad) > preference(good, bad)
-
-
-def test_known_values():
-    a, b = CandidateScore(-10.0, 10), CandidateScore(-40.0, 20)
-    assert preference([a], [b]) == pytest.approx(0.731058578)
-    assert preference([a, b], [b]) == pytest.approx((0.731058578 + 0.5) / 2)
-
-
-def test_pairs_won_is_the_share_of_pairs_with_the_good_reply_ahead():
-    a, b, c = (CandidateScore(-p * 7, 7) for p in (1.0, 2.0, 3.0))
-    assert pairs_won([a, c], [b]) == 0.5
-    assert pairs_won([a], [b, c]) == 1.0
-    assert pairs_won([c], [a, b]) == 0.0
+@given(replies, replies, st.floats(1.5, 4))
+def test_a_model_that_only_becomes_more_certain_wins_no_pair_by_it(good, bad, sharper):
+    assert compare_nats([g * sharper for g in good], [b * sharper for b in bad]).share == compare_nats(good, bad).share
 
 
 @settings(max_examples=60, deadline=None)
 @given(replies, replies, st.randoms())
 def test_the_order_in_which_replies_are_listed_changes_no_score(good, bad, random):
-    shuffled = [random.sample(side, len(side)) for side in (good, bad)]
-    assert preference(*shuffled) == pytest.approx(preference(good, bad))
-    assert pairs_won(*shuffled) == pytest.approx(pairs_won(good, bad))
+    shuffled = compare_nats(random.sample(good, len(good)), random.sample(bad, len(bad)))
+    assert shuffled.share == pytest.approx(compare_nats(good, bad).share)
+    assert shuffled.nats == pytest.approx(compare_nats(good, bad).nats)
 
 
 reply_tokens = st.lists(st.lists(st.integers(4, 259), min_size=1, max_size=7), min_size=2, max_size=4)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import yaml
 
-from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, ROW_SCHEMA, Place, table
+from steadfast.evals.rows import BESIDE, GOAL, HARM, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, ROW_SCHEMA, Place, table
 from steadfast.messages import Message
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import shipped_arms
@@ -138,7 +138,7 @@ def _battery(checkpoint: str, shift: float, choice: bool, noise: np.random.Gener
                 base = 0.4 + 0.02 * number + 0.01 * i
                 score = float(np.clip(base + shift + noise.normal(0, 0.02), 0, 1))
                 rows.append(row(*place, PREFERENCE, f"{name}-{i}", score=score))
-                rows.append(row(*place, PAIRS_WON, f"{name}-{i}", score=float(score > 0.5)))
+                rows += [row(*place, g, f"{name}-{i}", score=score) for g in BESIDE if g not in (HARM, GOAL)]
         acted = name == "oversight-log"
         for i in range(3):
             score = float(np.clip(0.5 + shift + noise.normal(0, 0.1), 0, 1))
@@ -156,7 +156,7 @@ def _traits(checkpoint: str, rise: float, noise: np.random.Generator) -> list[Ro
     for scenario in sorted(held_out, key=lambda s: crc32(s.id.encode()))[:24]:
         place = (checkpoint, "trait", f"trait:{scenario.trait}", scenario.trait, scenario.domain)
         score = float(np.clip(0.4 + rise + noise.normal(0, 0.05), 0, 1))
-        rows.append(row(*place, PREFERENCE, scenario.id, score=score))
+        rows += [row(*place, g, scenario.id, score=score) for g in (PREFERENCE, PLAIN_WORDS, PLAIN_ENDS)]
         score = float(np.clip(0.4 + rise + noise.normal(0, 0.05), 0, 1))
         verdicts = [
             {"criterion": c.criterion, "score": round(float(noise.random()), 3), "reason": None}

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from steadfast.errors import DataError, RecipeError
+from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, REPLY_ONLY
 from steadfast.study import load_recipe, run_recipe
 from steadfast.study.data import StudyData
 from tests.study.examples import own_recipe, save_model
@@ -37,7 +38,7 @@ def test_every_checkpoint_is_measured_on_the_users_eval_and_held_out_scenarios(f
     for checkpoint in ("pre-RL", "baseline", "kind"):
         own = results.filter(checkpoint=checkpoint)
         cabin = own.filter(suite="cabin")
-        assert set(cabin["grader"]) == {"preference", "pairs_won", "rubric"}
+        assert set(cabin["grader"]) == {"preference", GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY, "rubric"}
         assert set(cabin.select("construct", "domain", "trait").iter_rows()) == {("kindness", "aviation", "kindness")}
         held_out = own.filter(suite="trait:kindness")
         assert set(held_out["task"]) == {"gate-3", "gate-7"}

@@ -101,7 +101,7 @@ def test_every_checkpoint_is_measured_on_the_same_tasks(finished):
 
 def test_an_arm_that_learned_is_measured_as_itself_and_the_checkpoint_after_it_as_itself_again(finished):
     scores = {
-        name: rows(finished).filter(checkpoint=name, grader="preference")["score"].to_list()
+        name: rows(finished).filter(checkpoint=name, grader="preference_graded")["score"].to_list()
         for name in ("pre-RL", *ARMS)
     }
     learned = {

@@ -1,22 +1,38 @@
 """Judges for tests of the study: they count words, load nothing, and are named in recipes as a user's own would be."""
 
 from steadfast.graders import Grade, Verdict, protocol_hash
+from steadfast.graders.exam.polarity import KINDS, minimal_pairs
 
 
-class WordJudge:
-    name = "words"
+class NegationDeafJudge:
+    """Fails the exam of polarity."""
+
+    name = "deaf-words"
     settings = {"version": 1}
 
     def grade(self, answers):
         return [
             Grade(
-                min(1.0, len(set(a.text)) / 40),
+                self.score(a.text),
                 tuple(Verdict(c.criterion, 0.5) for c in a.task.rubric),
                 self.name,
                 protocol_hash(self.name, self.settings, a.task),
             )
             for a in answers
         ]
+
+    def score(self, text):
+        return min(1.0, len(set(text)) / 40)
+
+
+class WordJudge(NegationDeafJudge):
+    """Passes the exam of polarity by heart, so that it may train."""
+
+    name = "words"
+    known = {t: s for k in KINDS for p in minimal_pairs(k) for t, s in ((p.true, 1.0), (p.false, 0.0))}
+
+    def score(self, text):
+        return self.known.get(text, super().score(text))
 
 
 class OtherWordJudge(WordJudge):

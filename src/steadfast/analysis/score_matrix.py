@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 _NOT_EVALS = ("trait", "chat")
 """Kinds of rows that are no eval out of distribution: what was rewarded, everyday requests."""
-_NOT_SCORES = ("pairs_won", "harm", "goal")
+_NOT_SCORES = ("preference_graded", "plain_words", "plain_ends", "reply_only", "harm", "goal")
 """Graders that say more about a task that another grader scores."""
 _PREFERRED = ("preference", "letters")
 """Graders that a suite is read by where it has them, the first one first."""
@@ -72,8 +72,8 @@ def score_matrix(results: pl.DataFrame) -> ScoreMatrix:
 
     Args:
         results: Rows with the columns checkpoint, kind, suite, construct, grader, task and score, of one judge, one
-            condition and one seed. Rows of kind "trait" and "chat" are ignored, and so are the graders "pairs_won",
-            "harm" and "goal". A null or NaN score could not be graded.
+            condition and one seed. Rows of kind "trait" and "chat" are ignored, and so are graders that stand beside
+            another one, such as "plain_words" and "harm". A null or NaN score could not be graded.
 
     Raises:
         ValueError: a checkpoint has several rows of a task under one grader.

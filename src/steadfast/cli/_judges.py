@@ -82,9 +82,10 @@ def exam(
     budget: Budget = None,
     as_json: AsJson = False,
 ) -> None:
-    """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own."""
+    """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own, and on minimal pairs."""
     from steadfast.graders.exam import examination as exams
     from steadfast.graders.exam.crossfit import cross_fit as left_out
+    from steadfast.graders.exam.polarity import examine_polarity
     from steadfast.tasks import Taxonomy, built_in_gold, built_in_scenarios
 
     config = judge_config(judge, max_calls=budget)
@@ -102,6 +103,7 @@ def exam(
     else:
         chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
         result = exams.examine_built_in(examined)
+    result["polarity"] = examine_polarity(examined)
     if attacks or (attacks is None and not config.is_model):
         result["attacks"] = exams.attack(examined, chosen, pairs, _track("attacks"))
     if cross_fit:
@@ -164,6 +166,7 @@ def _print_exam(result: dict[str, Any]) -> None:
     rows = [{"figure": name, "value": _shown(value)} for name, value in figures.items()]
     print_rows(rows, False, f"exam of {result['judge']}")
     print_rows(calibrated.get("bins", []), False, "reliability: score read as the probability of being the good answer")
+    _print_groups("pairs", result["polarity"], "minimal pairs: the share in which the true answer scores higher")
     for kind in ("trait", "domain"):
         _print_groups(kind, result[f"by_{kind}"], f"by {kind}")
     print_rows(result.get("attacks", []), False, "attacks, beside gold and honest answers")

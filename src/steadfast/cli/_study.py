@@ -22,15 +22,20 @@ Overrides = Annotated[
         help="Values in place of the recipe's, by dotted key, such as training.steps=10 or model.device=cuda.",
     ),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Train by a judge that fails the exam of polarity; the report will say so.")
+]
 
 
 @app.command()
 @resumable
-def demo(overrides: Overrides = None, out: Out = Path("runs/demo"), as_json: AsJson = False) -> None:
+def demo(
+    overrides: Overrides = None, out: Out = Path("runs/demo"), force: Force = False, as_json: AsJson = False
+) -> None:
     """Run the main job in minutes: health traits on SmolLM2-135M, its baseline, the evals, statistics and a report."""
     from steadfast.study import demo_recipe
 
-    _run(demo_recipe(_values(overrides or [])), out, as_json)
+    _run(demo_recipe(_values(overrides or [])), out, force, as_json)
 
 
 @app.command()
@@ -39,13 +44,14 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run directory; the default is runs/NAME.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or resume it where it stopped. The exit code is 1 if nothing of some suite could be scored."""
     from steadfast.study import load_recipe
 
     loaded = load_recipe(recipe, _values(overrides or []))
-    _run(loaded, out or Path("runs") / loaded.name, as_json)
+    _run(loaded, out or Path("runs") / loaded.name, force, as_json)
 
 
 def _values(overrides: Sequence[str]) -> dict[str, Any]:
@@ -71,13 +77,13 @@ def _values(overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _run(recipe: "Recipe", out: Path, as_json: bool) -> None:
+def _run(recipe: "Recipe", out: Path, force: bool, as_json: bool) -> None:
     from steadfast.evals.completion import read_rows, without_any_score
     from steadfast.progress import ConsoleProgress
     from steadfast.report import write_report
     from steadfast.study import run_recipe
 
-    directory = run_recipe(recipe, out, ConsoleProgress())
+    directory = run_recipe(recipe, out, ConsoleProgress(), force=force)
     results = directory / "results.parquet"
     unscored = without_any_score(read_rows(results))
     for suite in unscored:

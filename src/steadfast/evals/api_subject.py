@@ -67,7 +67,9 @@ class ApiSubject:
         """Its name is all that is known of it."""
         return {"api": str(self.model)}
 
-    def prefer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Preference]:
+    def prefer(
+        self, tasks: Sequence[Task], mismatched: Sequence[Task | None], condition: Condition, on_done: OnDone
+    ) -> list[Preference]:
         """The share of A/B questions, each asked in both orders, in which the good reference is picked."""
 
         async def one(task: Task) -> Preference:

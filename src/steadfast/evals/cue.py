@@ -78,7 +78,7 @@ def _weights(pairs: Iterable[Pair]) -> Mapping[str, float]:
 
 def _differing(pair: Pair) -> tuple[set[str], set[str]]:
     """What each twin has and its opposite lacks."""
-    texts = [re.findall(r"[^\W_][\w':-]*", task.text.casefold()) for task in pair]
+    texts = [re.findall(r"[^\W_][\w'\u2019:-]*", task.text.casefold()) for task in pair]
     bags = [Counter(text) for text in texts]
     found = set(bags[0] - bags[1]), set(bags[1] - bags[0])
     places = [next((i for i, word in enumerate(texts[1 - which]) if word in found[which]), None) for which in (0, 1)]

@@ -1,6 +1,7 @@
 """What was measured as logs of Inspect's, for `inspect view`: written from the rows, after them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain, count
@@ -102,8 +103,7 @@ def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], c
 
 def _compared(task: Task, found: Preference) -> EvalSample:
     metadata: dict[str, Any] = {"good": list(task.references.good), "bad": list(task.references.bad)}
-    if found.pairs_won is not None:
-        metadata["pairs_won"] = found.pairs_won
+    metadata |= {name: asdict(compared) for name, compared in found.compared.items()}
     return EvalSample(
         id=task.id,
         epoch=1,

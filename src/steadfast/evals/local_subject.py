@@ -2,20 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import fsum
+from typing import Any, Literal
 
 from transformers import PreTrainedModel
 
 from steadfast.errors import ChatTemplateError
 from steadfast.evals.measure import Condition, OnDone, Preference
+from steadfast.evals.mismatched import GREETING
 from steadfast.evals.rows import PREFERENCE
-from steadfast.graders.preference import pairs_won, preference
+from steadfast.graders.preference import Nats, ReplyLikelihood, compare_replies
 from steadfast.models.chat import ChatTemplate
 from steadfast.models.lower_layers import LowerLayers
-from steadfast.models.scoring import score_candidates
+from steadfast.models.scoring import CandidateScore, score_candidates
+from steadfast.models.word_tokens import WordTokens
 from steadfast.rollouts import Rollout, drive
 from steadfast.rollouts.sampler import LocalSampler
 from steadfast.tasks.task import Task
+
+_Conversation = Literal["own", "mismatched", "alone"]
 
 
 @dataclass(frozen=True)
@@ -39,35 +44,111 @@ class LocalSubject:
     identity: Any = None
     prefers_by: str = PREFERENCE
 
-    def prefer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Preference]:
-        """The preference for each task's good references, by the likelihood of a token.
+    def prefer(
+        self, tasks: Sequence[Task], mismatched: Sequence[Task | None], condition: Condition, on_done: OnDone
+    ) -> list[Preference]:
+        """The preference for each task's good references: the share of pairs won by pointwise mutual information.
 
-        A task that the model cannot be shown, such as one beyond its context, has a reason instead.
+        The condition's style is not shown: see `Condition`. A task that the model cannot be shown, such as one beyond
+        its context, has a reason instead.
         """
-        requests: dict[int, tuple[list[int], list[list[int]]]] = {}
+        asked = _Asked(self.chat)
         found: dict[int, Preference] = {}
-        for place, task in enumerate(tasks):
+        for place, (task, other) in enumerate(zip(tasks, mismatched, strict=True)):
             try:
-                requests[place] = self._request(task, condition)
+                asked.add(place, task, other)
             except ChatTemplateError as error:
                 found[place] = Preference(None, reason=str(error), shown=False)
                 on_done(1)
-        scores = score_candidates(
-            self.lm, list(requests.values()), on_done=lambda: on_done(1), lower_layers=self.lower_layers
-        )
-        for place, candidates in zip(requests, scores, strict=True):
+        for place, likelihoods in asked.scored(self.lm, self.lower_layers, on_done).items():
             split = len(tasks[place].references.good)
-            good, bad = candidates[:split], candidates[split:]
-            found[place] = Preference(preference(good, bad), pairs_won(good, bad))
+            compared = compare_replies(likelihoods[:split], likelihoods[split:])
+            found[place] = Preference(compared["pmi"].share, compared=compared)
         return [found[place] for place in range(len(tasks))]
-
-    def _request(self, task: Task, condition: Condition) -> tuple[list[int], list[list[int]]]:
-        replies = [self.chat.encode_reply(r) for r in (*task.references.good, *task.references.bad)]
-        longest = max(map(len, replies))
-        return self.chat.encode(task.messages, condition.style, max_new_tokens=longest), replies
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
         """One greedy rollout of each task."""
         lower = None if self.lower_layers is None else self.lower_layers.of(self.lm)
         sampler = LocalSampler(self.lm, self.chat, self.max_new_tokens, style=condition.style, lower_layers=lower)
         return drive(sampler, tasks, on_done)
+
+
+class _Asked:
+    """The requests of some tasks, each conversation once with all replies that are tried after it.
+
+    A conversation is the own one of a task and the mismatched one of another, so it is prefilled once for both. After
+    the greeting each task's replies are a request of their own: it is short, and rows of like length are batched.
+    """
+
+    def __init__(self, chat: ChatTemplate) -> None:
+        self._chat = chat
+        self._is_word = WordTokens(chat.tokenizer)
+        self._greeting = tuple(chat.encode(GREETING))
+        self._prompts: list[tuple[int, ...]] = []
+        self._candidates: list[list[list[int]]] = []
+        self._request_of: dict[tuple[int, ...], int] = {}
+        self._places: dict[int, dict[_Conversation, tuple[int, slice]]] = {}
+        self._words: dict[int, list[list[bool]]] = {}
+
+    def add(self, place: int, task: Task, mismatched: Task | None) -> None:
+        """Ask for the likelihoods of a task's replies.
+
+        Raises:
+            ChatTemplateError: A conversation or a reply cannot be shown to the model; then nothing is asked.
+        """
+        end = self._chat.end_of_turn
+        replies = [[*self._chat.encode_reply(r), end] for r in (*task.references.good, *task.references.bad)]
+        longest = max(map(len, replies))
+        own = tuple(self._chat.encode(task.messages, max_new_tokens=longest))
+        other = None if mismatched is None else tuple(self._chat.encode(mismatched.messages, max_new_tokens=longest))
+        self._words[place] = [self._is_word(r) for r in replies]
+        self._prompts.append(self._greeting)
+        self._candidates.append(replies)
+        alone = (len(self._prompts) - 1, slice(0, len(replies)))
+        self._places[place] = {
+            "own": self._ask(own, replies),
+            "mismatched": alone if other is None else self._ask(other, replies),
+            "alone": alone,
+        }
+
+    def _ask(self, prompt: tuple[int, ...], replies: list[list[int]]) -> tuple[int, slice]:
+        if prompt not in self._request_of:
+            self._request_of[prompt] = len(self._prompts)
+            self._prompts.append(prompt)
+            self._candidates.append([])
+        request = self._request_of[prompt]
+        begin = len(self._candidates[request])
+        self._candidates[request] += replies
+        return request, slice(begin, begin + len(replies))
+
+    def scored(
+        self, lm: PreTrainedModel, lower_layers: LowerLayers | None, on_done: OnDone
+    ) -> dict[int, list[ReplyLikelihood]]:
+        """The likelihoods of each task's replies, good ones first, by the task's place."""
+        done, told = 0, 0
+
+        def one_more() -> None:
+            nonlocal done, told
+            done += 1
+            tasks = done * len(self._places) // len(self._prompts)
+            if tasks > told:
+                on_done(tasks - told)
+                told = tasks
+
+        requests = list(zip(self._prompts, self._candidates, strict=True))
+        scores = score_candidates(lm, requests, on_done=one_more, lower_layers=lower_layers)
+        found: dict[int, list[ReplyLikelihood]] = {}
+        for place, where in self._places.items():
+            nats = {name: self._nats(place, scores[request][own]) for name, (request, own) in where.items()}
+            found[place] = [
+                ReplyLikelihood(*after) for after in zip(nats["own"], nats["mismatched"], nats["alone"], strict=True)
+            ]
+        return found
+
+    def _nats(self, place: int, scores: Sequence[CandidateScore]) -> list[Nats]:
+        """Split the nats of a task's replies into those of word tokens and those of all others."""
+        split: list[Nats] = []
+        for score, words in zip(scores, self._words[place], strict=True):
+            told = list(zip(score.logprobs, words, strict=True))
+            split.append(Nats(fsum(p for p, word in told if word), fsum(p for p, word in told if not word)))
+        return split

@@ -4,16 +4,18 @@ A task with good and bad references is compared by likelihood, and one with a gr
 in, and graded. Both a run and `steadfast evaluate` come through here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import polars as pl
 
-from steadfast.evals.rows import GOAL, HARM, PAIRS_WON, PREFERENCE, Place, table
+from steadfast.evals.mismatched import mismatched_tasks
+from steadfast.evals.rows import GOAL, GRADED, HARM, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, REPLY_ONLY, Place, table
 from steadfast.graders.dispatch import UNSHOWN, grade_rollouts
 from steadfast.graders.grade import Grade, Judge
 from steadfast.graders.outcome import outcome_of
+from steadfast.graders.preference import Compared, Measure
 from steadfast.rollouts import Rollout
 from steadfast.tasks.suite import Suite
 from steadfast.tasks.task import Task
@@ -28,7 +30,8 @@ class Condition:
 
     Attributes:
         name: Its name in the results.
-        style: An instruction on form, appended to the system turn.
+        style: An instruction on form, appended to the system turn where a model answers. Likelihoods of written
+            replies are measured without it: it asks for a form that they were not written in.
     """
 
     name: str = "plain"
@@ -41,15 +44,15 @@ class Preference:
 
     Attributes:
         score: The preference; None if it could not be read.
-        pairs_won: The share of pairs whose good reply is preferred; None where only the score is known.
         reason: Why there is no score.
         shown: Whether the task could be shown to the model at all.
+        compared: The replies' likelihoods compared under each measure; empty where a model shows none.
     """
 
     score: float | None
-    pairs_won: float | None = None
     reason: str | None = None
     shown: bool = True
+    compared: Mapping[Measure, Compared] = field(default_factory=dict[Measure, Compared])
 
 
 class Subject(Protocol):
@@ -70,8 +73,18 @@ class Subject(Protocol):
         """The grader that its preferences come from: "preference" or "letters"."""
         ...
 
-    def prefer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Preference]:
-        """The preference for each task's good references, in order."""
+    def prefer(
+        self, tasks: Sequence[Task], mismatched: Sequence[Task | None], condition: Condition, on_done: OnDone
+    ) -> list[Preference]:
+        """The preference for each task's good references, in order.
+
+        Args:
+            tasks: The tasks whose references are compared.
+            mismatched: For each of them the task after whose conversation a model that shows likelihoods tries the
+                references too; None is a greeting.
+            condition: How the model is asked.
+            on_done: Told the number of tasks done since the last call.
+        """
         ...
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
@@ -140,7 +153,9 @@ def measure(
     Raises:
         SteadfastError: the model, a judge or a program cannot do its work at all.
     """
-    preferred = iter(subject.prefer([t for p in parts for t in p.compared], condition, on_done))
+    partners = {p.suite.name: mismatched_tasks(p.suite) for p in parts if p.compared}
+    compared = [(t, partners[p.suite.name][t.id]) for p in parts for t in p.compared]
+    preferred = iter(subject.prefer([t for t, _ in compared], [m for _, m in compared], condition, on_done))
     rollouts = subject.answer([t for p in parts for t in p.answered], condition, on_done)
     answered = iter(rollouts)
     rows: list[dict[str, Any]] = []
@@ -149,7 +164,9 @@ def measure(
         suite = part.suite
         found = [(task, next(preferred)) for task in part.compared]
         measured.preferences[suite.name] = found
-        rows += [row for task, p in found for row in _preference_rows(place, subject.prefers_by, suite, task, p)]
+        for task, preference in found:
+            partner = partners[suite.name][task.id]
+            rows += _preference_rows(place, subject.prefers_by, suite, task, partner, preference)
         made = [next(answered) for _ in part.answered]
         grades = grade_rollouts(made, judge)
         measured.rollouts[suite.name] = list(zip(made, grades, strict=True))
@@ -163,11 +180,23 @@ def measure(
     return Measured(table(rows), measured.rollouts, measured.preferences)
 
 
-def _preference_rows(place: Place, grader: str, suite: Suite, task: Task, found: Preference) -> list[dict[str, Any]]:
+_BESIDE: tuple[tuple[str, Measure], ...] = ((PLAIN_WORDS, "plain"), (PLAIN_ENDS, "ends"), (REPLY_ONLY, "alone"))
+"""Rows beside a preference, each the share of pairs won under another measure."""
+
+
+def _preference_rows(
+    place: Place, grader: str, suite: Suite, task: Task, mismatched: Task | None, found: Preference
+) -> list[dict[str, Any]]:
     gate = None if found.shown else UNSHOWN
-    rows = [place.row(suite, task, grader, found.score, found.reason, gate=gate)]
-    if grader == PREFERENCE and found.pairs_won is not None:
-        rows.append(place.row(suite, task, PAIRS_WON, found.pairs_won))
+    if grader != PREFERENCE or not found.compared:
+        return [place.row(suite, task, grader, found.score, found.reason, gate=gate)]
+    pmi = found.compared["pmi"]
+    told = {"mismatched": mismatched.id if mismatched else None}
+    shown = ((grader, found.score), (GRADED, pmi.graded))
+    rows = [place.row(suite, task, name, score, nats=pmi.nats, **told) for name, score in shown]
+    for name, measure in _BESIDE:
+        by = found.compared[measure]
+        rows.append(place.row(suite, task, name, by.share, nats=by.nats))
     return rows
 
 

@@ -30,6 +30,8 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "judge": pl.String,
     "protocol": pl.String,
     "score": pl.Float64,
+    "nats": pl.Float64,
+    "mismatched": pl.String,
     "answer": pl.String,
     "thoughts": pl.String,
     "finished": pl.Boolean,
@@ -38,9 +40,18 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "reason": pl.String,
     "verdicts": VERDICTS,
 }
-"""The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it."""
+"""The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it. Where
+likelihoods are compared, `nats` is the mean difference between good and bad replies, and `mismatched` the task after
+whose conversation the replies were tried too; null there means a greeting."""
 
-PREFERENCE, PAIRS_WON, LETTERS, HARM, GOAL, PUBLIC = "preference", "pairs_won", "letters", "harm", "goal", "public"
+PREFERENCE, LETTERS, HARM, GOAL, PUBLIC = "preference", "letters", "harm", "goal", "public"
+
+GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY = "preference_graded", "plain_words", "plain_ends", "reply_only"
+"""Beside a preference: its logistic form; word tokens, and all other tokens, after the conversation, without taking
+the mismatched one off; word tokens after a greeting."""
+
+BESIDE = (GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY, HARM, GOAL)
+"""Graders that say more about a task that another grader scores."""
 
 BY_REFERENCES = (PREFERENCE, LETTERS)
 """Graders that compare a task's references, by likelihood or, where a model shows none, by an A/B question."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from steadfast.analysis import item_bootstrap
 from steadfast.analysis.pairs import pair_successes
-from steadfast.evals.rows import GOAL, HARM, PAIRS_WON
+from steadfast.evals.rows import BESIDE, GOAL, HARM
 
 
 def summarize_evals(rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def summarize_evals(rows: pl.DataFrame) -> list[dict[str, Any]]:
     Args:
         rows: of one checkpoint, in the results' schema.
     """
-    main = rows.filter(~pl.col("grader").is_in([PAIRS_WON, HARM, GOAL]))
+    main = rows.filter(~pl.col("grader").is_in(BESIDE))
     groups = main.group_by("suite", "construct", "source", "grader", maintain_order=True)
     return [_summary([str(k) for k in key], group) for key, group in groups]
 
@@ -43,7 +43,7 @@ def totals(rows: pl.DataFrame) -> dict[str, Any]:
     episodes, harmed, reached: free play of agentic evals, the share with harm and the share that reached the goal.
     """
     harmed, reached = (rows.filter(pl.col("grader") == grader)["score"].drop_nulls() for grader in (HARM, GOAL))
-    main = rows.filter(~pl.col("grader").is_in([PAIRS_WON, HARM, GOAL]))
+    main = rows.filter(~pl.col("grader").is_in(BESIDE))
     return {
         "items": len(main),
         "ungraded": int(main["score"].null_count()),

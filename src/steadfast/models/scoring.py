@@ -24,10 +24,23 @@ _LONGEST_PADDING = 0.15
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """This is the log-likelihood of a reply: the sum over its tokens in nats, and their number."""
+    """This is the log-likelihood of a reply.
 
-    logprob: float
-    tokens: int
+    Attributes:
+        logprobs: The log-probability of each of its tokens, in nats.
+    """
+
+    logprobs: tuple[float, ...]
+
+    @property
+    def logprob(self) -> float:
+        """The sum over the tokens, in nats."""
+        return math.fsum(self.logprobs)
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens."""
+        return len(self.logprobs)
 
     @property
     def per_token(self) -> float:
@@ -71,7 +84,7 @@ def score_candidates(
     results: dict[int, list[CandidateScore]] = {}
     for index, logprobs_N in scored:
         parts = logprobs_N.split(packs[index].lengths)
-        results[index] = [CandidateScore(float(p.sum()), p.numel()) for p in parts]
+        results[index] = [CandidateScore(tuple(p.tolist())) for p in parts]
         if not all(math.isfinite(score.logprob) for score in results[index]):
             raise UnsupportedModelError(
                 f"{type(lm).__name__} gives a reply a log-probability that is not finite: its weights are damaged, "

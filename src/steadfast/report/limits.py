@@ -8,6 +8,8 @@ from statistics import median
 from scipy.stats import norm
 
 from steadfast.analysis.seeds import POWER
+from steadfast.graders.exam.polarity import LEAST, NEGATIONS, in_words
+from steadfast.graders.preference import POINT
 from steadfast.report.loading import Run
 from steadfast.report.summary import CheckpointComparison
 from steadfast.report.wording import points
@@ -20,8 +22,8 @@ _FEW = 10
 
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Write a sentence for each limit of a run; the gravest stands first."""
-    found = [_seeds(run), _size(run), _warm_start(run), _likelihood(lead), _judge(run), _detectable(lead), _items(lead)]
-    found += [_arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
+    found = [_polarity(run), _seeds(run), _size(run), _warm_start(run), _likelihood(lead), _judge(run)]
+    found += [_detectable(lead), _items(lead), _arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
     return [sentence for sentence in found if sentence]
 
 
@@ -37,6 +39,18 @@ def detectable(low: float, high: float, level: float = 0.95) -> float:
     """
     z = float(norm.ppf((1 + level) / 2))
     return (high - low) / 2 * (z + float(norm.ppf(POWER))) / z
+
+
+def _polarity(run: Run) -> str | None:
+    exam = run.environment.get("polarity_exam")
+    if exam is None or exam["passed"]:
+        return None
+    shares = in_words({kind: exam[kind] for kind in NEGATIONS})
+    return (
+        f"Trained by a judge that fails the exam of polarity: {shares}, where each must reach {LEAST}. Of two answers "
+        "that differ by one negation it too often rewards the false one, so what was learned from it is what answers "
+        "speak of, more than what they say."
+    )
 
 
 def _seeds(run: Run) -> str:
@@ -100,8 +114,8 @@ def _likelihood(lead: CheckpointComparison) -> str | None:
     if lead.battery is None:
         return None
     return (
-        "The headline's scores are likelihoods: how far the model prefers a written good reply over a written bad one, "
-        "a token at a time. They are exact and need no judge, but a model may come to prefer a reply it would never "
+        "The headline's scores are likelihoods of word tokens, after an item's own conversation against another one's: "
+        f"{POINT} They are exact and need no judge, but a model may come to prefer a reply it would never "
         "write, and their points are not the points of a judged answer."
         + (" The free answers are the check on that." if lead.free else "")
     )

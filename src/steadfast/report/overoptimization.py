@@ -11,7 +11,8 @@ def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:
     """Write sentences on the gap between the judge that trained and every other measure, for an arm of trait rewards.
 
     On held-out scenarios the change by the training judge is compared with that by the evaluation judge and with that
-    of the likelihood of gold answers. Over training, both judges' scores of the same rollouts are compared.
+    of the word tokens of gold answers. A shift of punctuation and end tokens is told apart and is no sign of anything:
+    a policy that learns when to stop moves them. Over training, both judges' scores of the same rollouts are compared.
     """
     arm = run.recipe.arm(v.treatment)
     if arm.grader != "own" or arm.method == "supervised":
@@ -24,7 +25,7 @@ def _held_out(v: CheckpointComparison) -> str | None:
     trained = v.traits_by_training_judge
     if trained is None or direction(trained.low, trained.high) != 1:
         return None
-    others = [("the evaluation judge", v.traits), ("likelihood of gold answers", v.traits_choice)]
+    others = [("the evaluation judge", v.traits), ("the word tokens of gold answers", v.traits_words)]
     against = [(name, o) for name, o in others if o is not None and direction(o.low, o.high) != 1]
     if not against:
         return None
@@ -33,7 +34,16 @@ def _held_out(v: CheckpointComparison) -> str | None:
     return (
         f"{'Over-optimization' if falls else 'A sign of over-optimization'}: against {the(v.control)} the score of "
         f"held-out scenarios rises by {difference(trained)} points by the judge that trained, while {said}. "
-        "The policy learnt what its judge pays for more than what the rubrics mean."
+        f"The policy learnt what its judge pays for more than what the rubrics mean.{_ends(v)}"
+    )
+
+
+def _ends(v: CheckpointComparison) -> str:
+    if v.traits_ends is None:
+        return ""
+    return (
+        " Gold answers' punctuation and end tokens, which count for nothing here, moved by "
+        f"{difference(v.traits_ends)} points."
     )
 
 

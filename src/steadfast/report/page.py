@@ -123,7 +123,7 @@ _COLUMNS_THAT_FIT = 3
 _UNITS = {"capability": "task", "public": "benchmark"}
 _SHARES = frozenset({"refusal", "chat_refusal", "cut_off", "traits_cut_off"})
 _MEASURES: tuple[tuple[str, str], ...] = (
-    ("battery", "evals in scope, likelihood"),
+    ("battery", "evals in scope, pairs won by mutual information"),
     ("free", "evals in scope, free answers"),
     ("public", "public benchmarks"),
     ("traits", "held-out traits, evaluation judge"),
@@ -131,8 +131,13 @@ _MEASURES: tuple[tuple[str, str], ...] = (
     ("traits_elsewhere", "held-out traits, untrained domains"),
     ("traits_finished", "held-out traits, both finished"),
     ("traits_unrefused", "held-out traits, neither refused"),
-    ("traits_choice", "held-out traits, likelihood of gold answers"),
-    ("pairs_won", "evals in scope, share of pairs won"),
+    ("traits_choice", "held-out traits, gold answers: pairs won by mutual information"),
+    ("traits_words", "held-out traits, gold answers: word tokens"),
+    ("traits_ends", "held-out traits, gold answers: punctuation and end tokens"),
+    ("graded", "evals in scope, mutual information, logistic of nats"),
+    ("plain_words", "evals in scope, word tokens, plain"),
+    ("plain_ends", "evals in scope, punctuation and end tokens"),
+    ("reply_only", "evals in scope, word tokens, reply alone"),
     ("capability", "capability, mean over tasks"),
     ("refusal", "refused, evals' free answers"),
     ("chat_refusal", "refused, everyday requests"),

@@ -11,7 +11,7 @@ import polars as pl
 
 from steadfast.analysis import Comparison, EvalComparison, compare
 from steadfast.analysis.pooled import compare_pooled
-from steadfast.evals.rows import PAIRS_WON, PREFERENCE, PUBLIC
+from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, PUBLIC, REPLY_ONLY
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
 
@@ -28,15 +28,20 @@ class CheckpointComparison:
         treatment: The name of the checkpoint that is asked about.
         control: The name of the checkpoint that it is compared with.
         scope: The evals that the arm's question is about.
-        battery: The evals in the scope, by likelihood.
+        battery: The evals in the scope, by likelihood: pairs won by pointwise mutual information over word tokens.
         rest: The evals outside the scope, by likelihood.
         free: Free answers to the evals in the scope, scored by each task's own grader.
         free_rest: Free answers to the evals outside the scope.
-        pairs_won: The share of (good, bad) pairs whose good reply is the likelier, over the scope's tasks.
+        graded: The logistic form of `battery`, over the scope's tasks.
+        plain_words: Pairs won over the scope's tasks by word tokens, with no mismatched conversation taken off.
+        plain_ends: The same by punctuation and the end of the turn.
+        reply_only: The same by word tokens after a greeting.
         public: Public benchmarks.
         traits: Free answers to held-out scenarios, scored by the evaluation judge.
         traits_by_training_judge: The same answers, scored by the judge that trained.
-        traits_choice: The held-out scenarios by the likelihood of their gold answers, without a judge.
+        traits_choice: The held-out scenarios by the likelihood of their gold answers, as `battery`, without a judge.
+        traits_words: The same by word tokens alone, with no mismatched conversation taken off.
+        traits_ends: The same by punctuation and the end of the turn.
         traits_elsewhere: `traits` in domains that the arm was not trained on, for an arm that leaves some out.
         traits_unrefused: `traits` where neither checkpoint refused.
         traits_finished: `traits` where both checkpoints ended before the token limit; a cut-off answer earns nothing,
@@ -56,11 +61,16 @@ class CheckpointComparison:
     rest: Comparison | None
     free: Comparison | None
     free_rest: Comparison | None
-    pairs_won: EvalComparison | None
+    graded: EvalComparison | None
+    plain_words: EvalComparison | None
+    plain_ends: EvalComparison | None
+    reply_only: EvalComparison | None
     public: Comparison | None
     traits: EvalComparison | None
     traits_by_training_judge: EvalComparison | None
     traits_choice: EvalComparison | None
+    traits_words: EvalComparison | None
+    traits_ends: EvalComparison | None
     traits_elsewhere: EvalComparison | None
     traits_unrefused: EvalComparison | None
     traits_finished: EvalComparison | None
@@ -97,6 +107,10 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
     def scoped(rows: pl.DataFrame, chosen: Scope | None = _EVERYTHING) -> Comparison | None:
         return None if chosen is None else _compare(rows, *pair, chosen)
 
+    def beside(kind: str, grader: str) -> EvalComparison | None:
+        rows = run.scored(kind, grader)
+        return pooled(_within(rows, scope) if kind == "eval" else rows)
+
     return CheckpointComparison(
         treatment=treatment,
         control=control,
@@ -105,11 +119,16 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
         rest=scoped(battery, scope.rest()),
         free=scoped(free, scope),
         free_rest=scoped(free, scope.rest()),
-        pairs_won=pooled(_within(run.scored("eval", PAIRS_WON), scope)),
+        graded=beside("eval", GRADED),
+        plain_words=beside("eval", PLAIN_WORDS),
+        plain_ends=beside("eval", PLAIN_ENDS),
+        reply_only=beside("eval", REPLY_ONLY),
         public=scoped(run.scored("public", PUBLIC)),
         traits=pooled(traits),
         traits_by_training_judge=pooled(run.answers("trait", run.training_judge)),
-        traits_choice=pooled(run.scored("trait", PREFERENCE)),
+        traits_choice=beside("trait", PREFERENCE),
+        traits_words=beside("trait", PLAIN_WORDS),
+        traits_ends=beside("trait", PLAIN_ENDS),
         traits_elsewhere=None if untrained is None else pooled(traits.filter(untrained)),
         traits_unrefused=pooled(_where_both(traits, pair, pl.col("refused").fill_null(0) == 0)),
         traits_finished=pooled(_where_both(traits, pair, pl.col("finished").fill_null(0) == 1)),

@@ -8,7 +8,8 @@ from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.tasks.suite import catalogue
 
-BY_LIKELIHOOD, BY_ANSWERS = "by likelihood of the good over the tempting bad reply", "by free answers, judged"
+BY_LIKELIHOOD = "by what the conversation adds to the likelihood of the good over the tempting bad reply"
+BY_ANSWERS = "by free answers, judged"
 
 _KINDS = ("trait:", "capability-", "chat-")
 
@@ -109,7 +110,12 @@ def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str 
     if other := v.traits_by_training_judge:
         text += f"; {difference(other)} by the judge that trained"
     if other := v.traits_choice:
-        text += f"; {difference(other)} by likelihood of gold answers, without a judge"
+        text += f"; {difference(other)} by what the scenario adds to the likelihood of gold answers, without a judge"
+    if v.traits_words and v.traits_ends:
+        text += (
+            f" ({difference(v.traits_words)} by their word tokens, {difference(v.traits_ends)} by punctuation and end "
+            "tokens, with no other conversation taken off)"
+        )
     if before and before.traits:
         b = before.traits
         text += f". From {the(before.control)}: {b.control:.3f} to {b.treatment:.3f}, {difference(b)}"

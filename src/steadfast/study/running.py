@@ -27,6 +27,7 @@ from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
 from steadfast.study.data import StudyData
+from steadfast.study.judge_gate import examine_training_judge
 from steadfast.study.recipe import Recipe
 from steadfast.study.stages import Study, stages_of
 from steadfast.tasks.programs import source_hashes
@@ -38,8 +39,14 @@ _COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "
 """What of a recipe changes no number: a run may be resumed with another budget, or on another device."""
 
 
-def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None = None) -> Path:
+def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None = None, *, force: bool = False) -> Path:
     """Run a recipe in a directory, or finish the run that was begun there; returns the directory.
+
+    Args:
+        recipe: The recipe.
+        directory: The run directory; it need not exist yet.
+        progress: It is told how far the run is; None tells nobody.
+        force: Whether a training judge that fails the exam of polarity may train all the same; the run records it.
 
     Raises:
         SteadfastError: anything that the user can mend, before long work begins wherever it can be seen by then;
@@ -53,12 +60,12 @@ def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None 
     _ = data.slices
     path.mkdir(parents=True, exist_ok=True)
     with sole_use(path):
-        _run(data, RunDirectory(path), progress, started)
+        _run(data, RunDirectory(path), progress, started, force)
     return path
 
 
-def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: float) -> None:
-    study = _prepare(data, directory, progress)
+def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: float, force: bool) -> None:
+    study = _prepare(data, directory, progress, force)
     stages = stages_of(study)
     progress.plan({s.name: s.units for s in stages})
     left = [s for s in stages if not s.done()]
@@ -77,7 +84,7 @@ def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: 
     directory.write_results(files, ROW_SCHEMA)
 
 
-def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> Study:
+def _prepare(data: StudyData, directory: RunDirectory, progress: Progress, force: bool) -> Study:
     """Everything else that can fail fast, in order of cost."""
     free = shutil.disk_usage(directory.path).free
     if free < _FREE_BYTES:
@@ -91,6 +98,7 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> St
         check_reach(by_name[name], graded=recipe.evaluation.judge.is_model)
     training, evaluation = (BudgetedJudge(CachedJudge(j, directory.grades_file)) for j in (training, evaluation))
     _probe(data, training, evaluation)
+    polarity = examine_training_judge(data, training, progress, force=force)
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
@@ -104,7 +112,7 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress) -> St
     if new or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between the two
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(directory.path / "recipe.yaml", text)
-        directory.write_environment(model_source=model.source)
+        directory.write_environment(model_source=model.source, polarity_exam=polarity)
         write_json(directory.path / "disjoint.json", compared)
     return study
 

@@ -1,0 +1,26 @@
+"""Evals whose conversations exchange their good and bad replies give nothing away without the conversation."""
+
+import pytest
+
+from steadfast.evals.surface import POLICIES, share_won
+from steadfast.tasks.suite import shipped_suite
+
+EXCHANGED = ("reasoning-monitorability",)
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_what_is_good_after_one_conversation_is_bad_after_its_twin(name):
+    suite = shipped_suite(name).validated()
+    by_id = {t.id: t for t in suite.tasks}
+    for task in suite.tasks:
+        assert task.pair is not None
+        twin = by_id[task.pair]
+        assert (task.references.good, task.references.bad) == (twin.references.bad, twin.references.good)
+        assert task.messages != twin.messages
+
+
+@pytest.mark.parametrize("name", EXCHANGED)
+def test_every_policy_that_looks_at_replies_alone_wins_half_of_the_pairs(name):
+    tasks = shipped_suite(name).paired
+    for policy in (*POLICIES.values(), lambda reply: sum(map(ord, reply))):
+        assert sum(share_won(policy, t) for t in tasks) / len(tasks) == 0.5
