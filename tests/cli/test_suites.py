@@ -32,6 +32,16 @@ def test_a_sound_family_is_proved(steadfast_json, tmp_path):
     assert (proof["suite"], proof["gold"], proof["pairs"]) == ("towels", 1.0, 400)
     assert proof["constants"]["yes"] == proof["constants"]["no"] == 0.0
     assert proof["problems"] == []
+    assert (proof["cue"], proof["cue_by_wording"]) == (0.5, {"0": 0.5})
+
+
+def test_the_table_shows_how_much_the_differing_words_give_away(steadfast, tmp_path):
+    told = [{"lines": ["{Place} is [clean|used] today, at {time}."], "ask": "Is it?"}]
+    file = own(tmp_path, wordings=told, answer="[yes it is|no it is not]", options=True)
+    table = steadfast("suites", "check", file).output
+    row = next(line for line in table.splitlines() if "towels" in line)
+    assert row.rstrip(" │|").endswith("1.00")
+    assert "cue: how often the words in which twins differ tell their sides" in table
 
 
 def test_a_faulty_one_is_a_sentence_and_the_others_are_proved(steadfast, tmp_path):

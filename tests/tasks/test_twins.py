@@ -154,6 +154,7 @@ def test_a_family_of_the_users_own_is_a_suite(tmp_path):
         ({"domains": {"moon": [{"place": "x"}]}}, "unknown domain 'moon'"),
         ({"trait": "haste"}, "unknown trait 'haste'"),
         ({"check": "guess"}, "check: "),
+        ({"reply": "the {hall}"}, "a case gives no {hall}, which wording 0 uses"),
         ({"colour": "red"}, "colour: unknown field"),
         ({"domains": {"health": [{"place": "x", "numbers": [1, 3, 1]}]}}, "six numbers at least"),
     ],
@@ -204,6 +205,12 @@ def test_a_family_with_too_few_values_says_how_many_pairs_it_gives(tmp_path):
     family = family_of(own(tmp_path, **few))
     with pytest.raises(DataError, match=r"health in wording 0 gives only \d+ different pairs"):
         make_pairs(family, Cell("health", "chat", 0), 1000, "train")
+
+
+def test_a_reply_of_two_kinds_is_asked_for_in_all_formats_that_ask_in_words(tmp_path):
+    family = family_of(own(tmp_path, reply="the number or that word"))
+    for asked, told in ((family, "the number or that word"), (family_of(own(tmp_path)), "the number")):
+        assert twins_of(asked, formats=["chat"], pairs=1)[0].text.endswith(f"Answer with {told} alone.")
 
 
 def test_the_difference_is_written_inline():

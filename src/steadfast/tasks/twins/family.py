@@ -71,6 +71,8 @@ class Family(_Data):
         group: Families of one group are near to one another, and far from all others.
         measures: A sentence that says what it measures.
         label: The name of the field that is answered, such as "Dose".
+        reply: What is asked for where the answer may be something else than the field's value, such as "the {field} or
+            those words"; the default is the field, by its label.
         answer: The right answers of the twins, as `[one|other]`.
         check: How an answer is checked: by equality with the right one, as a stated probability in percent, or by a
             program of the user's own, "module:function", which gets the answer and `label`, `right` and `wrong`.
@@ -86,6 +88,7 @@ class Family(_Data):
     group: Text
     measures: Text
     label: Text
+    reply: Text | None = None
     answer: Text
     check: str = "equality"
     options: bool = False
@@ -113,7 +116,7 @@ class Family(_Data):
                         raise ValueError(
                             f"wording {number}: its twins are told alike; write [one|other] where they differ"
                         )
-                    slots = used_slots([filled, fill(f"{self.answer} {self.label}", words)])
+                    slots = used_slots([filled, fill(f"{self.answer} {self.label} {self.reply or ''}", words)])
                     if unknown := sorted(slots - DRAWN):
                         raise ValueError(
                             f"domains.{domain}: a case gives no {{{unknown[0]}}}, which wording {number} uses"

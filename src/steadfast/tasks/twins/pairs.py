@@ -19,9 +19,9 @@ _TRIES = 200
 """Draws for one new pair, before a case counts as used up."""
 
 _HOW = (
-    "Answer with the {label} alone.",
-    "Reply with nothing but the {label}.",
-    "Give the {label} and nothing else.",
+    "Answer with {reply} alone.",
+    "Reply with nothing but {reply}.",
+    "Give {reply} and nothing else.",
 )
 _HOW_OPTIONS = (
     'Answer with "{first}" or "{second}" alone.',
@@ -124,15 +124,17 @@ def _pair(family: Family, cell: Cell, split: Split, number: int, attempt: int) -
     place = rng.randrange(len(cases))
     case = words_of(cases[place])
     numbers: Any = cases[place].get("numbers", USUAL_RANGE)
-    texts = [fill(t, case) for t in (*wording.texts, family.answer, family.label)]
+    asked = family.reply or f"the {family.label}"
+    texts = [fill(t, case) for t in (*wording.texts, family.answer, family.label, asked)]
     values = draw(rng, used_slots(texts), numbers)
-    *told, answer, label = (fill(t, values) for t in texts)
+    *told, answer, label, reply = (fill(t, values) for t in texts)
     order = rng.sample((0, 1), 2)  # of the options, where they are shown
+    how = _how(family, cell, [twin(answer, which) for which in order], label, reply)
     ids = f"{name}a", f"{name}b"
     one, other = (
         Task(
             id=ids[which],
-            messages=_messages(family, cell, [twin(t, which) for t in told], answer, label, order, len(wording.turns)),
+            messages=_messages(cell, [twin(t, which) for t in told], how, len(wording.turns)),
             grader=ProgramGrader(program=_program(family, cell), args=_args(family, cell, answer, label, order, which)),
             suite=family.name,
             trait=family.trait,
@@ -163,13 +165,10 @@ def _args(family: Family, cell: Cell, answer: str, label: str, order: Sequence[i
     return args if family.options else args | {"sentence": True}
 
 
-def _messages(
-    family: Family, cell: Cell, told: Sequence[str], answer: str, label: str, order: Sequence[int], turns: int
-) -> tuple[Message, ...]:
-    """The conversation of one twin, whose texts are `told`: lines, question, further turns."""
+def _messages(cell: Cell, told: Sequence[str], how: str, turns: int) -> tuple[Message, ...]:
+    """The conversation of one twin, whose texts are `told`: lines, question, further turns; `how` to answer ends it."""
     split = len(told) - turns
     *lines, ask = told[:split]
-    how = _how(family, cell, answer, label, order)
     opening, later = _opening(cell, lines, ask), told[split:]
     said = [opening, *later]
     said[-1] = f"{said[-1]}\n{how}"
@@ -186,9 +185,8 @@ def _opening(cell: Cell, lines: Sequence[str], ask: str) -> str:
     return f"{' '.join(lines)} {ask}"
 
 
-def _how(family: Family, cell: Cell, answer: str, label: str, order: Sequence[int]) -> str:
+def _how(family: Family, cell: Cell, options: Sequence[str], label: str, reply: str) -> str:
     """What is said of the answer's form: it is the same for both twins."""
-    options = [twin(answer, which) for which in order]
     if cell.format == "choice":
         listed = "\n".join(f"{letter}) {option}" for letter, option in zip("AB", options, strict=True))
         return f"{listed}\n{_variant(_HOW_LETTER, cell)}"
@@ -196,7 +194,7 @@ def _how(family: Family, cell: Cell, answer: str, label: str, order: Sequence[in
         return _variant(_HOW_OPTIONS, cell).format(first=options[0], second=options[1])
     if cell.format == "form":
         return f"{label}:"
-    return _variant(_HOW, cell).format(label=label)
+    return _variant(_HOW, cell).format(reply=reply)
 
 
 def _variant(texts: Sequence[str], cell: Cell) -> str:
