@@ -1,6 +1,7 @@
 """What the page shows of judged scores and their floor."""
 
 from collections.abc import Sequence
+from math import isnan
 from statistics import fmean
 from typing import Any
 
@@ -51,7 +52,6 @@ def beside_levels(entries: Sequence[Judged]) -> str | None:
     """
     if not entries:
         return None
-    low, high = fmean(e.bounds.low for e in entries), fmean(e.bounds.high for e in entries)
     floor = f"floor {fmean(e.floor for e in entries):.3f}"
     if len(entries) > 1:
         floor = f"mean {floor}"
@@ -59,14 +59,15 @@ def beside_levels(entries: Sequence[Judged]) -> str | None:
         floor += f" ({wording.constant(entries[0].constant)})"
     raw = [fmean(getattr(e.raw, side) for e in entries) for side in ("control", "treatment")]
     cut = [fmean(e.unfinished[side] for e in entries) for side in (1, 0)]
-    return (
-        f"{floor}; as judged {raw[0]:.3f} \N{RIGHTWARDS ARROW} {raw[1]:.3f}; "
-        f"unfinished {cut[0]:.0%} \N{RIGHTWARDS ARROW} {cut[1]:.0%}; bounds {wording.bounds(low, high)}"
-    )
+    text = f"{floor}; as judged {raw[0]:.3f} \N{RIGHTWARDS ARROW} {raw[1]:.3f}"
+    if not any(cut):
+        return text
+    bounds = wording.bounds(fmean(e.bounds.low for e in entries), fmean(e.bounds.high for e in entries))
+    return f"{text}; unfinished {cut[0]:.0%} \N{RIGHTWARDS ARROW} {cut[1]:.0%}; bounds {bounds}"
 
 
 def _row(s: Standing) -> dict[str, Any]:
-    verdict = "above" if s.above else "below" if s.below else "not above" if s.constant else "floor unknown"
+    verdict = "above" if s.above else "below" if s.below else "unknown" if isnan(s.low) else "not above"
     return {"of": s, "measure": _measure(s.measure), "verdict": verdict, "constant": wording.constant(s.constant or "")}
 
 
