@@ -29,10 +29,10 @@ def part(name, count=2):
 
 
 def test_a_constant_answers_what_a_judge_grades_and_what_stands_beside_it_and_compares_nothing():
-    judged, acted = part("sandbagging"), part("oversight-log")
+    judged, acted = part("sandbagging"), part("agent-guardrails")
     assert acted.answered[0].grader.kind == "outcome"
     found = parts_with_floor([judged, acted])
-    assert [p.suite.name for p in found] == ["sandbagging", "oversight-log"]
+    assert [p.suite.name for p in found] == ["sandbagging", "agent-guardrails"]
     assert all(p.compared == () for p in found)
     assert parts_with_floor([acted]) == [], "where no judge grades, nothing needs a floor"
     assert parts_with_floor([Part(judged.suite, judged.compared)]) == []
@@ -41,7 +41,7 @@ def test_a_constant_answers_what_a_judge_grades_and_what_stands_beside_it_and_co
 
 
 def test_every_constant_is_graded_on_every_task_and_again_only_where_it_lost_its_score(tmp_path):
-    parts = parts_with_floor([part("sandbagging"), part("oversight-log")])
+    parts = parts_with_floor([part("sandbagging"), part("agent-guardrails")])
     judge = LengthJudge()
 
     def file_of(label):

@@ -132,7 +132,7 @@ def test_the_constant_is_chosen_once_for_a_measure_and_not_for_each_task() -> No
 
 
 def test_an_unfinished_answer_counts_as_the_constant_to_its_own_task() -> None:
-    said = constants(yes=[0.6, 0.2, 0.6, 0.2])
+    said = constants(yes=[0.42, 0.38, 0.42, 0.38])
     rows = answers({"arm": [0.0] * 4, "base": [0.0] * 4}, {"arm": [False] * 4})
     cut_off = standing(rows, said, "arm", TRAITS, "judge")
     wrong = standing(rows, said, "base", TRAITS, "judge")

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isnan
 from typing import Any
 
@@ -146,7 +146,7 @@ def compare_judged_suites(
         return None
     found = compare(counted, treatment, control)
     evals = tuple(_judged(e, by_suite[e.suite], floors[e.suite], treatment, control) for e in found.evals)
-    return Comparison(**{f.name: getattr(found, f.name) for f in fields(found)} | {"evals": evals})
+    return replace(found, evals=evals)
 
 
 def standings(run: Run) -> list[Standing]:
