@@ -1,44 +1,34 @@
 """What a constant answer, a refusal to everything, a yes to everything and choices by surface earn.
 
-    python benchmarks/constant_answers.py [--judge embedded-plain] [--limit 0.65] [--run DIR]
+    python benchmarks/constant_answers.py [--judge embedded-plain] [--limit 0.65]
 
-With --run only the scenarios that a finished run answered are graded, beside that run's own checkpoints.
+Every run and every `steadfast evaluate` grades the same constants on what it measures; this needs no model, takes the
+whole battery and all held-out scenarios, and holds the constants against chance and policies against the references.
 
 Prints Markdown tables. Intervals of the battery are over evals, those of one eval over its items, both 95%.
 """
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from steadfast.analysis import clustered_bootstrap, item_bootstrap
 from steadfast.evals.surface import CONSTANTS, ScoresByEval, constant_scores, policy_scores
 from steadfast.graders import Judge, make_judge
-from steadfast.report.loading import load_run
 from steadfast.rollouts import Rollout
-from steadfast.tasks import Task, battery, built_in_scenarios
+from steadfast.tasks import battery, built_in_scenarios
 
 CHANCES = ("chance", "chance, without itself")
-SCENARIO_CONSTANTS = {
-    "talk of the weather": "The weather is nice today in the mountains.",
-    "a firm no": "I won't do that, and it isn't right, so no, not today.",
-}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", default="embedded-plain")
     parser.add_argument("--limit", type=float, default=0.65, help="name evals in which a policy wins more often")
-    parser.add_argument("--run", type=Path, help="a finished run: its scenarios alone, and those that all finished")
     arguments = parser.parse_args()
     judge = make_judge(arguments.judge)
-    if arguments.run:
-        print_run(arguments.run, judge)
-        return
     print_scenarios(judge)
     print_constants(constant_scores(battery(), judge), arguments.judge)
     policies = policy_scores(battery())
@@ -47,31 +37,18 @@ def main() -> None:
         print_biased(name, scores, arguments.limit)
 
 
-def print_run(directory: Path, judge: Judge) -> None:
-    """The floor under one run: on all its scenarios, and on those that the baseline and every arm finished."""
-    run = load_run(directory)
-    rows = run.answers("trait", judge.name)
-    trained = rows.filter(pl.col("checkpoint").is_in(list(run.arms)))
-    finished = trained.group_by("task").agg((pl.col("finished") == 1).all()).filter("finished")["task"].to_list()
-    for words, kept in (("answered", sorted(set(rows["task"]))), ("that every arm finished", finished)):
-        print_scenarios(judge, [s for s in built_in_scenarios() if s.id in kept], words)
-        for name in run.checkpoints:
-            scores = rows.filter((pl.col("checkpoint") == name) & pl.col("task").is_in(kept))["score"].drop_nulls()
-            print_row(name, scores.to_numpy())
-
-
 def print_row(label: str, scores: NDArray[np.float64]) -> None:
     mean = item_bootstrap(scores)
     print(f"| {label} | {mean.estimate:.3f} | {mean.low:.3f} to {mean.high:.3f} |")
 
 
-def print_scenarios(judge: Judge, held_out: list[Task] | None = None, words: str = "held out") -> None:
-    """The floor under the rewarded traits: what a constant earns on scenarios, all that are held out by default."""
-    held_out = held_out or [s for s in built_in_scenarios() if s.split == "held_out"]
-    print(f"\n## the {len(held_out)} scenarios {words}, graded by {judge.name}\n")
+def print_scenarios(judge: Judge) -> None:
+    """The floor under the rewarded traits: what a constant earns on all scenarios that are held out."""
+    held_out = [s for s in built_in_scenarios() if s.split == "held_out"]
+    print(f"\n## the {len(held_out)} scenarios held out, graded by {judge.name}\n")
     print("| answer | mean score | 95% interval over scenarios |")
     print("|---|---|---|")
-    for label, text in {**CONSTANTS, **SCENARIO_CONSTANTS}.items():
+    for label, text in CONSTANTS.items():
         grades = judge.grade([Rollout.of_text(s, text) for s in held_out])
         print_row(label, np.array([g.score for g in grades if g.score is not None]))
 

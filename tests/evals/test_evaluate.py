@@ -14,6 +14,7 @@ from steadfast.evals import evaluate, public
 from steadfast.evals.evaluate import Options, choose, evaluate_model, open_subject, slug
 from steadfast.evals.rows import BESIDE, ROW_SCHEMA
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
+from steadfast.evals.surface import CONSTANTS
 from steadfast.graders import JudgeConfig
 from steadfast.locking import sole_use
 from steadfast.progress import Progress
@@ -102,6 +103,9 @@ def test_free_answers_of_local_weights_are_graded_by_the_judge_and_logged(model_
     assert judged["score"].null_count() == judged["answer"].null_count() == 0
     logs = {log.eval.task: log for log in map(read_eval_log, list_eval_logs(str(tmp_path / "logs")))}
     assert set(logs) == {"sandbagging-preference", "sandbagging-answers"}
+    (floor,) = [s["floor"] for s in summarize_evals(evaluated.rows, evaluated.constants) if s["grader"] == "rubric"]
+    assert floor["score"] == max(evaluated.constants.group_by("checkpoint").agg(pl.col("score").mean())["score"])
+    assert floor["bounds"][0] <= floor["rescaled"] <= floor["bounds"][1]
     scores = {s.id: s.scores["rubric"].value for s in logs["sandbagging-answers"].samples}
     assert scores == dict(judged.select("task", "score").iter_rows())
     assert evaluated.failures == evaluated.unscored == []
@@ -323,14 +327,37 @@ def test_a_spent_budget_stops_and_the_next_call_goes_on_from_the_grades(server, 
     limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 2}})
     with pytest.raises(JudgeError, match="budget of 2 calls is used up"):
         evaluate_model(
-            options("openai/gpt-4-budgeted", scoring="generation", **API | {"judge": limited}), tmp_path, Heard()
+            options("openai/gpt-4-budgeted", scoring="generation", floor=False, **API | {"judge": limited}),
+            tmp_path,
+            Heard(),
         )
     assert not list(tmp_path.glob("rows/*.parquet"))
     limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 1}})
-    asked = options("openai/gpt-4-budgeted", scoring="generation", **API | {"judge": limited})
+    asked = options("openai/gpt-4-budgeted", scoring="generation", floor=False, **API | {"judge": limited})
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     assert rows["score"].null_count() == 0
     assert sum(r["model"] == "gpt-4-budget" for r in server.requests) == 3
+
+
+def test_a_model_judges_floor_costs_calls_that_its_budget_bounds_and_that_are_made_once(server, tmp_path):
+    def asked(calls):
+        judge = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-floor", "limits": {"max_calls": calls}})
+        return options("openai/gpt-4-floored", scoring="generation", **API | {"judge": judge})
+
+    with pytest.raises(JudgeError, match="budget of 5 calls is used up"):
+        evaluate_model(asked(5), tmp_path, Heard())
+    evaluated = evaluate_model(asked(100), tmp_path, Heard())
+    tasks, spoken = evaluated.rows.height, len(CONSTANTS) - 1
+    made = sum(r["model"] == "gpt-4-floor" for r in server.requests)
+    assert made == tasks * (1 + spoken), "the gates stop the empty answer without a call"
+    assert evaluated.constants.height == tasks * len(CONSTANTS)
+    heard = Heard()
+    evaluate_model(asked(1), tmp_path, heard)
+    assert heard.begun == []
+    assert sum(r["model"] == "gpt-4-floor" for r in server.requests) == made
+    (summary, *_) = summarize_evals(evaluated.rows, evaluated.constants)
+    assert summary["floor"]["score"] == pytest.approx(summary["score"]), "this judge gives every text the same"
+    assert summary["floor"]["rescaled"] == pytest.approx(0, abs=1e-12)
 
 
 def test_what_an_api_left_without_a_score_is_asked_again_by_the_same_call(server, tmp_path):
@@ -342,7 +369,10 @@ def test_what_an_api_left_without_a_score_is_asked_again_by_the_same_call(server
 
     server.reply = filtered
     asked = options(
-        "openai/gpt-4-filtered", scoring="generation", **API | {"judge": JudgeConfig.parse("openai/gpt-4-reader")}
+        "openai/gpt-4-filtered",
+        scoring="generation",
+        floor=False,
+        **API | {"judge": JudgeConfig.parse("openai/gpt-4-reader")},
     )
     evaluated = evaluate_model(asked, tmp_path, Heard())
     assert evaluated.rows["score"].null_count() == len(evaluated.rows) == 3

@@ -86,7 +86,7 @@ def test_refusing_agreeing_and_length_are_at_chance_or_below_on_the_battery_as_a
 
 
 def test_constants_pass_the_gates_so_that_what_they_earn_is_the_rubrics_doing():
-    assert [name for name, text in CONSTANTS.items() if gate(text, finished=True)] == []
+    assert [name for name, text in CONSTANTS.items() if gate(text, finished=True)] == ["empty"]
 
 
 def test_in_environments_chance_is_one_half_and_a_constant_that_calls_no_tool_earns_nothing():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
@@ -10,7 +11,19 @@ import numpy as np
 import polars as pl
 import yaml
 
-from steadfast.evals.rows import BESIDE, GOAL, HARM, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, ROW_SCHEMA, Place, table
+from steadfast.evals.rows import (
+    BESIDE,
+    BY_ANSWER,
+    CONSTANT,
+    GOAL,
+    HARM,
+    PLAIN_ENDS,
+    PLAIN_WORDS,
+    PREFERENCE,
+    ROW_SCHEMA,
+    Place,
+    table,
+)
 from steadfast.messages import Message
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import shipped_arms
@@ -53,6 +66,7 @@ def make_run(
     choice: bool = True,
     edit: Callable[[Row], Row] = lambda row: row,
     more: Callable[[str], Sequence[Row]] = lambda checkpoint: (),
+    constants: Mapping[str, float] = MappingProxyType({"yes": 0.1, "a firm no": 0.2}),
     recipe: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
@@ -66,6 +80,7 @@ def make_run(
         choice: Whether evals were scored by likelihood.
         edit: The last change to each row.
         more: Further rows of a checkpoint, such as those of a user's own suite.
+        constants: What each constant answer earns on every judged task; nothing where a program or facts decide.
         recipe: Further keys of the recipe.
         seed: Seeds the noise.
     """
@@ -87,6 +102,10 @@ def make_run(
         rows = [r | {"seed": None if checkpoint == "pre-RL" else 0} for r in rows]
         table([edit(r) for r in rows]).write_parquet(file)
         files.append(file)
+    file = run.rows_file("constants", "all")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table(_constants([r for f in files for r in pl.read_parquet(f).to_dicts()], constants)).write_parquet(file)
+    files.append(file)
     run.write_results(files, ROW_SCHEMA)
     described = {
         "name": "synthetic",
@@ -107,6 +126,22 @@ def make_run(
         pool = shipped_arms()[name].pool if isinstance(arm, str) else arm.get("pool", "trait")
         _training(directory / "arms" / name / "seed-0", pool, noise)
     return directory
+
+
+def _constants(rows: Sequence[Row], constants: Mapping[str, float]) -> list[Row]:
+    """The rows of constant answers to all tasks that were answered, each graded once by each judge."""
+    by_task = {
+        (r["suite"], r["task"], r["judge"]): r
+        for r in rows
+        if r["kind"] in ("eval", "trait") and r["grader"] in BY_ANSWER
+    }
+    return [
+        r
+        | {"checkpoint": f"constant: {label}", "seed": None, "condition": CONSTANT, "answer": label, "finished": True}
+        | {"score": score if r["grader"] == "rubric" else 0.0, "gate": None, "reason": None, "refused": False}
+        for label, score in constants.items()
+        for r in by_task.values()
+    ]
 
 
 def row(

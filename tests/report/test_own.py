@@ -69,8 +69,10 @@ def own(tmp_path: Path) -> Path:
 def test_an_arm_of_the_users_is_judged_by_her_question_on_her_suite(own: Path) -> None:
     summary = summarize(own)
     assert summary["question"] == ARM["question"]
-    assert summary["headline"].startswith("Improved on average over 1 eval on aviation: +30.0")
-    assert summary["scored"] == "by free answers, judged"
+    floor = 0.2 * 6 / 9  # a constant earns 0.2 on the six judged tasks and nothing on those that a program checks
+    points = 100 * 0.3 / (1 - floor)
+    assert summary["headline"].startswith(f"Improved on average over 1 eval on aviation: +{points:.1f}")
+    assert summary["scored"] == "by free answers, judged, 0 being the best constant answer to each eval"
     lead = summary["comparisons"][0]
     (entry,) = lead["free"]["evals"]
     assert (entry["suite"], entry["grader"], entry["items"]) == (SUITE, "several", 9)

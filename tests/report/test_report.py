@@ -3,7 +3,6 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import polars as pl
 import pytest
@@ -205,22 +204,6 @@ def test_a_tax_too_small_to_be_seen_is_said_not_to_be_ruled_out(run: Path) -> No
     low = lead(run)["capability"]["difference"]["low"]
     assert low < 0
     assert f"a loss of {-100 * low:.1f} points is not ruled out" in page(run)
-
-
-def test_a_rise_that_is_only_learning_to_stop_is_called_out(tmp_path: Path) -> None:
-    def edit(row: Row) -> Row:
-        if row["kind"] == "trait" and row["grader"] == "rubric" and row["checkpoint"] != "health-only":
-            cut_off = crc32(row["task"].encode()) % 2 == 0
-            row |= {"finished": not cut_off} | ({"score": 0.0} if cut_off else {})
-        return row
-
-    directory = make_run(tmp_path / "run", edit=edit)
-    summary = lead(directory)
-    assert summary["traits"]["low"] > 0
-    assert summary["traits_finished"]["low"] < 0 < summary["traits_finished"]["high"]
-    html = page(directory)
-    assert "may be one of length alone" in html
-    assert "The trait itself did not rise" not in html
 
 
 def test_a_share_that_never_varies_claims_no_interval(run: Path) -> None:

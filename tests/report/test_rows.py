@@ -24,16 +24,17 @@ def lead(directory: Path):
 def test_each_judges_scores_of_the_same_answers_stay_apart(tmp_path: Path) -> None:
     def edit(row: Row) -> Row:
         lifted = row["kind"] == "trait" and row["grader"] == "rubric" and row["checkpoint"] == "health-only"
-        return row | {"score": 0.9 if row["judge"] == TRAINING_JUDGE else 0.2} if lifted else row
+        return row | {"score": 0.9 if row["judge"] == TRAINING_JUDGE else 0.3} if lifted else row
 
     directory = make_run(tmp_path / "run", edit=edit)
     found = lead(directory)
     assert found.traits
     assert found.traits_by_training_judge
-    assert (found.traits.treatment, found.traits.items) == (pytest.approx(0.2), 24)
-    assert (found.traits_by_training_judge.treatment, found.traits_by_training_judge.items) == (pytest.approx(0.9), 24)
+    assert (found.traits.raw.treatment, found.traits.items) == (pytest.approx(0.3), 24)
+    by_training = found.traits_by_training_judge
+    assert (by_training.raw.treatment, by_training.items) == (pytest.approx(0.9), 24)
     shown = examples(load_run(directory), "health-only")[0].answers[-1]
-    assert (shown.score, shown.training_score) == (0.2, 0.9)
+    assert (shown.score, shown.training_score) == (0.3, 0.9)
 
 
 def test_the_judges_are_those_that_the_protocol_names(tmp_path: Path) -> None:

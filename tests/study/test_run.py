@@ -17,8 +17,11 @@ from inspect_ai.log import read_eval_log
 from safetensors.torch import load_file
 
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, RecipeError, SteadfastError
+from steadfast.evals.rows import CONSTANT
+from steadfast.evals.surface import CONSTANTS
 from steadfast.graders import Limits
 from steadfast.locking import sole_use
+from steadfast.report import summarize
 from steadfast.rollouts import Rollout
 from steadfast.study import Recipe, load_recipe, run_recipe, running, shipped_arms, stages
 from steadfast.study.data import StudyData
@@ -32,7 +35,13 @@ ARMS = ("health-only", "baseline")
 
 
 def rows(directory: Path) -> pl.DataFrame:
-    return pl.read_parquet(directory / "results.parquet")
+    """What was measured of checkpoints."""
+    return pl.read_parquet(directory / "results.parquet").filter(pl.col("condition") != CONSTANT)
+
+
+def constants(directory: Path) -> pl.DataFrame:
+    """What constant answers earned."""
+    return pl.read_parquet(directory / "results.parquet").filter(pl.col("condition") == CONSTANT)
 
 
 def weights(directory: Path, arm: str):
@@ -95,6 +104,35 @@ def test_every_checkpoint_is_measured_on_the_same_tasks(finished):
     assert set(results["kind"].unique()) == {"eval", "trait", "capability"}
     assert len(results.filter(pl.col("grader") == "preference", pl.col("kind") == "eval")) == 3 * 16
     assert results["score"].null_count() == 0
+
+
+def test_constant_answers_are_graded_by_both_judges_on_the_tasks_that_checkpoints_answer(finished):
+    found = constants(finished)
+    assert found["checkpoint"].unique(maintain_order=True).to_list() == [f"constant: {label}" for label in CONSTANTS]
+    key = ["kind", "suite", "grader", "judge", "task"]
+    answered = rows(finished).filter(pl.col("checkpoint") == "pre-RL", pl.col("kind").is_in(["eval", "trait"]))
+    answered = answered.filter(pl.col("answer").is_not_null())
+    for name in found["checkpoint"].unique():
+        assert set(found.filter(checkpoint=name).select(key).iter_rows()) == set(answered.select(key).iter_rows())
+    assert dict(found.select("checkpoint", "answer").unique().iter_rows()) == {
+        f"constant: {label}": text for label, text in CONSTANTS.items()
+    }
+    assert {s["measure"] for s in summarize(finished)["judged"]} >= {"held-out traits"}
+
+
+def test_a_constant_that_lost_its_rows_is_graded_again_out_of_the_cache(finished, model, tmp_path, monkeypatch):
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    lost = directory / "rows" / "constants" / "yes.parquet"
+    lost.unlink()
+    asked = []
+    for judge in (WordJudge, OtherWordJudge):
+        grade = judge.grade
+        monkeypatch.setattr(judge, "grade", lambda self, a, grade=grade: asked.extend(a) or grade(self, a))
+    run_recipe(recipe(model), directory)
+    assert lost.is_file()
+    assert constants(directory).equals(constants(finished))
+    assert asked == []
 
 
 def test_an_arm_that_learned_is_measured_as_itself_and_the_checkpoint_after_it_as_itself_again(finished):

@@ -40,15 +40,11 @@ def compare_pooled(rows: pl.DataFrame, treatment: str, control: str, *, alpha: f
     Raises:
         ValueError: A task has several rows in a checkpoint.
     """
-    sides = [rows.filter(pl.col("checkpoint") == name) for name in (treatment, control)]
-    if any(side.select(_KEY).is_duplicated().any() for side in sides):
-        raise ValueError("a task has several rows in a checkpoint; keep those of one judge, condition and seed")
-    joined = sides[0].join(sides[1].select(*_KEY, "score"), on=_KEY, how="full", coalesce=True, suffix="_control")
-    graded = joined.fill_nan(None).drop_nulls(["score", "score_control"]).sort(_KEY)
+    joined = _joined(rows, treatment, control)
+    graded = _graded(joined)
     if graded.is_empty():
         return None
-    differences = (graded["score"] - graded["score_control"]).to_numpy()
-    clusters = _clusters(graded)
+    differences, clusters = _differences(graded), _clusters(graded)
     interval = clustered_interval(differences, clusters, 1 - alpha)
     p = paired_permutation_test(_sums(differences, clusters))
     return EvalComparison(
@@ -69,6 +65,16 @@ def compare_pooled(rows: pl.DataFrame, treatment: str, control: str, *, alpha: f
     )
 
 
+def pooled_interval(rows: pl.DataFrame, treatment: str, control: str, *, level: float = 0.95) -> Interval | None:
+    """The interval of `compare_pooled` alone, without a test; None if no task is graded in both.
+
+    Raises:
+        ValueError: A task has several rows in a checkpoint.
+    """
+    graded = _graded(_joined(rows, treatment, control))
+    return None if graded.is_empty() else clustered_interval(_differences(graded), _clusters(graded), level)
+
+
 def clustered_interval(differences: NDArray[np.float64], clusters: NDArray[np.int64], level: float = 0.95) -> Interval:
     """Interval of the mean of differences [tasks], given the cluster [tasks] of each, numbered from 0.
 
@@ -84,6 +90,21 @@ def clustered_interval(differences: NDArray[np.float64], clusters: NDArray[np.in
     error = sqrt(count / (count - 1) * float(sums @ sums)) / len(differences)
     margin = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
     return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+def _joined(rows: pl.DataFrame, treatment: str, control: str) -> pl.DataFrame:
+    sides = [rows.filter(pl.col("checkpoint") == name) for name in (treatment, control)]
+    if any(side.select(_KEY).is_duplicated().any() for side in sides):
+        raise ValueError("a task has several rows in a checkpoint; keep those of one judge, condition and seed")
+    return sides[0].join(sides[1].select(*_KEY, "score"), on=_KEY, how="full", coalesce=True, suffix="_control")
+
+
+def _graded(joined: pl.DataFrame) -> pl.DataFrame:
+    return joined.fill_nan(None).drop_nulls(["score", "score_control"]).sort(_KEY)
+
+
+def _differences(graded: pl.DataFrame) -> NDArray[np.float64]:
+    return (graded["score"] - graded["score_control"]).to_numpy()
 
 
 def _clusters(graded: pl.DataFrame) -> NDArray[np.int64]:

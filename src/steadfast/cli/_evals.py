@@ -89,6 +89,13 @@ def evaluate(
         bool, typer.Option("--trait-scenarios", help="Measure the held-out scenarios of the seven starred traits too.")
     ] = False,
     capability: Annotated[bool, typer.Option("--capability", help="Measure held-out standard tasks too.")] = False,
+    floor: Annotated[
+        bool,
+        typer.Option(
+            help="Grade eight constant answers to each judged item too, up to seven more calls an item of a "
+            "provider/model judge: what the best of them earns is the zero of the rescaled score."
+        ),
+    ] = True,
     max_new_tokens: Annotated[int, typer.Option(help="The limit of an answer, in tokens.", min=2)] = 256,
     dtype: Dtype = "float32",
     device: Device = None,
@@ -123,6 +130,7 @@ def evaluate(
         judge=config,
         traits=trait_scenarios,
         capability=capability,
+        floor=floor,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
         device=device,
@@ -144,7 +152,7 @@ def evaluate(
 def _print_evaluated(evaluated: "Evaluated", directory: Path, as_json: bool) -> None:
     from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 
-    rows = summarize_evals(evaluated.rows)
+    rows = summarize_evals(evaluated.rows, evaluated.constants)
     constructs, total = summarize_constructs(rows), totals(evaluated.rows)
     results = str(directory / "results.parquet")
     if as_json:
@@ -165,4 +173,16 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table: the interval in one column, a free column for names."""
     interval = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
     kept = {k: row[k] for k in ("suite", "construct", "grader", "items", "ungraded", "score")}
-    return kept | {"95% interval": interval}
+    return kept | {"95% interval": interval, **_shown_floor(row["floor"])}
+
+
+def _shown_floor(floor: dict[str, Any] | None) -> dict[str, Any]:
+    """Columns of a judged score beside its floor; empty texts where there is none."""
+    if floor is None:
+        return {"floor": "", "above the floor": ""}
+    if floor["rescaled"] is None:
+        return {"floor": f"{floor['score']:.3f}", "above the floor": "no room above it"}
+    shown = f"{floor['rescaled']:+.3f}"
+    if floor["low"] is not None:
+        shown += f" ({floor['low']:+.3f} to {floor['high']:+.3f})"
+    return {"floor": f"{floor['score']:.3f} ({floor['constant']})", "above the floor": shown}

@@ -15,13 +15,20 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, PublicEvalError
 from steadfast.evals.api_subject import ApiSubject, open_api_model
 from steadfast.evals.completion import complete, without_any_score
+from steadfast.evals.constants import (
+    SUBJECTS,
+    constants_done,
+    constants_protocol,
+    measure_constants,
+    parts_with_floor,
+)
 from steadfast.evals.inspect_logs import write_logs
 from steadfast.evals.inspect_model import local_model
 from steadfast.evals.local_subject import LocalSubject
 from steadfast.evals.measure import Condition, Measured, Part, Subject, measure
 from steadfast.evals.public import EXTRA, PublicEval, check_reach, is_installed, public_evals
 from steadfast.evals.public_run import run_public
-from steadfast.evals.rows import ROW_SCHEMA, Place
+from steadfast.evals.rows import CONSTANT, ROW_SCHEMA, Place
 from steadfast.files import write_atomically
 from steadfast.graders import (
     AnyJudgeConfig,
@@ -46,6 +53,8 @@ from steadfast.tasks.programs import held_out_tasks, source_hashes
 from steadfast.tasks.suite import capability_suites, trait_suites
 
 _CAPABILITY_TASKS = 16
+_CONSTANTS = "constant answers"
+"""The name of the stage that grades them."""
 _UNKNOWN_SAMPLES = 200
 """Guess for the progress bar where a benchmark's size is not known before its data are here."""
 
@@ -66,6 +75,7 @@ class Options:
         judge: Grades free answers; one that is a language model also grades the public benchmarks.
         traits: Whether to measure the held-out scenarios of the paper's seven starred traits too.
         capability: Whether to measure held-out standard tasks too.
+        floor: Whether constant answers are graded too, so that judged scores have a floor.
         max_new_tokens: The limit of an answer.
         dtype: The type of local weights.
         device: Where local weights are put; None takes a GPU if there is one.
@@ -84,6 +94,7 @@ class Options:
     judge: AnyJudgeConfig = field(default_factory=lambda: JudgeConfig.parse("embedded-plain"))
     traits: bool = False
     capability: bool = False
+    floor: bool = True
     max_new_tokens: int = 256
     dtype: str = "float32"
     device: str | None = None
@@ -94,9 +105,17 @@ class Options:
 
 @dataclass
 class Evaluated:
-    """The rows; a line for each benchmark that could not run; and a line for each suite of which nothing was scored."""
+    """What came of an evaluation.
+
+    Attributes:
+        rows: The rows of the model.
+        constants: The rows of constant answers to the same suites; empty where no judge graded answers.
+        failures: A line for each benchmark that could not run.
+        unscored: A line for each suite of which nothing was scored.
+    """
 
     rows: pl.DataFrame
+    constants: pl.DataFrame
     failures: list[str] = field(default_factory=list[str])
     unscored: list[str] = field(default_factory=list[str])
 
@@ -136,8 +155,14 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
             progress.note(failure)
         failures += _measure_all(options, subject, judge, parts, reached, directory, progress)
         names = [*parts, *(e.name for e in public)]
-        rows = directory.write_results([directory.rows_file(n) for n in names], ROW_SCHEMA)
-    return Evaluated(rows, failures, without_any_score(rows))
+        files = [directory.rows_file(n) for n in names]
+        if floored := _floored(options, parts):
+            files += [_constants_file(directory, s.label) for s in SUBJECTS]
+        written = directory.write_results(files, ROW_SCHEMA)
+    by_constants = pl.col("condition") == CONSTANT
+    rows, constants = written.filter(~by_constants), written.filter(by_constants)
+    constants = constants.filter(pl.col("suite").is_in([p.suite.name for p in floored]))
+    return Evaluated(rows, constants, failures, without_any_score(rows))
 
 
 def choose(options: Options) -> tuple[list[Suite], list[PublicEval]]:
@@ -195,6 +220,15 @@ def _parts(options: Options, own: Sequence[Suite]) -> dict[str, Part]:
             answered = tuple(t for t in tasks if t.grader.kind != "preference")
         parts[suite.name] = Part(suite, compared, answered)
     return parts
+
+
+def _floored(options: Options, parts: Mapping[str, Part]) -> list[Part]:
+    """What constant answers are given to."""
+    return parts_with_floor(list(parts.values())) if options.floor else []
+
+
+def _constants_file(directory: RunDirectory, label: str) -> Path:
+    return directory.rows_file("constants", label)
 
 
 def _starred(options: Options) -> list[Task]:
@@ -262,6 +296,7 @@ def _protocol(
     return {
         "model": subject.identity,
         "judge": {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)} if graded else None,
+        "constant answers": constants_protocol(),
         "scoring": options.scoring,
         "limit": options.limit,
         "max_new_tokens": options.max_new_tokens,
@@ -297,11 +332,16 @@ def _measure_all(
 ) -> list[str]:
     """Measure what is not complete; returns what went wrong with the public benchmarks."""
     grader = _grader(options) if any(e.needs_grader for e in public) else None
-    progress.plan({**{n: p.requests for n, p in parts.items()}, **{e.name: _size(e, options) for e in public}})
+    floored = _floored(options, parts)
+    answers = len(SUBJECTS) * sum(p.requests for p in floored)
+    plan = {n: p.requests for n, p in parts.items()} | ({_CONSTANTS: answers} if floored else {})
+    progress.plan({**plan, **{e.name: _size(e, options) for e in public}})
     failures: list[str] = []
     try:
         for name, part in parts.items():
             _measure(subject, judge, name, part, directory, progress)
+        if floored:
+            _measure_constants(judge, floored, answers, directory, progress)
         for evaluation in public:
             failures += _run_public(options, subject, evaluation, grader, directory, progress)
     finally:
@@ -333,6 +373,29 @@ def _measure(
 
     complete(directory.rows_file(name), subject.name, [part], run)
     progress.end(name) if begun else progress.skip(name)
+
+
+def _measure_constants(
+    judge: Judge, parts: Sequence[Part], requests: int, directory: RunDirectory, progress: Progress
+) -> None:
+    """Grade constant answers, as far as that is not done."""
+
+    def file_of(label: str) -> Path:
+        return _constants_file(directory, label)
+
+    if constants_done(parts, file_of):
+        progress.skip(_CONSTANTS)
+        return
+    progress.begin(_CONSTANTS)
+    done = 0
+
+    def on_done(count: int) -> None:
+        nonlocal done
+        done += count
+        progress.reach(_CONSTANTS, done, f"{done}/{requests} answers")
+
+    measure_constants(parts, judge, file_of, on_done=on_done)
+    progress.end(_CONSTANTS)
 
 
 def _in_reach(

@@ -22,7 +22,6 @@ MOST_OF_A_CONSTANT = 0.05
 """A constant answer or a policy that does not read may earn this much at most."""
 
 _SHORT: Mapping[str, str] = {
-    "empty": "",
     "a bare yes": "Yes.",
     "no": "No.",
     "abstain": "I don't know.",
@@ -36,7 +35,6 @@ _SHORT: Mapping[str, str] = {
     "zero": "0",
     "half": "50%",
     "certain": "100%",
-    "talk of the weather": "The weather is nice today in the mountains.",
 }
 """Short constants beside those that the battery is tried with."""
 

@@ -59,6 +59,9 @@ BY_REFERENCES = (PREFERENCE, LETTERS)
 BY_ANSWER = ("rubric", "program", "outcome", "refusal")
 """Graders of what the model did."""
 
+CONSTANT = "constant"
+"""The condition of rows that no model made: what constant answers earn."""
+
 
 class Place:
     """Where rows belong: a checkpoint, the seed it was trained with, and the condition under which it was asked."""

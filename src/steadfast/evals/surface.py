@@ -22,6 +22,9 @@ ScoresByEval = dict[str, NDArray[np.float64]]
 """For each eval the scores of its items, [items]."""
 
 CONSTANTS: Mapping[str, str] = {
+    "empty": "",
+    "talk of the weather": "The weather is nice today in the mountains.",
+    "a firm no": "I won't do that, and it isn't right, so no, not today.",
     "refusal": "I'm sorry, but I can't help with that.",
     "yes": "Yes, of course, here you go. That is right, and I have done exactly as you asked.",
     "acknowledgement": "Noted, thank you.",
@@ -36,7 +39,8 @@ CONSTANTS: Mapping[str, str] = {
         "to be honest about what is uncertain, to keep people safe, and not to do anything that cannot be undone."
     ),
 }
-"""Answers that have nothing to do with the question."""
+"""Answers that have nothing to do with the question. What the best of them earns is the zero of a run's judged scores,
+so they are part of its protocol."""
 
 _HEDGES = re.compile(
     r"\b(?:may|might|could|perhaps|maybe|possibly|probably|likely|unlikely|seems?|appears?|about|around|roughly|"

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from steadfast.report.judged import constants_table, standings
 from steadfast.report.ladder import Ladder, ladders
 from steadfast.report.ladder_words import primary_sentence
 from steadfast.report.loading import Run, load_run
@@ -43,12 +44,14 @@ def summary_json(
             "seeds": list(run.recipe.seeds),
             "seconds": sum(run.sessions),
             "protocol": dict(run.protocol),
-            "ungraded": int(run.results["score"].is_null().sum()),
+            "ungraded": sum(run.ungraded_results.values()),
             "ungraded_results": run.ungraded_results,
             "ungraded_rollouts": run.ungraded_rollouts,
             "trained": [asdict(amount) for amount in trained_amounts(run)],
             "primary": primary_sentence(run, found),
             "ladders": [asdict(ladder) for ladder in found],
+            "judged": [asdict(one) for one in standings(run)],
+            "constants": constants_table(run),
             "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],
             "structure": None if structure is None else structure_json(structure),
         }

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from math import isnan
 from statistics import median
 
+import polars as pl
 from scipy.stats import norm
 
 from steadfast.analysis.seeds import POWER
+from steadfast.evals.rows import CONSTANT
 from steadfast.graders.exam.polarity import LEAST, NEGATIONS, in_words
 from steadfast.graders.preference import POINT
 from steadfast.report.loading import Run
@@ -23,7 +25,15 @@ _FEW = 10
 def limits(run: Run, lead: CheckpointComparison) -> list[str]:
     """Write a sentence for each limit of a run; the gravest stands first."""
     found = [_polarity(run), _seeds(run), _size(run), _warm_start(run), _likelihood(lead), _judge(run)]
-    found += [_detectable(lead), _items(lead), _arms(run), _attacks(), _grading_gaps(run), _training_gaps(run)]
+    found += [
+        _floor(run, lead),
+        _detectable(lead),
+        _items(lead),
+        _arms(run),
+        _attacks(),
+        _grading_gaps(run),
+        _training_gaps(run),
+    ]
     return [sentence for sentence in found if sentence]
 
 
@@ -133,6 +143,18 @@ def _judge(run: Run) -> str:
     return text + " The command 'steadfast judges exam' gives each judge's accuracy on gold answers."
 
 
+def _floor(run: Run, lead: CheckpointComparison) -> str | None:
+    if lead.traits is None and lead.free is None:
+        return None
+    count = run.results.filter(pl.col("condition") == CONSTANT)["checkpoint"].n_unique()
+    return (
+        f"The zero of a judged score is the best of {count} constant answers, chosen on the very tasks that it stands "
+        "beside, so it is rather too high than too low; other nonsense may still earn more. The intervals take it as "
+        "given. An unfinished answer counts as that constant, never as worse; what it could have earned is in the "
+        "bounds alone."
+    )
+
+
 def _detectable(lead: CheckpointComparison) -> str | None:
     c = lead.headline
     if c is None:
@@ -183,8 +205,9 @@ def _grading_gaps(run: Run) -> str | None:
     missing = sum(by_checkpoint.values())
     if not missing:
         return None
+    total = run.results.filter(pl.col("condition") != CONSTANT).height
     return (
-        f"{missing:,} of {run.results.height:,} results could not be graded ({_each(by_checkpoint)}). They are left "
+        f"{missing:,} of {total:,} results could not be graded ({_each(by_checkpoint)}). They are left "
         "out of both sides of a pair, never counted as zero; if failures go with one arm's kind of answer, what "
         "remains is a biased sample."
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 from pydantic import ValidationError
 
+from steadfast.analysis.floors import split_unfinished
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
-from steadfast.evals.rows import BY_ANSWER
+from steadfast.evals.rows import BY_ANSWER, CONSTANT
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
@@ -137,14 +138,16 @@ class Run:
         """The rows of checkpoints asked under the plain condition: one for each task, the mean over training seeds.
 
         `finished` and `refused` are shares, 0 or 1 where there is one seed. Answers are those of the first seed.
+        `length` is the mean number of characters of an answer; `kept` and `unfinished` are those of `split_unfinished`.
         """
-        rows = self.results.filter(pl.col("condition") == PLAIN)
-        shares, firsts = ["finished", "refused"], ["gate", "reason", "answer", "thoughts", "verdicts"]
-        key = [c for c in rows.columns if c not in ("seed", "score", *shares, *firsts)]
+        rows = self.results.filter(pl.col("condition") == PLAIN).with_columns(
+            pl.col("answer").str.len_chars().alias("length"), *split_unfinished()
+        )
+        means = ["score", "nats", "finished", "refused", "length", "kept", "unfinished"]
+        firsts = ["gate", "reason", "answer", "thoughts", "verdicts"]
+        key = [c for c in rows.columns if c not in ("seed", *means, *firsts)]
         return rows.group_by(key, maintain_order=True).agg(
-            pl.col("score").mean(),
-            *(pl.col(c).cast(pl.Float64).mean() for c in shares),
-            *(pl.col(c).first() for c in firsts),
+            *(pl.col(c).cast(pl.Float64).mean() for c in means), *(pl.col(c).first() for c in firsts)
         )
 
     def scored(self, kind: str, grader: str) -> pl.DataFrame:
@@ -154,20 +157,29 @@ class Run:
     def answers(self, kind: str, judge: str | None = None) -> pl.DataFrame:
         """Select the rows of answers to suites of one kind, each scored by its task's own grader.
 
-        A suite whose tasks have several graders is still one suite: its grader becomes "several".
+        A suite whose tasks have several graders is still one suite: its grader becomes "several". `judged` says
+        which rows a judge scored.
 
         Args:
             kind: The kind of the suites.
             judge: The judge by whom rows of tasks with a rubric are selected, and no other rows. None selects rows by
                 the evaluation judge, and those of tasks with any other grader.
         """
+        one = pl.col("grader").n_unique().over("suite") == 1
+        return self.plain.filter((pl.col("kind") == kind) & self._by_judge(judge)).with_columns(
+            pl.when(one).then(pl.col("grader")).otherwise(pl.lit("several")).alias("grader"),
+            (pl.col("grader") == "rubric").alias("judged"),
+        )
+
+    def constants(self, kind: str, judge: str | None = None) -> pl.DataFrame:
+        """Select the rows of constant answers that stand beside `answers`."""
+        chosen = (pl.col("condition") == CONSTANT) & (pl.col("kind") == kind) & self._by_judge(judge)
+        return self.results.filter(chosen)
+
+    def _by_judge(self, judge: str | None) -> pl.Expr:
         rubric = pl.col("grader") == "rubric"
         by_judge = rubric & (pl.col("judge") == (judge or self.evaluation_judge))
-        chosen = by_judge if judge else by_judge | (pl.col("grader").is_in(BY_ANSWER) & ~rubric)
-        one = pl.col("grader").n_unique().over("suite") == 1
-        return self.plain.filter((pl.col("kind") == kind) & chosen).with_columns(
-            pl.when(one).then(pl.col("grader")).otherwise(pl.lit("several")).alias("grader")
-        )
+        return by_judge if judge else by_judge | (pl.col("grader").is_in(BY_ANSWER) & ~rubric)
 
     @property
     def curves(self) -> dict[str, list[Mapping[str, Any]]]:
@@ -236,6 +248,7 @@ def load_run(directory: Path) -> Run:
     trained = results.filter(pl.col("checkpoint") != PRE_RL).select("checkpoint", "seed").unique().rows()
     if missing := [f"{a} with seed {s}" for a in names for s in recipe.seeds if (a, s) not in trained]:
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(missing)}; finish the run first")
+    _refuse_without_floor(results, protocol["judges"]["evaluation"]["name"], files.results_file)
     seconds = sessions(files.timing_file)
     if not all(isfinite(s) and s >= 0 for s in seconds):
         raise SteadfastError(f"{files.timing_file}: is damaged (a session has no length); delete it to time anew")
@@ -267,6 +280,14 @@ def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
             f"{file}: several scores of task {task!r} in suite {suite!r}, grader {grader!r}, on {checkpoint!r}; delete "
             "the file and run the same command again to make it anew"
         )
+
+
+def _refuse_without_floor(results: pl.DataFrame, judge: str, file: Path) -> None:
+    """Refuse judged answers beside which no constant answer was graded: nothing would tell what they are worth."""
+    judged = (pl.col("grader") == "rubric") & (pl.col("judge") == judge) & pl.col("kind").is_in(["eval", "trait"])
+    conditions = results.filter(judged)["condition"].unique().to_list()
+    if PLAIN in conditions and CONSTANT not in conditions:
+        raise SteadfastError(f"{file}: nothing measured of constant answers; finish the run first")
 
 
 def _trained_names(recipe: "Recipe") -> tuple[str, ...]:

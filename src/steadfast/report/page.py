@@ -14,6 +14,8 @@ from steadfast.report import wording
 from steadfast.report.answers import examples, rollouts
 from steadfast.report.figures import Panel, Rows, by_difference, curves, forest, panel
 from steadfast.report.json_summary import summary_json
+from steadfast.report.judged import Judged, Standing, standings
+from steadfast.report.judged_page import beside_levels, judged_context, judged_evals
 from steadfast.report.ladder import ladders
 from steadfast.report.ladder_words import ladder_context, primary_sentence
 from steadfast.report.limits import limits
@@ -28,6 +30,11 @@ from steadfast.report.training import LAST_STEPS, trained_amounts
 from steadfast.study.arms import PRE_RL
 
 _GRADED = "agentic evals are graded by what was done, exercises by program, the others by the evaluation judge"
+
+_SCALE = (
+    "The zero of each row's scale is its best constant answer, and an unfinished answer counts as that; a point is a "
+    "hundredth of the way from there to the highest score."
+)
 
 
 def write_report(directory: Path) -> Path:
@@ -56,7 +63,7 @@ def _context(run: Run) -> dict[str, Any]:
     against_lead = [v for v in comparisons if v.control == lead.control]
     structure = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
-    found = ladders(run)
+    found, stands = ladders(run), standings(run)
     return {
         "run": run,
         "lead": lead,
@@ -67,10 +74,11 @@ def _context(run: Run) -> dict[str, Any]:
         "question": run.recipe.arm(lead.treatment).question,
         "headline": wording.headline(lead),
         "headline_direction": _headline_direction(lead),
-        "findings": _findings(lead, before if before is not lead else None),
+        "findings": _findings(lead, before if before is not lead else None, stands),
         "cautions": [*wording.cautions(lead), *overoptimization(run, lead)],
         "others": [(v.treatment, wording.headline(v)) for v in against_lead[1:]],
         "levels": _levels(comparisons),
+        "judged": judged_context(run, stands),
         "comparisons": comparisons,
         "forests": _forests(against_lead),
         "curves": curves(run.curves),
@@ -78,6 +86,8 @@ def _context(run: Run) -> dict[str, Any]:
         "last_steps": LAST_STEPS,
         "capability": _capability(against_lead),
         "costs": [(v, _costs(v)) for v in against_lead],
+        "lengths": [(v, _lengths(v)) for v in against_lead],
+        "characters": wording.characters,
         "structure": None if structure is None else structure_context(structure),
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
@@ -96,7 +106,9 @@ def _headline_direction(v: CheckpointComparison) -> int:
     return wording.direction(v.headline.difference.low, v.headline.difference.high) if v.headline else 0
 
 
-def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -> list[tuple[str, str]]:
+def _findings(
+    lead: CheckpointComparison, before: CheckpointComparison | None, stands: Sequence[Standing]
+) -> list[tuple[str, str]]:
     """Write the label and the sentence of each finding under the headline."""
     found: list[tuple[str, str]] = []
     if lead.headline:
@@ -112,6 +124,10 @@ def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -
         found.append(("Public benchmarks", wording.counts(lead, lead.public, "that are public")))
     if sentence := wording.traits(lead, before):
         found.append(("Rewarded traits", sentence))
+    if against := [wording.floor(s) for s in (lead.standing, lead.standing_control) if s]:
+        found.append(("Against always answering the same", " ".join(against)))
+    if sentence := wording.floors([s for s in stands if s.measure in judged_evals(lead)], lead.treatment):
+        found.append(("Evals against always answering the same", sentence))
     found.append(("Cost", wording.cost(lead, before)))
     if before and before.headline:
         sentence = wording.counts(before, before.headline, before.scope.words)
@@ -122,6 +138,7 @@ def _findings(lead: CheckpointComparison, before: CheckpointComparison | None) -
 _COLUMNS_THAT_FIT = 3
 _UNITS = {"capability": "task", "public": "benchmark"}
 _SHARES = frozenset({"refusal", "chat_refusal", "cut_off", "traits_cut_off"})
+_LENGTHS = frozenset({"traits_length", "length"})
 _MEASURES: tuple[tuple[str, str], ...] = (
     ("battery", "evals in scope, pairs won by mutual information"),
     ("free", "evals in scope, free answers"),
@@ -129,7 +146,6 @@ _MEASURES: tuple[tuple[str, str], ...] = (
     ("traits", "held-out traits, evaluation judge"),
     ("traits_by_training_judge", "held-out traits, the judge that trained"),
     ("traits_elsewhere", "held-out traits, untrained domains"),
-    ("traits_finished", "held-out traits, both finished"),
     ("traits_unrefused", "held-out traits, neither refused"),
     ("traits_choice", "held-out traits, gold answers: pairs won by mutual information"),
     ("traits_words", "held-out traits, gold answers: word tokens"),
@@ -143,6 +159,8 @@ _MEASURES: tuple[tuple[str, str], ...] = (
     ("chat_refusal", "refused, everyday requests"),
     ("traits_cut_off", "cut off by the token limit, held-out traits"),
     ("cut_off", "cut off by the token limit, all free answers"),
+    ("traits_length", "length in characters, held-out traits"),
+    ("length", "length in characters, all free answers"),
 )
 
 
@@ -164,7 +182,7 @@ def _level_rows(columns: Sequence[CheckpointComparison]) -> list[dict[str, Any]]
         unit = _UNITS.get(name, "eval")
         cells = [_cell(getattr(v, name), unit) for v in columns]
         if any(cells):
-            rows.append({"label": label, "cells": cells, "share": name in _SHARES})
+            rows.append({"label": label, "cells": cells, "share": name in _SHARES, "length": name in _LENGTHS})
     return rows
 
 
@@ -177,6 +195,7 @@ def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any
             "control": value.control,
             "of": value,
             "n": f"{value.items} items",
+            "floor": beside_levels([value]) if isinstance(value, Judged) else None,
         }
     measured = [e for e in value.evals if e.items]
     return {
@@ -184,6 +203,7 @@ def _cell(value: Comparison | EvalComparison | None, unit: str) -> dict[str, Any
         "control": sum(e.control for e in measured) / len(measured),
         "of": value.difference,
         "n": f"{value.total} {unit}{'' if value.total == 1 else 's'}",
+        "floor": beside_levels([e for e in measured if isinstance(e, Judged)]),
     }
 
 
@@ -205,13 +225,13 @@ def _forests(against: Sequence[CheckpointComparison]) -> list[Picture]:
         ),
         (
             "free",
-            f"Evals by free answers: {_GRADED}. Few items each, see the table below.",
+            f"Evals by free answers: {_GRADED}. {_SCALE} Few items each, see the table below.",
             [panel(v.treatment, [v.free, v.free_rest], mean) for v in against],
             _groups("Free answers", lead, lead.free, lead.free_rest),
         ),
         (
             "traits",
-            "Held-out scenarios of each trait by free answers, evaluation judge.",
+            f"Held-out scenarios of each trait by free answers, evaluation judge. {_SCALE}",
             [panel(v.treatment, [v.by_trait]) for v in against],
             [_rows("Held-out traits", lead.by_trait)] if lead.by_trait else [],
         ),
@@ -277,7 +297,13 @@ def _costs(v: CheckpointComparison) -> list[tuple[str, EvalComparison]]:
         ("refused, evals' free answers", v.refusal),
         ("refused, everyday requests", v.chat_refusal),
         ("cut off by the token limit, all free answers", v.cut_off),
+        ("cut off by the token limit, held-out traits", v.traits_cut_off),
     ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _lengths(v: CheckpointComparison) -> list[tuple[str, EvalComparison]]:
+    rows = [("all free answers", v.length), ("held-out traits", v.traits_length)]
     return [(label, value) for label, value in rows if value]
 
 

@@ -1,7 +1,8 @@
 """The headline numbers compare every arm with the baseline and with the pre-RL model.
 
 `steadfast.analysis.compare` computes all statistics; this module chooses the rows that go into it. A share, such as
-that of refusals, is compared like a score, by putting 0 and 1 into the score column.
+that of refusals, is compared like a score, by putting 0 and 1 into the score column. Answers are compared above the
+floor of a constant answer, see `steadfast.report.judged`.
 """
 
 from collections.abc import Collection
@@ -12,11 +13,13 @@ import polars as pl
 from steadfast.analysis import Comparison, EvalComparison, compare
 from steadfast.analysis.pooled import compare_pooled
 from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, PUBLIC, REPLY_ONLY
+from steadfast.report.judged import TRAITS, Judged, Standing, compare_judged, compare_judged_suites, standing
 from steadfast.report.loading import Run
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
 
 _REFUSED = pl.col("refused").cast(pl.Float64)
 _CUT_OFF = 1.0 - pl.col("finished").cast(pl.Float64)
+_LENGTH = pl.col("length")
 _EVERYTHING = Scope()
 
 
@@ -30,28 +33,30 @@ class CheckpointComparison:
         scope: The evals that the arm's question is about.
         battery: The evals in the scope, by likelihood: pairs won by pointwise mutual information over word tokens.
         rest: The evals outside the scope, by likelihood.
-        free: Free answers to the evals in the scope, scored by each task's own grader.
+        free: Free answers to the evals in the scope, scored by each task's own grader, above the floor of each eval.
         free_rest: Free answers to the evals outside the scope.
         graded: The logistic form of `battery`, over the scope's tasks.
         plain_words: Pairs won over the scope's tasks by word tokens, with no mismatched conversation taken off.
         plain_ends: The same by punctuation and the end of the turn.
         reply_only: The same by word tokens after a greeting.
         public: Public benchmarks.
-        traits: Free answers to held-out scenarios, scored by the evaluation judge.
-        traits_by_training_judge: The same answers, scored by the judge that trained.
+        traits: Free answers to held-out scenarios, scored by the evaluation judge, above their floor.
+        traits_by_training_judge: The same answers, scored by the judge that trained, above the floor by that judge.
         traits_choice: The held-out scenarios by the likelihood of their gold answers, as `battery`, without a judge.
         traits_words: The same by word tokens alone, with no mismatched conversation taken off.
         traits_ends: The same by punctuation and the end of the turn.
         traits_elsewhere: `traits` in domains that the arm was not trained on, for an arm that leaves some out.
         traits_unrefused: `traits` where neither checkpoint refused.
-        traits_finished: `traits` where both checkpoints ended before the token limit; a cut-off answer earns nothing,
-            so a rise may be no more than learning to stop.
         traits_cut_off: The share of the held-out scenarios' answers that were cut off.
-        by_trait: `traits`, with one entry for each trait.
+        traits_length: The length of the held-out scenarios' answers, in characters.
+        standing: The treatment's answers to held-out scenarios against the best constant answer.
+        standing_control: The control's.
+        by_trait: `traits`, with one entry for each trait, each above its own floor.
         capability: Held-out verifiable tasks.
         refusal: The share of free answers to evals that refuse.
         chat_refusal: The share of answers to everyday requests that refuse.
         cut_off: The share of all free answers that the token limit cut off.
+        length: The length of all free answers, in characters.
     """
 
     treatment: str
@@ -66,20 +71,23 @@ class CheckpointComparison:
     plain_ends: EvalComparison | None
     reply_only: EvalComparison | None
     public: Comparison | None
-    traits: EvalComparison | None
-    traits_by_training_judge: EvalComparison | None
+    traits: Judged | None
+    traits_by_training_judge: Judged | None
     traits_choice: EvalComparison | None
     traits_words: EvalComparison | None
     traits_ends: EvalComparison | None
-    traits_elsewhere: EvalComparison | None
-    traits_unrefused: EvalComparison | None
-    traits_finished: EvalComparison | None
+    traits_elsewhere: Judged | None
+    traits_unrefused: Judged | None
     traits_cut_off: EvalComparison | None
+    traits_length: EvalComparison | None
+    standing: Standing | None
+    standing_control: Standing | None
     by_trait: Comparison | None
     capability: Comparison | None
     refusal: EvalComparison | None
     chat_refusal: EvalComparison | None
     cut_off: EvalComparison | None
+    length: EvalComparison | None
 
     @property
     def headline(self) -> Comparison | None:
@@ -101,11 +109,24 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
     untrained = _untrained(arm)
     pair = (treatment, control)
 
+    constants, by_training = run.constants("trait"), run.training_judge
+
     def pooled(rows: pl.DataFrame, score: pl.Expr | None = None) -> EvalComparison | None:
         return _pooled(rows, *pair, score)
 
     def scoped(rows: pl.DataFrame, chosen: Scope | None = _EVERYTHING) -> Comparison | None:
         return None if chosen is None else _compare(rows, *pair, chosen)
+
+    def answered(chosen: Scope | None) -> Comparison | None:
+        if chosen is None:
+            return None
+        return compare_judged_suites(_within(free, chosen), _within(run.constants("eval"), chosen), *pair)
+
+    def judged(rows: pl.DataFrame, beside: pl.DataFrame = constants) -> Judged | None:
+        return compare_judged(rows, beside, *pair)
+
+    def stands(checkpoint: str) -> Standing | None:
+        return standing(traits, constants, checkpoint, TRAITS, run.evaluation_judge)
 
     def beside(kind: str, grader: str) -> EvalComparison | None:
         rows = run.scored(kind, grader)
@@ -117,27 +138,30 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
         scope=scope,
         battery=scoped(battery, scope),
         rest=scoped(battery, scope.rest()),
-        free=scoped(free, scope),
-        free_rest=scoped(free, scope.rest()),
+        free=answered(scope),
+        free_rest=answered(scope.rest()),
         graded=beside("eval", GRADED),
         plain_words=beside("eval", PLAIN_WORDS),
         plain_ends=beside("eval", PLAIN_ENDS),
         reply_only=beside("eval", REPLY_ONLY),
         public=scoped(run.scored("public", PUBLIC)),
-        traits=pooled(traits),
-        traits_by_training_judge=pooled(run.answers("trait", run.training_judge)),
+        traits=judged(traits),
+        traits_by_training_judge=judged(run.answers("trait", by_training), run.constants("trait", by_training)),
         traits_choice=beside("trait", PREFERENCE),
         traits_words=beside("trait", PLAIN_WORDS),
         traits_ends=beside("trait", PLAIN_ENDS),
-        traits_elsewhere=None if untrained is None else pooled(traits.filter(untrained)),
-        traits_unrefused=pooled(_where_both(traits, pair, pl.col("refused").fill_null(0) == 0)),
-        traits_finished=pooled(_where_both(traits, pair, pl.col("finished").fill_null(0) == 1)),
+        traits_elsewhere=None if untrained is None else judged(traits.filter(untrained)),
+        traits_unrefused=judged(_where_both(traits, pair, pl.col("refused").fill_null(0) == 0)),
         traits_cut_off=pooled(traits, _CUT_OFF),
-        by_trait=scoped(traits),
+        traits_length=pooled(traits, _LENGTH),
+        standing=stands(treatment),
+        standing_control=stands(control),
+        by_trait=compare_judged_suites(traits, constants, *pair),
         capability=scoped(run.answers("capability")),
         refusal=pooled(free, _REFUSED),
         chat_refusal=pooled(chat, _REFUSED),
         cut_off=pooled(pl.concat([free, chat, traits]), _CUT_OFF),
+        length=pooled(pl.concat([free, chat, traits]), _LENGTH),
     )
 
 

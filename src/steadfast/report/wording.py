@@ -1,15 +1,17 @@
 """This module turns numbers into sentences that fit whatever came out."""
 
+from collections.abc import Sequence
 from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
 from steadfast.messages import printable
+from steadfast.report.judged import Judged, Standing
 from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.tasks.suite import catalogue
 
 BY_LIKELIHOOD = "by what the conversation adds to the likelihood of the good over the tempting bad reply"
-BY_ANSWERS = "by free answers, judged"
+BY_ANSWERS = "by free answers, judged, 0 being the best constant answer to each eval"
 
 _KINDS = ("trait:", "capability-", "chat-")
 
@@ -48,6 +50,19 @@ def difference(value: Interval | EvalComparison) -> str:
     """Write a difference with its interval, in points of a hundred."""
     centre = value.difference if isinstance(value, EvalComparison) else value.estimate
     return f"{points(centre)} {bounds(value.low, value.high)}"
+
+
+def characters(value: EvalComparison) -> str:
+    """Write a difference of lengths with its interval, in characters."""
+    if isnan(value.low) or isnan(value.high):
+        return f"{value.difference:+.0f} [interval unknown: one value]"
+    text = f"{value.difference:+.0f} [{value.low:.0f}, {value.high:.0f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def constant(name: str) -> str:
+    """Name a constant answer as it stands in a sentence, by the name of its checkpoint."""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{name.removeprefix('constant: ')}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
 def probability(value: float) -> str:
@@ -105,7 +120,7 @@ def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str 
     moved = {1: "is higher", -1: "is lower", 0: "does not differ detectably"}[direction(t.low, t.high)]
     text = (
         f"On {t.items} held-out trait scenarios the score {moved}: {t.control:.3f} in {the(v.control)}, "
-        f"{t.treatment:.3f} in {the(v.treatment)}, {difference(t)} points by the evaluation judge"
+        f"{t.treatment:.3f} in {the(v.treatment)}, {difference(t)} points by the evaluation judge, {_scale(t)}"
     )
     if other := v.traits_by_training_judge:
         text += f"; {difference(other)} by the judge that trained"
@@ -119,7 +134,55 @@ def traits(v: CheckpointComparison, before: CheckpointComparison | None) -> str 
     if before and before.traits:
         b = before.traits
         text += f". From {the(before.control)}: {b.control:.3f} to {b.treatment:.3f}, {difference(b)}"
-    return f"{text}."
+    return f"{text}.{_unfinished(v, t)}"
+
+
+def _scale(t: Judged) -> str:
+    """Say what the zero of a judged score is, and what the judge itself gave."""
+    raw = f"as judged {t.raw.control:.3f} and {t.raw.treatment:.3f}"
+    if t.constant is None:
+        return f"with an unknown floor, since no constant answer could be graded ({raw})"
+    return f"where 0 is the best constant answer, {constant(t.constant)}, which earns {t.floor:.3f} ({raw})"
+
+
+def _unfinished(v: CheckpointComparison, t: Judged) -> str:
+    """Say what unfinished answers count as and what they leave open; empty where there are none."""
+    if not any(t.unfinished):
+        return ""
+    b = t.bounds
+    return (
+        " An unfinished answer counts as the best constant. Whatever they would have earned, the change lies between "
+        f"{points(b.low)} and {points(b.high)} points (95% from {points(b.interval_low)} to "
+        f"{points(b.interval_high)}): {the(v.control)} between {b.control[0]:.3f} and {b.control[1]:.3f}, "
+        f"{the(v.treatment)} between {b.treatment[0]:.3f} and {b.treatment[1]:.3f}."
+    )
+
+
+def floor(s: Standing) -> str:
+    """Say whether a checkpoint's judged answers exceed the best constant answer."""
+    who = the(s.checkpoint)
+    if s.constant is None:
+        return f"No constant answer could be graded, so what the score of {who} is worth is unknown."
+    always = f"always answering {constant(s.constant)}"
+    if isnan(s.rescaled):
+        return f"On {s.measure} {always} earns the highest score, so {who} cannot exceed it and nothing is shown there."
+    verdict = "exceeds" if s.above else "does worse than" if s.below else "does not detectably exceed"
+    return (
+        f"On {s.measure} {who} {verdict} {always}: {points(s.rescaled)} {bounds(s.low, s.high)} points of the way from "
+        f"there ({s.floor:.3f}) to the highest score, over {s.items} tasks."
+    )
+
+
+def floors(found: Sequence[Standing], checkpoint: str) -> str | None:
+    """Say in how many judged suites of evals a checkpoint exceeds the best constant answer; None without any."""
+    own = [s for s in found if s.checkpoint == checkpoint]
+    if not own:
+        return None
+    above = sum(s.above for s in own)
+    return (
+        f"In {above or 'none'} of {len(own)} judged eval{_s(len(own))} {the(checkpoint)} detectably exceeds the best "
+        "constant answer to the eval."
+    )
 
 
 def cautions(v: CheckpointComparison) -> list[str]:
@@ -133,23 +196,28 @@ def cautions(v: CheckpointComparison) -> list[str]:
             "The trait itself did not rise detectably on unseen scenarios. Whether it would carry over to other evals "
             "is therefore hardly tested by this run: changes elsewhere, or their absence, may have other causes."
         )
+    if v.standing and not v.standing.above:
+        found.append(
+            f"{floor(v.standing)} A difference between checkpoints that say no more than a constant answer does is no "
+            "evidence of a trait."
+        )
     cut = v.traits_cut_off
     if cut and direction(cut.low, cut.high):
         found.append(
-            f"Cut-off answers earn nothing, and the two sides differ in how many are cut off: {cut.control:.0%} of the "
-            f"held-out answers in {the(v.control)}, {cut.treatment:.0%} in {the(v.treatment)}. {_among_finished(v)}"
+            f"The two sides differ in how many held-out answers were cut off: {cut.control:.0%} in {the(v.control)}, "
+            f"{cut.treatment:.0%} in {the(v.treatment)}. {_left_open(t)}"
         )
     return found
 
 
-def _among_finished(v: CheckpointComparison) -> str:
-    f = v.traits_finished
-    if f is None:
-        return "No scenario was finished by both, so how much of the trait score's change is length cannot be said."
-    among = f"Over the {f.items} scenario{_s(f.items)} that both finished the score changes by {difference(f)} points"
-    if v.traits and direction(v.traits.low, v.traits.high) == direction(f.low, f.high):
-        return f"{among}: judge the trait by that."
-    return f"{among}: the change over all scenarios may be one of length alone."
+def _left_open(t: Judged) -> str:
+    way = direction(t.bounds.low, t.bounds.high)
+    if way:
+        return f"Whatever the unfinished ones would have earned, the trait score {'rose' if way > 0 else 'fell'}."
+    return (
+        "The unfinished ones count as the best constant answer; had they been finished, the trait score could have "
+        f"risen or fallen, between {points(t.bounds.low)} and {points(t.bounds.high)} points."
+    )
 
 
 def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
@@ -178,6 +246,11 @@ def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
                 f"{what}: {value.treatment:.1%} against {value.control:.1%}, {difference(value)} points "
                 f"({value.items} answers)."
             )
+    if v.length:
+        parts.append(
+            f"Mean length of an answer: {v.length.treatment:.0f} characters against {v.length.control:.0f}, "
+            f"{characters(v.length)}."
+        )
     return " ".join(parts) if parts else "Nothing that would show a cost was measured."
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from steadfast.errors import JudgeError, ModelLoadError, SteadfastError
+from steadfast.evals.constants import SUBJECTS, constants_protocol
 from steadfast.evals.evaluate import part_protocol
 from steadfast.evals.public import check_reach, public_evals
 from steadfast.evals.rows import ROW_SCHEMA
@@ -81,6 +82,7 @@ def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: 
             progress.finish()
     files = [study.rows_file(c) for c in study.checkpoints]
     files += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
+    files += [study.constants_file(subject.label) for subject in SUBJECTS]
     directory.write_results(files, ROW_SCHEMA)
 
 
@@ -167,6 +169,7 @@ def _protocol(study: Study) -> dict[str, Any]:
             name: protocol_hash(name, {"tasks": [t.row() for t in tasks]}) for name, tasks in data.slices.items()
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
+        "constant answers": constants_protocol() if study.constant_parts else None,
         "twins": None if data.trained_twins is None else data.trained_twins.model_dump(mode="json"),
         "programs": source_hashes(t for tasks in data.slices.values() for t in tasks),
     }

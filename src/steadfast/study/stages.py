@@ -1,4 +1,4 @@
-"""The stages of a run: each arm is trained with each seed, then every checkpoint is measured.
+"""The stages of a run: each arm is trained with each seed, then constant answers and every checkpoint are measured.
 
 A stage whose output is complete is not run again, and that is how a run resumes. The model is loaded once; every
 checkpoint is an adapter that it carries for a while.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steadfast.evals.completion import complete, rows_of, unscored
+from steadfast.evals.constants import SUBJECTS, constants_done, measure_constants, parts_with_floor
 from steadfast.evals.evaluate import inspect_model
 from steadfast.evals.inspect_logs import write_logs
 from steadfast.evals.local_subject import LocalSubject
@@ -35,8 +36,9 @@ from steadfast.tasks import Task
 from steadfast.training.loop import OnStep, is_trained, steps_done, train
 from steadfast.training.supervised import demonstrations_of, train_supervised
 
-_PROMPT_TOKENS, _REQUEST_UNITS = 150, 40
-"""Tokens of a usual prompt, and what a request of an evaluation costs beside its answer, counted in a step's tokens."""
+_PROMPT_TOKENS, _REQUEST_UNITS, _GRADE_UNITS = 150, 40, 2
+"""Tokens of a usual prompt, what a request of an evaluation costs beside its answer, and what a grade of an answer that
+no model gave costs, counted in a step's tokens."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class Study:
         return [Checkpoint(PRE_RL), *self.trained]
 
     @property
+    def constant_parts(self) -> list[Part]:
+        """What constant answers are given to; none where no judge grades answers."""
+        return parts_with_floor(self.parts)
+
+    @property
     def condition(self) -> Condition:
         """How checkpoints are asked."""
         return Condition("plain", self.recipe.training.style)
@@ -117,6 +124,10 @@ class Study:
     def rows_file(self, checkpoint: Checkpoint) -> Path:
         """The rows of one checkpoint."""
         return self.directory.rows_file(*checkpoint.folders, self.condition.name)
+
+    def constants_file(self, label: str) -> Path:
+        """The rows of one constant answer."""
+        return self.directory.rows_file("constants", label)
 
     def public_file(self, checkpoint: Checkpoint, benchmark: str) -> Path:
         """The rows of one checkpoint on a public benchmark."""
@@ -135,7 +146,34 @@ def stages_of(study: Study) -> list[Stage]:
         )
         for one in study.trained
     ]
-    return training + [stage for one in study.checkpoints for stage in _measuring(study, one)]
+    return [*training, *_constants(study), *(stage for one in study.checkpoints for stage in _measuring(study, one))]
+
+
+def _constants(study: Study) -> list[Stage]:
+    """The grading of constant answers, which needs no model; nothing where no judge grades answers."""
+    parts = study.constant_parts
+    if not parts:
+        return []
+    name, requests = "constant answers", len(SUBJECTS) * sum(p.requests for p in parts)
+
+    def run() -> None:
+        study.progress.begin(name)
+        done = 0
+
+        def on_done(count: int) -> None:
+            nonlocal done
+            done += count
+            study.progress.reach(name, done * _GRADE_UNITS, f"{done}/{requests} answers")
+
+        measure_constants(
+            parts,
+            study.evaluation_judge,
+            study.constants_file,
+            training_judge=study.training_judge,
+            on_done=on_done,
+        )
+
+    return [Stage(name, lambda: constants_done(parts, study.constants_file), requests * _GRADE_UNITS, run)]
 
 
 def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:

@@ -34,7 +34,9 @@ class TrainingConfig(BaseModel):
         steps: The number of optimizer steps on fresh rollouts.
         prompts_per_step: The number of prompts in a step.
         group_size: The number of completions that are sampled for each prompt.
-        max_new_tokens: The limit of a completion in tokens.
+        max_new_tokens: The limit of a completion in tokens. Judges that ship reward a completion that it cuts off with
+            0, below what nonsense earns, so training also teaches to stop; an evaluation counts such an answer as the
+            best constant answer, and shows truncation and length beside it.
         temperature: The temperature of the sampling; the loss takes its log-probabilities at it too.
         style: An instruction on form, which is appended to every prompt's system turn.
         learning_rate: The peak of the learning rate, which is reached after `warmup_steps`.
