@@ -8,7 +8,7 @@ from transformers import MiniMaxConfig, MiniMaxForCausalLM
 
 from steadfast.errors import UnsupportedModelError
 from steadfast.models.agreement import agreement_of, check_agreement, path_of
-from steadfast.models.forward import can_start_at, completion_logits, token_logprobs
+from steadfast.models.forward import can_start_at, completion_logprobs, token_logprobs
 from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.packing import pack
 from steadfast.models.sampling import sample_groups
@@ -43,7 +43,7 @@ def plainly(lm, prompt, reply):
 @torch.no_grad()
 def test_packed_replies_have_the_log_probabilities_they_have_alone(model):
     packed = pack(PROMPT, REPLIES)
-    logprobs = token_logprobs(completion_logits(model[1], packed), packed.target_N).split(packed.lengths)
+    logprobs = completion_logprobs(model[1], packed).split(packed.lengths)
     expected = [plainly(model[1], PROMPT, r) for r in REPLIES]
     assert [float(p.sum()) for p in logprobs] == pytest.approx(expected, abs=NATS)
 
@@ -158,8 +158,8 @@ def test_a_model_started_at_an_odd_layer_keeps_each_layers_own_window(name):
     assert can_start_at(lm, 1)
     groups = sample_groups(lm, [PROMPT], group_size=3, max_new_tokens=12, eos_token_ids=[], capture_layer=1)
     packed = pack(PROMPT, [c.token_ids for c in groups[0].completions])
-    short = completion_logits(lm, packed, hidden_TD=groups[0].hidden_TD, first_layer=1)
-    torch.testing.assert_close(short, completion_logits(lm, packed), atol=1e-4, rtol=1e-4)
+    short = completion_logprobs(lm, packed, hidden_TD=packed.laid_out(groups[0].hidden), first_layer=1)
+    torch.testing.assert_close(short, completion_logprobs(lm, packed), atol=1e-4, rtol=1e-4)
     shared = LowerLayers(1)
     expected = score_candidates(lm, [(PROMPT, REPLIES)])
     for _ in range(2):
@@ -178,9 +178,9 @@ def test_models_that_cannot_be_cut_score_as_they_do_without_lower_layers(name):
 def test_an_unpacked_model_keeps_no_hidden_states_and_trains_from_token_ids():
     lm = tiny("LFM2").requires_grad_(True)
     [group] = sample_groups(lm, [PROMPT], group_size=2, max_new_tokens=5, eos_token_ids=[], capture_layer=2)
-    assert group.hidden_TD is None
+    assert group.hidden is None
     packed = pack(PROMPT, [c.token_ids for c in group.completions])
-    token_logprobs(completion_logits(lm, packed), packed.target_N).sum().backward()
+    completion_logprobs(lm, packed).sum().backward()
     alone = copy.deepcopy(lm)
     alone.zero_grad()
     for completion in group.completions:

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadfast.models.forward import captured_input, completion_logits, token_logprobs
+from steadfast.models import forward
+from steadfast.models.forward import captured_input, completion_logprobs, logits_at, token_logprobs
 from steadfast.models.packing import Span, pack, pack_sequences
 from tests.conftest import make_lm
 from tests.models.architectures import tiny
@@ -34,7 +35,7 @@ def alone(lm, prompt, completion):
 def test_a_packed_completion_gets_the_logprobs_it_gets_alone(prompt, completions):
     lm = model("Llama")
     packed = pack(prompt, completions)
-    together = token_logprobs(completion_logits(lm, packed), packed.target_N)
+    together = completion_logprobs(lm, packed)
     expected = torch.cat([alone(lm, prompt, c) for c in completions])
     torch.testing.assert_close(together, expected, atol=1e-4, rtol=1e-4)
 
@@ -43,15 +44,19 @@ def test_a_packed_completion_gets_the_logprobs_it_gets_alone(prompt, completions
 def test_starting_at_a_layer_from_its_cached_input_changes_nothing(lm):
     packed = pack([5, 6, 7, 8], [[9, 10, 11], [12], [13, 14]])
     with captured_input(lm, 2) as captured:
-        whole = completion_logits(lm, packed)
-    short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=2)
+        whole = completion_logprobs(lm, packed)
+    short = completion_logprobs(lm, packed, hidden_TD=captured[0][0], first_layer=2)
     torch.testing.assert_close(short, whole)
     assert len(lm.model.layers) == 4, "the layers must be back in place"
 
 
-def test_only_completion_positions_reach_the_vocabulary(lm):
-    packed = pack([5] * 40, [[9, 10, 11], [12, 13]])
-    assert completion_logits(lm, packed).shape == (5, 260)
+def test_only_places_that_predict_reach_the_vocabulary_and_each_of_them_once(lm, monkeypatch):
+    packed = pack([5] * 40, [[9, 10, 11], [12, 13], [9, 10, 14]])
+    completion_logprobs(lm, packed)  # the model's way of being read is found out first
+    seen = []
+    monkeypatch.setattr(forward, "logits_at", lambda lm, keep, **a: seen.append(keep) or logits_at(lm, keep, **a))
+    assert completion_logprobs(lm, packed).shape == (8,)
+    assert [keep.tolist() for keep in seen] == [[39, 40, 41, 42]]
 
 
 endings = st.lists(st.tuples(tokens, st.booleans()), max_size=3)
@@ -84,23 +89,23 @@ def trained_alone(lm, spans):
 def test_a_tree_of_conversations_gives_each_the_logprobs_it_gets_alone(name, sequences):
     lm = model(name)
     packed = pack_sequences(sequences)
-    together = token_logprobs(completion_logits(lm, packed), packed.target_N).split(packed.lengths)
+    together = completion_logprobs(lm, packed).split(packed.lengths)
     for logprobs, spans in zip(together, sequences, strict=True):
         torch.testing.assert_close(logprobs, trained_alone(lm, spans), atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_a_tree_taken_apart_into_rows_gives_the_same_logits():
+def test_a_tree_taken_apart_into_rows_gives_the_same_log_probabilities():
     lm = model("Llama")
     shared = [Span([5, 6, 7], False), Span([8, 9], False)]
     packed = pack_sequences(
         [[*shared, Span([10, 11], True), Span([12], False), Span([13, 14], True)], [*shared, Span([15], True)]]
     )
-    apart = completion_logits(lm, packed, path="unpacked")
-    torch.testing.assert_close(apart, completion_logits(lm, packed, path="packed"), atol=1e-4, rtol=1e-4)
+    apart = completion_logprobs(lm, packed, path="unpacked")
+    torch.testing.assert_close(apart, completion_logprobs(lm, packed, path="packed"), atol=1e-4, rtol=1e-4)
 
 
-def test_equal_untrained_beginnings_stand_once_in_the_row():
+def test_equal_beginnings_stand_once_in_the_row():
     system, tool = Span([1, 2, 3], False), Span([7, 8], False)
     packed = pack_sequences(
         [
@@ -109,26 +114,33 @@ def test_equal_untrained_beginnings_stand_once_in_the_row():
             [system, Span([5], False), Span([6, 6], True), tool],
         ]
     )
-    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 5, 5, 6, 7, 8, 5, 6]
-    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 4, 4, 5, 6, 7, 3, 4]
+    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 5, 6]
+    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 3, 4]
     assert packed.target_N.tolist() == [5, 6, 5, 6, 9, 6, 6]
-    assert packed.predictor_N.tolist() == [3, 4, 3, 5, 8, 9, 10]
+    assert packed.predictor_N.tolist() == [3, 4, 3, 4, 7, 8, 9]
     assert packed.lengths == (2, 3, 2)
-    assert [p.tolist() for p in packed.places] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 5, 6, 7, 8], [0, 1, 2, 9, 10]]
+    assert [p.tolist() for p in packed.places] == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 8, 9]]
 
 
-def test_a_group_is_laid_out_as_a_star():
-    packed = pack([1, 2], [[3, 4, 5], [6], [3, 4]])
-    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 3]
-    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 2]
-    assert packed.predictor_N.tolist() == [1, 2, 3, 1, 1, 4]
+def test_completions_are_laid_out_as_a_tree_of_their_tokens():
+    packed = pack([1, 2], [[3, 4, 5], [6], [3, 7, 5], [8, 9]])
+    assert packed.input_ids_T.tolist() == [1, 2, 3, 4, 7, 8]
+    assert packed.position_ids_T.tolist() == [0, 1, 2, 3, 3, 2]
+    assert packed.predictor_N.tolist() == [1, 2, 3, 1, 1, 2, 4, 1, 5]
     assert packed.mask_TT.long().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
-        [1, 1, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 1, 0],
+        [1, 1, 0, 0, 0, 1],
     ]
+
+
+def test_states_of_sequences_are_laid_out_where_their_tokens_stand():
+    packed = pack([1, 2], [[3, 4, 5], [6], [3, 7, 5]])
+    states = [torch.tensor(ids)[:, None] for ids in ([1, 2, 3, 4], [1, 2], [1, 2, 3, 7])]
+    assert packed.laid_out(states)[:, 0].tolist() == packed.input_ids_T.tolist()
 
 
 @pytest.mark.parametrize("spans", [[Span([1], True)], [Span([1], False)], [Span([1], True), Span([2], False)]])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from steadfast.models.forward import completion_logits, token_logprobs
+from steadfast.models.forward import completion_logprobs
 from steadfast.models.packing import pack
 from steadfast.models.sampling import sample_groups
 
@@ -17,10 +17,9 @@ def test_logprobs_and_hidden_states_of_a_rollout_are_those_of_the_training_pass(
     for group in sample(lm, capture_layer=2, temperature=0.8):
         packed = pack(group.prompt, [c.token_ids for c in group.completions])
         sampled = torch.cat([c.logprobs_T for c in group.completions])
-        whole = token_logprobs(completion_logits(lm, packed), packed.target_N, 0.8)
-        top = token_logprobs(
-            completion_logits(lm, packed, hidden_TD=group.hidden_TD, first_layer=2), packed.target_N, 0.8
-        )
+        whole = completion_logprobs(lm, packed, temperature=0.8)
+        hidden_TD = packed.laid_out(group.hidden)
+        top = completion_logprobs(lm, packed, temperature=0.8, hidden_TD=hidden_TD, first_layer=2)
         torch.testing.assert_close(sampled, whole, atol=2e-4, rtol=1e-4)
         torch.testing.assert_close(top, whole, atol=2e-4, rtol=1e-4)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from steadfast.models.forward import completion_logits, token_logprobs
+from steadfast.models.forward import completion_logprobs
 from steadfast.models.packing import pack
 from steadfast.training.losses import advantages, policy_loss, token_weights
 from tests.conftest import make_lm, make_tokenizer
@@ -66,7 +66,7 @@ def our_loss(lm, old, reference, *, advantage, normalization, importance, kl_coe
         packed = pack(prompt, group)
         count = sum(packed.lengths)
         result = policy_loss(
-            token_logprobs(completion_logits(lm, packed), packed.target_N),
+            completion_logprobs(lm, packed),
             old[start : start + count],
             advantages(torch.tensor(rewards), advantage),
             packed.lengths,
@@ -112,7 +112,7 @@ def test_loss_equals_trls_on_the_same_batch(trainer, loss_type, normalization, i
     with torch.no_grad():
         now = torch.cat(
             [
-                token_logprobs(completion_logits(lm, packed), packed.target_N)
+                completion_logprobs(lm, packed)
                 for packed in (pack(p, g) for p, g in zip(PROMPTS, COMPLETIONS, strict=True))
             ]
         )

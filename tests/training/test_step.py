@@ -8,8 +8,10 @@ import torch
 from steadfast.errors import TrainingError
 from steadfast.graders import Grade
 from steadfast.rollouts import Segment
-from steadfast.training import step
-from steadfast.training.step import GradedGroup, grade, measure_kl, roll_out, train_step, update
+from steadfast.training import policy_update, step
+from steadfast.training.groups import GradedGroup, RolloutGroup
+from steadfast.training.policy_update import measure_kl, update
+from steadfast.training.step import grade, roll_out, train_step
 from tests.scripted import script
 from tests.tasks.environments import disk
 from tests.training.examples import (
@@ -116,10 +118,10 @@ def test_ungraded_rollouts_are_left_out_as_if_they_had_never_been_sampled(normal
     (with_gaps,) = groups
     kept = [0, 2]
     assert with_gaps.graded == kept
-    shorter = step.RolloutGroup(
+    shorter = RolloutGroup(
         with_gaps.group.scheduled,
         [with_gaps.group.rollouts[i] for i in kept],
-        with_gaps.group.hidden_of(kept),
+        [with_gaps.group.hidden[i] for i in kept],
     )
     without = GradedGroup(shorter, [with_gaps.grades[i] for i in kept])
     for ours, theirs in zip(gradient(policy, groups, config), gradient(policy, [without], config), strict=True):
@@ -129,10 +131,10 @@ def test_ungraded_rollouts_are_left_out_as_if_they_had_never_been_sampled(normal
 def test_the_hidden_states_that_are_kept_are_those_of_the_rollouts_that_are_kept():
     policy = policy_for()
     groups = grade(roll_out(policy, [scheduled(task())], SINGLE, seed=1), EveryOther())
-    assert groups[0].group.hidden_TD is not None
+    assert groups[0].group.hidden is not None
     short = gradient(policy, groups)
     policy.first_adapted_layer = 0
-    whole = [GradedGroup(step.RolloutGroup(g.group.scheduled, g.group.rollouts), g.grades) for g in groups]
+    whole = [GradedGroup(RolloutGroup(g.group.scheduled, g.group.rollouts), g.grades) for g in groups]
     for ours, theirs in zip(short, gradient(policy, whole), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
 
@@ -169,13 +171,13 @@ def test_a_policy_whose_weights_are_not_finite_is_stopped_before_any_update():
 def test_a_loss_that_is_not_finite_is_an_error_before_any_weight_is_touched(monkeypatch):
     policy = policy_for()
     before = weights(policy)
-    loss = step.policy_loss
+    loss = policy_update.policy_loss
 
     def spoiled(*args, **kwargs):
         result = loss(*args, **kwargs)
         return type(result)(result.loss * float("nan"), result.clipped_tokens)
 
-    monkeypatch.setattr(step, "policy_loss", spoiled)
+    monkeypatch.setattr(policy_update, "policy_loss", spoiled)
     with pytest.raises(TrainingError, match="a loss is not finite"):
         train_step(policy, optimizer_of(policy), [scheduled(task())], LetterJudge(), SINGLE, seed=1)
     assert not changed(policy, before)
@@ -213,9 +215,9 @@ def test_the_packed_episode_has_the_log_probabilities_that_it_was_sampled_with(m
     script(monkeypatch, play)
     policy = policy_for()
     groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
-    batch = step._batch(groups[0], EPISODES, 4, 100)
-    now = step._logprobs(policy, batch, EPISODES)
-    torch.testing.assert_close(now, batch.old_N, atol=1e-4, rtol=1e-4)
+    made = pass_of(groups[0])
+    now = made.logprobs(policy, EPISODES.temperature)
+    torch.testing.assert_close(now, made.old_N, atol=1e-4, rtol=1e-4)
     assert measure_kl(policy, groups, EPISODES) == pytest.approx(0, abs=1e-5)
 
 
@@ -223,11 +225,15 @@ def test_tool_results_and_prompts_are_never_trained_on(monkeypatch):
     script(monkeypatch, play)
     policy = policy_for()
     groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
-    batch = step._batch(groups[0], EPISODES, 4, 100)
-    trained = policy.tokenizer.decode(batch.packed.target_N)
+    trained = policy.tokenizer.decode(pass_of(groups[0]).packed.target_N)
     assert "list_folders" in trained
     assert "contracts 1.4 GB" not in trained
     assert disk().task not in trained
+
+
+def pass_of(group):
+    """The pass of a group's rollouts."""
+    return policy_update._pass([(group, group.graded)])
 
 
 COUNTING = (
@@ -250,9 +256,9 @@ def test_each_reply_is_trained_on_the_tokens_that_it_was_given_to_where_they_do_
         policy.tokenizer.chat_template = template
     before = weights(policy)
     groups = grade(roll_out(policy, [acting()], EPISODES, seed=1), LetterJudge())
-    assert all(len(step._sequences(r)) == len(r.replies) for r in groups[0].group.rollouts)
-    batch = step._batch(groups[0], EPISODES, 4, 100)
-    torch.testing.assert_close(step._logprobs(policy, batch, EPISODES), batch.old_N, atol=1e-4, rtol=1e-4)
+    assert all(len(policy_update._sequences(r)) == len(r.replies) for r in groups[0].group.rollouts)
+    made = pass_of(groups[0])
+    torch.testing.assert_close(made.logprobs(policy, EPISODES.temperature), made.old_N, atol=1e-4, rtol=1e-4)
     assert sorted(set(groups[0].rewards)) == [0.0, 1.0]
     metrics = update(policy, optimizer_of(policy), groups, EPISODES)
     assert metrics["grad_norm"] > 0
@@ -267,10 +273,8 @@ def test_an_episode_weighs_the_same_whether_its_tokens_read_on_or_not(monkeypatc
     script(monkeypatch, play)
     policy = policy_for()
     (whole,) = grade(roll_out(policy, [acting()], config, seed=1), LetterJudge())
-    split = GradedGroup(
-        step.RolloutGroup(whole.group.scheduled, [apart(r) for r in whole.group.rollouts]), whole.grades
-    )
-    assert len(step._sequences(split.group.rollouts[0])) > 1
+    split = GradedGroup(RolloutGroup(whole.group.scheduled, [apart(r) for r in whole.group.rollouts]), whole.grades)
+    assert len(policy_update._sequences(split.group.rollouts[0])) > 1
     for ours, theirs in zip(gradient(policy, [whole], config), gradient(policy, [split], config), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
 
@@ -293,7 +297,7 @@ def graded_twins(one, other):
     tasks = [task("x-a"), task("x-b")]
     tasks = [t.model_copy(update={"pair": p}) for t, p in zip(tasks, ("x-b", "x-a"), strict=True)]
     return [
-        GradedGroup(step.RolloutGroup(scheduled(t), []), [Grade(r, (), "j", "p") for r in rewards])
+        GradedGroup(RolloutGroup(scheduled(t), []), [Grade(r, (), "j", "p") for r in rewards])
         for t, rewards in zip(tasks, (one, other), strict=True)
     ]
 

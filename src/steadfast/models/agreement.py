@@ -267,13 +267,12 @@ class _Check:
             return math.inf
 
     def _forward(self, path: ModelPath) -> tuple[list[Tensor], list[Tensor]]:
-        from steadfast.models.forward import completion_logits, token_logprobs
+        from steadfast.models.forward import completion_logprobs
 
         result: list[Tensor] = []
         for prompt, own in self.requests:
             packed = pack(prompt, own)
-            logits = completion_logits(self.lm, packed, path=path)
-            result.extend(token_logprobs(logits, packed.target_N).cpu().split(packed.lengths))
+            result.extend(completion_logprobs(self.lm, packed, path=path).cpu().split(packed.lengths))
         return result, self.plain
 
     def _scored(self, path: ModelPath) -> float:

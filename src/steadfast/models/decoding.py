@@ -1,4 +1,7 @@
-"""Decode one more token for every row that still runs: from a shared cache, the model's own cache, or from the start.
+"""Decode one more token for every row: from a shared cache, the model's own cache, or from the start.
+
+A decoder begins with one row for each prompt. Completions that have sampled the same tokens are one row; where they
+part, `keep` copies it.
 
 `PackedDecoder` serves models that take their positions and masks from outside: prompts of any length are one batch,
 and each prompt is computed once. The other two serve the rest, whose rows must be equally long: `CachedDecoder` lets
@@ -24,13 +27,13 @@ class Decoder(Protocol):
     """A decoder holds rows that are being decoded.
 
     Attributes:
-        logits_BV: The logits [B, V] that each row's next token is drawn from.
+        logits_BV: The logits [B, V] that the next token after each row is drawn from.
     """
 
     logits_BV: Tensor
 
-    def keep(self, live: Tensor) -> None:
-        """Drop all rows but those at these places; `step` comes before the next look at the logits."""
+    def keep(self, places: Tensor) -> None:
+        """Go on with the rows at these places, which may repeat; `step` comes before the next look at the logits."""
         ...
 
     def step(self, tokens_B: Tensor) -> Tensor | None:
@@ -72,7 +75,6 @@ class PackedDecoder:
         lm: PreTrainedModel,
         prompts: Sequence[Sequence[int]],
         prefills: Sequence[Prefill],
-        group_size: int,
         limit: int,
         capture_layer: int | None,
     ) -> None:
@@ -81,21 +83,20 @@ class PackedDecoder:
         lengths = torch.tensor([len(p) for p in prompts], device=device)
         padded = int(lengths.max())
         room = padded + limit
-        prompt_of_row = torch.arange(len(prompts), device=device).repeat_interleave(group_size)
-        self._position_B = lengths[prompt_of_row]
+        self._position_B = lengths
         columns, ends_B1 = torch.arange(room, device=device), self._position_B[:, None]
         self._visible_BT = (columns < ends_B1) | (columns >= padded)
         self._key_position_BT = torch.where(columns < padded, columns, columns - padded + ends_B1)
-        self.logits_BV = torch.stack([p.logits_V for p in prefills])[prompt_of_row]
-        self._layers = [_layer(prefills, i, group_size, room, padded) for i in range(len(prefills[0].layers))]
+        self.logits_BV = torch.stack([p.logits_V for p in prefills])
+        self._layers = [_layer(prefills, i, room, padded) for i in range(len(prefills[0].layers))]
         self._cache = Cache(layers=list(self._layers))
 
-    def keep(self, live: Tensor) -> None:
-        """Drop all rows but those at these places."""
+    def keep(self, places: Tensor) -> None:
+        """Go on with the rows at these places."""
         for layer in self._layers:
-            layer.keep_rows(live)
-        self._position_B, self._visible_BT = self._position_B[live], self._visible_BT[live]
-        self._key_position_BT = self._key_position_BT[live]
+            layer.keep_rows(places)
+        self._position_B, self._visible_BT = self._position_B[places], self._visible_BT[places]
+        self._key_position_BT = self._key_position_BT[places]
 
     def step(self, tokens_B: Tensor) -> Tensor | None:
         """Append a token to each row."""
@@ -118,21 +119,21 @@ class PackedDecoder:
         return captured[0]
 
 
-def _layer(prefills: Sequence[Prefill], index: int, group_size: int, room: int, padded: int) -> _PreallocatedLayer:
+def _layer(prefills: Sequence[Prefill], index: int, room: int, padded: int) -> _PreallocatedLayer:
     buffers: list[Tensor] = []
     for of_layer in zip(*(p.layers[index] for p in prefills), strict=True):  # the keys, then the values
         _, heads, _, features = of_layer[0].shape
-        buffer = of_layer[0].new_zeros(len(prefills) * group_size, heads, room, features)
-        for i, (states, prefill) in enumerate(zip(of_layer, prefills, strict=True)):
-            buffer[i * group_size : (i + 1) * group_size, :, : len(prefill.places)] = states[:, :, prefill.places]
+        buffer = of_layer[0].new_zeros(len(prefills), heads, room, features)
+        for row, states, prefill in zip(buffer, of_layer, prefills, strict=True):
+            row[:, : len(prefill.places)] = states[0][:, prefill.places]
         buffers.append(buffer)
     return _PreallocatedLayer(buffers[0], buffers[1], padded)
 
 
 class CachedDecoder:
-    """Rows of equal length use the model's own cache, which is filled once a prompt and copied for its completions."""
+    """Rows of equal length use the model's own cache."""
 
-    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
+    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
         self._lm = lm
         ids_PT = torch.tensor([list(p) for p in prompts], device=lm.device)
         self._length = ids_PT.shape[1]
@@ -140,13 +141,11 @@ class CachedDecoder:
         # Mamba and its kin have another name for it.
         self._name = "past_key_values" if getattr(output, "past_key_values", None) is not None else "cache_params"
         self._cache: Any = getattr(output, self._name)
-        of_prompt = torch.arange(len(prompts), device=lm.device).repeat_interleave(group_size)
-        self._cache.reorder_cache(of_prompt)
-        self.logits_BV = output.logits[of_prompt, -1]
+        self.logits_BV = output.logits[:, -1]
 
-    def keep(self, live: Tensor) -> None:
-        """Drop all rows but those at these places."""
-        self._cache.reorder_cache(live)
+    def keep(self, places: Tensor) -> None:
+        """Go on with the rows at these places."""
+        self._cache.reorder_cache(places)
 
     def step(self, tokens_B: Tensor) -> None:
         """Append a token to each row."""
@@ -160,15 +159,14 @@ class CachedDecoder:
 class RecomputingDecoder:
     """Rows of equal length are read from their start at every token, which is slow and right for any causal model."""
 
-    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], group_size: int) -> None:
+    def __init__(self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> None:
         self._lm = lm
-        ids_PT = torch.tensor([list(p) for p in prompts], device=lm.device)
-        self._ids_BT = ids_PT.repeat_interleave(group_size, dim=0)
-        self.logits_BV = self._last(ids_PT).repeat_interleave(group_size, dim=0)
+        self._ids_BT = torch.tensor([list(p) for p in prompts], device=lm.device)
+        self.logits_BV = self._last(self._ids_BT)
 
-    def keep(self, live: Tensor) -> None:
-        """Drop all rows but those at these places."""
-        self._ids_BT = self._ids_BT[live]
+    def keep(self, places: Tensor) -> None:
+        """Go on with the rows at these places."""
+        self._ids_BT = self._ids_BT[places]
 
     def step(self, tokens_B: Tensor) -> None:
         """Append a token to each row."""

@@ -75,19 +75,23 @@ def captured_input(lm: PreTrainedModel, layer: int) -> Generator[list[Tensor]]:
         handle.remove()
 
 
-def completion_logits(
+def completion_logprobs(
     lm: PreTrainedModel,
     packed: Pack,
     *,
+    temperature: float = 1.0,
     hidden_TD: Tensor | None = None,
     first_layer: int = 0,
     path: ModelPath | None = None,
 ) -> Tensor:
-    """Return the logits [N, V] that predict a pack's trained tokens; no other position reaches the vocabulary.
+    """Return the log-probabilities [N] of a pack's trained tokens at a temperature, in float32 nats.
+
+    No other position reaches the vocabulary, and one that predicts tokens of several sequences does so once.
 
     Args:
         lm: The model.
         packed: The sequences.
+        temperature: The logits are divided by it.
         hidden_TD: What enters layer `first_layer` for the packed row, [T, D]; a model that is not packed does not use
             it.
         first_layer: The layer to start at if `hidden_TD` is given.
@@ -97,7 +101,7 @@ def completion_logits(
         UnsupportedModelError: No path gives this model's own log-probabilities.
     """
     if (path or path_of(lm)) == "unpacked":
-        return torch.cat(unpacked_logits(lm, *rows_of(packed)))
+        return token_logprobs(torch.cat(unpacked_logits(lm, *rows_of(packed))), packed.target_N, temperature)
     device = lm.device
     positions_1T = packed.position_ids_T.to(device)[None]
     shared: dict[str, Any] = {
@@ -105,11 +109,15 @@ def completion_logits(
         "position_ids": positions_1T,
         "use_cache": False,
     }
-    keep = packed.predictor_N.to(device)
+    # The places that predict something, each once, and which of them predicts each token.
+    keep_U, place_N = packed.predictor_N.to(device).unique(return_inverse=True)
     if hidden_TD is None:
-        return logits_at(lm, keep, input_ids=packed.input_ids_T.to(device)[None], **shared)[0]
-    with layers_from(lm, first_layer):
-        return logits_at(lm, keep, inputs_embeds=hidden_TD[None].to(lm.dtype), **shared)[0]
+        logits_UV = logits_at(lm, keep_U, input_ids=packed.input_ids_T.to(device)[None], **shared)[0]
+    else:
+        with layers_from(lm, first_layer):
+            logits_UV = logits_at(lm, keep_U, inputs_embeds=hidden_TD[None].to(lm.dtype), **shared)[0]
+    scaled_UV = _at_temperature(logits_UV, temperature)
+    return scaled_UV[place_N, packed.target_N.to(device)] - scaled_UV.logsumexp(-1)[place_N]
 
 
 def logits_at(lm: PreTrainedModel, keep: Tensor, **arguments: Any) -> Tensor:
@@ -153,8 +161,8 @@ def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
     with narrowed_windows(lm, 4):
         try:
             with captured_input(lm, first_layer) as captured:
-                whole = completion_logits(lm, packed)
-            short = completion_logits(lm, packed, hidden_TD=captured[0][0], first_layer=first_layer)
+                whole = completion_logprobs(lm, packed)
+            short = completion_logprobs(lm, packed, hidden_TD=captured[0][0], first_layer=first_layer)
         except Exception:  # an architecture that cannot be cut raises whatever it likes
             return False
     return torch.allclose(whole, short, atol=1e-3)
@@ -162,8 +170,10 @@ def can_start_at(lm: PreTrainedModel, first_layer: int) -> bool:
 
 def token_logprobs(logits_NV: Tensor, target_N: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the log-probability [N] of each target under its logits at a temperature, in float32 nats."""
-    scaled = logits_NV.float()
-    if temperature != 1.0:
-        scaled = scaled / temperature
+    scaled = _at_temperature(logits_NV, temperature)
     # cross_entropy is log-softmax and its gradient in one kernel each: a vocabulary-sized pass less than logsumexp.
     return -functional.cross_entropy(scaled, target_N.to(scaled.device), reduction="none")
+
+
+def _at_temperature(logits: Tensor, temperature: float) -> Tensor:
+    return logits.float() if temperature == 1.0 else logits.float() / temperature

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -61,15 +62,20 @@ class KeptLowerLayers:
         """The layer at which a model is started."""
         return self.store.first_layer
 
-    def key(self, purpose: str, ids_BT: Tensor, positions_BT: Tensor) -> bytes:
-        """Return the key of a batch; what is kept differs by purpose."""
-        seen = torch.stack([ids_BT.cpu(), positions_BT.cpu()])
-        beginning = self.identity + f"{purpose}{tuple(seen.shape)}".encode()
-        return hashlib.sha256(beginning + seen.numpy().tobytes()).digest()
+    def key(self, purpose: str, ids_BT: Tensor, visible_BTT: Tensor) -> bytes:
+        """Return the key of a batch, by its tokens and what each of them may look at; what is kept differs by purpose.
 
-    def logits(self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, **arguments: Any) -> Tensor:
+        The tokens alone would not do: rows of two different trees can hold the same ones in the same order.
+        """
+        beginning = self.identity + f"{purpose}{tuple(ids_BT.shape)}".encode()
+        ids, visible = ids_BT.cpu().numpy(), np.packbits(visible_BTT.cpu().numpy())
+        return hashlib.sha256(beginning + ids.tobytes() + visible.tobytes()).digest()
+
+    def logits(
+        self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, visible_BTT: Tensor, **arguments: Any
+    ) -> Tensor:
         """Return the model's logits at the places `keep`, by the short way if the batch was seen before."""
-        key = self.key("score", ids_BT, arguments["position_ids"])
+        key = self.key("score", ids_BT, visible_BTT)
         if (kept := self.store.get(key)) is not None:
             with layers_from(lm, self.first_layer):
                 return logits_at(lm, keep, inputs_embeds=kept[0].to(lm.device), **arguments)

@@ -1,18 +1,18 @@
 """Lay several sequences out as a single row, so that what they begin with is computed once.
 
-A group of completions shares its prompt; the turns of several conversations share the turns before they part. Laid
-out as one row in which every shared beginning stands once, with position ids that go on from it and a mask that lets
-each token see its own sequence only, the model gives every token exactly the logits it would get alone, and nothing
-is padded. The simple case is a star, one prompt with its completions: `[prompt | c1 | c2 | ...]`. Any causal LM of
-transformers that takes a 4D attention mask and position ids can read such a row.
+A group of completions shares its prompt, prompts share their system message, and short completions often begin alike.
+Laid out as one row in which every shared beginning stands once, with position ids that go on from it and a mask that
+lets each token see its own sequence only, the model gives every token exactly the logits it would get alone, and
+nothing is padded. Any causal LM of transformers that takes a 4D attention mask and position ids can read such a row.
 
 Array suffixes: T stands for the tokens of the packed row, S for those of one sequence, and N for the trained tokens of
 all sequences.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class Pack:
         input_ids_T: The packed row. What follows the last token that predicts something is left out.
         position_ids_T: The position of each token within its own sequence.
         mask_TT: True where the row's token may attend to the column's token, before any window of the model's.
-        predictor_N: The place in the row whose logits predict each trained token.
+        predictor_N: The place in the row whose logits predict each trained token; sequences that begin alike share it.
         target_N: The trained tokens, sequence after sequence.
         lengths: The number of trained tokens in each sequence.
         places: The places [S] in the row of each sequence's tokens, in order.
@@ -52,6 +52,13 @@ class Pack:
     lengths: tuple[int, ...]
     places: tuple[Tensor, ...]
 
+    def laid_out(self, states: Sequence[Tensor]) -> Tensor:
+        """Return the states [T, D] of the row, given those [S, D] of each sequence's tokens."""
+        row_TD = states[0].new_empty(len(self.input_ids_T), states[0].shape[-1])
+        for places, states_SD in zip(self.places, states, strict=True):
+            row_TD[places] = states_SD
+        return row_TD
+
 
 def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
     """Lay a prompt and its completions out as one row.
@@ -63,9 +70,7 @@ def pack(prompt: Sequence[int], completions: Sequence[Sequence[int]]) -> Pack:
 
 
 def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
-    """Lay sequences out as one row: a prefix tree of their leading spans.
-
-    Spans before a sequence's first trained one are shared with the sequences that begin with equal spans.
+    """Lay sequences out as one row: a prefix tree of their tokens, so that equal beginnings are computed once.
 
     Args:
         sequences: The spans of each sequence in order; the first of them is not trained, and at least one is.
@@ -85,14 +90,8 @@ def pack_sequences(sequences: Sequence[Sequence[Span]]) -> Pack:
     for spans in sequences:
         tokens = [token for span in spans for token in span.token_ids]
         trained = [i for i, t in enumerate(t for s in spans for t in [s.trained] * len(s.token_ids)) if t]
-        shared = next(i for i, span in enumerate(spans) if span.trained)
-        node = tree.root
-        for span in spans[:shared]:
-            node = tree.shared_child(node, span.token_ids)
-        beginning = sum(len(span.token_ids) for span in spans[:shared])
         # The last trained token predicts nothing that is wanted, and neither does what comes after it.
-        node = tree.child(node, tokens[beginning : trained[-1]])
-        places.append(torch.tensor(node.places))
+        places.append(torch.tensor(tree.lay(tokens[: trained[-1]])))
         predictors.append(places[-1][torch.tensor(trained) - 1])
         targets.extend(tokens[i] for i in trained)
         lengths.append(len(trained))
@@ -130,68 +129,43 @@ def shared_beginning(one: Sequence[int], two: Sequence[int]) -> int:
 
 
 def pack_prompts(prompts: Sequence[Sequence[int]]) -> PromptPack:
-    """Lay prompts out as one row, token for token: each goes on from where it parts from the one before it.
+    """Lay prompts out as one row, a prefix tree of their tokens.
 
     Args:
-        prompts: The prompts, none of them empty; sorted by their tokens they share most.
+        prompts: The prompts, none of them empty.
     """
-    tokens: list[int] = []
-    positions: list[int] = []
-    places: list[list[int]] = []
-    for i, prompt in enumerate(prompts):
-        shared = shared_beginning(prompts[i - 1], prompt) if i else 0
-        new = range(len(tokens), len(tokens) + len(prompt) - shared)
-        places.append([*(places[-1][:shared] if i else ()), *new])
-        tokens.extend(prompt[shared:])
-        positions.extend(range(shared, len(prompt)))
-    position_T, order_T = torch.tensor(positions), torch.arange(len(tokens))
-    mask_TT = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
-    for own in map(torch.tensor, places):
-        # A token that two prompts share sees the same places for both.
-        mask_TT[own[:, None], own[None, :]] |= order_T[: len(own), None] >= order_T[None, : len(own)]
-    return PromptPack(torch.tensor(tokens), position_T, mask_TT, tuple(map(torch.tensor, places)))
-
-
-@dataclass
-class _Node:
-    """A node of the tree is a span; `places` holds the places of all tokens from the root to the span's end."""
-
-    index: int
-    places: list[int]
-    children: dict[tuple[int, ...], "_Node"] = field(default_factory=dict[tuple[int, ...], "_Node"])
+    tree = _Tree()
+    places = tuple(torch.tensor(tree.lay(prompt)) for prompt in prompts)
+    return PromptPack(torch.tensor(tree.token_ids), torch.tensor(tree.positions), tree.mask(), places)
 
 
 class _Tree:
-    """The tree is the row as it is laid out, with the node that each token belongs to."""
+    """A prefix tree of tokens, laid out as a row: a token stands behind all that its sequence begins with."""
 
     def __init__(self) -> None:
-        self.root = _Node(0, [])
         self.token_ids: list[int] = []
         self.positions: list[int] = []
-        self.node_of_token: list[int] = []
-        self.ancestors: list[list[int]] = [[0]]  # each node is among its own
+        self._parents: list[int] = []
+        self._children: dict[tuple[int, int], int] = {}
 
-    def shared_child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
-        """Return the child with these tokens, which is laid out if it is not there yet."""
-        key = tuple(token_ids)
-        if key not in parent.children:
-            parent.children[key] = self.child(parent, token_ids)
-        return parent.children[key]
-
-    def child(self, parent: _Node, token_ids: Sequence[int]) -> _Node:
-        """Lay out a child of its own with these tokens, and return it."""
-        index, start, position = len(self.ancestors), len(self.token_ids), len(parent.places)
-        self.token_ids.extend(token_ids)
-        self.positions.extend(range(position, position + len(token_ids)))
-        self.node_of_token.extend([index] * len(token_ids))
-        self.ancestors.append([*self.ancestors[parent.index], index])
-        return _Node(index, [*parent.places, *range(start, start + len(token_ids))])
+    def lay(self, tokens: Sequence[int]) -> list[int]:
+        """Lay a sequence out as far as it is not there yet, and return the places of its tokens."""
+        places: list[int] = []
+        place = -1  # before the root
+        for position, token in enumerate(tokens):
+            parent, new = place, len(self.token_ids)
+            place = self._children.setdefault((parent, token), new)
+            if place == new:
+                self.token_ids.append(token)
+                self.positions.append(position)
+                self._parents.append(parent)
+            places.append(place)
+        return places
 
     def mask(self) -> Tensor:
-        """Return the mask [T, T]: a token sees its ancestors and, in its own node, itself and what stands before it."""
-        count = len(self.ancestors)
-        related = torch.zeros(count, count, dtype=torch.bool)
-        for node, ancestors in enumerate(self.ancestors):
-            related[node, ancestors] = True
-        node_T, order = torch.tensor(self.node_of_token), torch.arange(len(self.token_ids))
-        return related[node_T[:, None], node_T[None, :]] & (order[:, None] >= order[None, :])
+        """Return the mask [T, T]: a token sees itself and all tokens on the way from the root to it."""
+        mask_TT = np.eye(len(self.token_ids), dtype=np.bool_)
+        for place, parent in enumerate(self._parents):
+            if parent >= 0:
+                mask_TT[place, : parent + 1] = mask_TT[parent, : parent + 1]
+        return torch.from_numpy(mask_TT)

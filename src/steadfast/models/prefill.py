@@ -96,7 +96,8 @@ def _read(
     if lower_layers is None:
         logits_KV, layers, hidden_TD = _whole(lm, keep, ids_1T, capture_layer, arguments)
     else:
-        logits_KV, layers, hidden_TD = _above_kept(lm, keep, ids_1T, lower_layers, arguments)
+        key = lower_layers.key("prefill", ids_1T, packed.mask_TT[None])
+        logits_KV, layers, hidden_TD = _above_kept(lm, keep, ids_1T, lower_layers, key, arguments)
     for own, logits_V in zip(places, logits_KV, strict=True):
         yield Prefill(layers, own, logits_V, None if hidden_TD is None else hidden_TD[own])
 
@@ -113,11 +114,15 @@ def _whole(
 
 
 def _above_kept(
-    lm: PreTrainedModel, keep: Tensor, ids_1T: Tensor, lower_layers: KeptLowerLayers, arguments: dict[str, Any]
+    lm: PreTrainedModel,
+    keep: Tensor,
+    ids_1T: Tensor,
+    lower_layers: KeptLowerLayers,
+    key: bytes,
+    arguments: dict[str, Any],
 ) -> tuple[Tensor, list[KeysValues], Tensor]:
     """Return the same, with the layers below the adapters computed by the first checkpoint that reads the row."""
     first, device = lower_layers.first_layer, lm.device
-    key = lower_layers.key("prefill", ids_1T, arguments["position_ids"])
     kept = lower_layers.store.get(key)
     if kept is None:
         logits_KV, layers, hidden_TD = _whole(lm, keep, ids_1T, first, arguments)

@@ -1,12 +1,15 @@
-"""Sample groups of completions: what prompts begin with is read once, and rows that finish leave the batch.
+"""Sample groups of completions: what prompts begin with is read once, and completions that finish leave the batch.
 
-Randomness is a table of uniform numbers drawn ahead, one for each completion and step, which are turned into tokens by
-the inverse of the cumulative distribution. So what a row samples depends on its own numbers alone, and not on which
-rows still run.
+Completions of a prompt are one row of the batch for as long as they agree: what a row costs is paid once for all that
+stand in it. Randomness is a table of uniform numbers drawn ahead, one for each completion and step, which are turned
+into tokens by the inverse of the cumulative distribution. So what a completion samples depends on its own numbers
+alone, and not on which others still run.
 
-Array suffixes: B stands for rows (prompts x group), T for time, D for features, and V for the vocabulary.
+Array suffixes: B stands for rows of the batch, R for completions, T for time, S for the tokens of a sequence, D for
+features, and V for the vocabulary.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +23,7 @@ from steadfast.models.lower_layers import KeptLowerLayers
 from steadfast.models.prefill import prefill
 
 _COMPACT_BELOW = 0.8
-"""The batch is compacted if a smaller share of its rows is live: the copy then pays for itself within a few tokens."""
+"""Rows are dropped if a smaller share of them is used: the copy then pays for itself within a few tokens."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,31 @@ class Completion:
         logprobs_T: The log-probability in nats of each token under the distribution that it was sampled from.
         entropies_T: The entropy in nats of the distribution that each token was drawn from.
         finished: Whether the model ended its turn within the limit; otherwise the completion is truncated.
+        hidden_SD: What entered the captured layer for all tokens but the last; None if nothing was captured.
     """
 
     token_ids: list[int]
     logprobs_T: Tensor
     entropies_T: Tensor
     finished: bool
+    hidden_SD: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Group:
-    """A group is a prompt with its completions; `hidden_TD` is what entered the captured layer for their packed row."""
+    """A group is a prompt with its completions; `hidden_SD` is what entered the captured layer for the prompt."""
 
     prompt: list[int]
     completions: list[Completion]
-    hidden_TD: Tensor | None
+    hidden_SD: Tensor | None
+
+    @property
+    def hidden(self) -> list[Tensor] | None:
+        """What entered the captured layer for each sequence but its last token, [S, D]; None if it was not captured."""
+        if self.hidden_SD is None:
+            return None
+        parts = [[self.hidden_SD, *([c.hidden_SD] if c.hidden_SD is not None else [])] for c in self.completions]
+        return [torch.cat(of_sequence) for of_sequence in parts]
 
 
 @torch.no_grad()
@@ -74,8 +87,8 @@ def sample_groups(
         eos_token_ids: The ids of the tokens that end a turn.
         temperature: The temperature of the sampling; 0 takes the likeliest token.
         seed: The seed of the table of uniform numbers.
-        capture_layer: A decoder layer of which what enters it is kept, for `forward.completion_logits`; on the unpacked
-            path nothing is kept.
+        capture_layer: A decoder layer of which what enters it is kept, for `forward.completion_logprobs`; on the
+            unpacked path nothing is kept.
         lower_layers: What other checkpoints made of the same prompts below their adapters; not used on the unpacked
             path.
         path: The path to take; None takes the one that `agreement.path_of` has found right for this model.
@@ -115,85 +128,102 @@ class _Draw:
     temperature: float
 
 
-def _choose(logits_BV: Tensor, uniforms_B: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose a token for each row; return the tokens, their log-probabilities and the entropies, each [B]."""
-    scaled = logits_BV.float() / (temperature or 1.0)
-    normalizer = torch.logsumexp(scaled, dim=-1)
-    probabilities = torch.exp(scaled - normalizer[:, None])
-    if temperature == 0:
-        tokens = scaled.argmax(dim=-1)
-    else:
-        cumulative = probabilities.cumsum(dim=-1)
-        tokens = torch.searchsorted(cumulative, (uniforms_B * cumulative[:, -1])[:, None], right=True)[:, 0]
-        tokens = tokens.clamp_max(scaled.shape[-1] - 1)
-    logprobs = scaled.gather(-1, tokens[:, None])[:, 0] - normalizer
-    entropies = normalizer - torch.linalg.vecdot(probabilities, scaled)
-    return tokens, logprobs, entropies
-
-
 class _Rows:
-    """This records what the rows of a decoder have sampled.
+    """This records what the completions of a call have sampled, and which row of the decoder each stands in.
 
     Args:
-        rows: The places of the decoder's rows among all rows of the call.
+        rows: The places of these completions among all those of the call.
         draw: How tokens are drawn.
+        group_size: The number of completions of each prompt; the decoder begins with a row for each prompt.
     """
 
-    def __init__(self, rows: Sequence[int], draw: _Draw) -> None:
-        self._rows, self._draw = list(rows), draw
+    def __init__(self, rows: Sequence[int], draw: _Draw, group_size: int) -> None:
+        self._draw = draw
+        self._stands_in = {r: i // group_size for i, r in enumerate(rows)}
         self._tokens: dict[int, list[int]] = {r: [] for r in rows}
         self._logprobs: dict[int, list[Tensor]] = {r: [] for r in rows}
         self._entropies: dict[int, list[Tensor]] = {r: [] for r in rows}
-        self.hidden: dict[int, list[Tensor]] = {r: [] for r in rows}
+        self._hidden: dict[int, list[Tensor]] = {r: [] for r in rows}
         self._finished = dict.fromkeys(rows, False)
 
     def run(self, decoder: Decoder) -> None:
-        """Decode until every row has ended its turn or met its limit."""
-        uniforms_BT = self._draw.uniforms_BT
+        """Decode until every completion has ended its turn or met its limit."""
         step = 0
         while True:
-            now = uniforms_BT[torch.tensor(self._rows, device=uniforms_BT.device), step]
-            tokens, logprobs, entropies = _choose(decoder.logits_BV, now, self._draw.temperature)
+            self._sample(decoder.logits_BV, step)
             step += 1
-            live = self._record(tokens, logprobs, entropies, step)
-            if not live:
+            self._stands_in = {
+                r: i for r, i in self._stands_in.items() if not self._finished[r] and step < self._draw.limits[r]
+            }
+            if not self._stands_in:
                 return
-            if len(live) < _COMPACT_BELOW * len(self._rows) or len(live) < len(self._rows) <= 4:
-                decoder.keep(torch.tensor(live, device=tokens.device))
-                self._rows = [self._rows[place] for place in live]
-                tokens = tokens[live]
-            entered = decoder.step(tokens)
-            if entered is not None:
-                self._keep_hidden(entered)
+            hidden_B1D = decoder.step(self._advance(decoder))
+            if hidden_B1D is not None:
+                for row, place in self._stands_in.items():
+                    self._hidden[row].append(hidden_B1D[place])
 
-    def _record(self, tokens: Tensor, logprobs: Tensor, entropies: Tensor, step: int) -> list[int]:
-        """Append the new tokens, and return the places in the batch of the rows that go on."""
-        live: list[int] = []
-        for place, (row, token) in enumerate(zip(self._rows, tokens.tolist(), strict=True)):
-            limit = self._draw.limits[row]
-            if self._finished[row] or len(self._tokens[row]) >= limit:
-                continue
+    def _sample(self, logits_BV: Tensor, step: int) -> None:
+        """Draw the next token of every completion that goes on."""
+        temperature, device = self._draw.temperature, logits_BV.device
+        rows, places = list(self._stands_in), list(self._stands_in.values())
+        place_R = torch.tensor(places, device=device)
+        scaled_BV = logits_BV.float() / (temperature or 1.0)
+        normalizer_B = torch.logsumexp(scaled_BV, dim=-1)
+        probabilities_BV = torch.exp(scaled_BV - normalizer_B[:, None])
+        if temperature == 0:
+            token_R = scaled_BV.argmax(dim=-1)[place_R]
+        else:
+            uniform_R = self._draw.uniforms_BT[torch.tensor(rows, device=device), step]
+            token_R = _inverse_cdf(probabilities_BV, places, uniform_R)
+        logprob_R = scaled_BV[place_R, token_R] - normalizer_B[place_R]
+        entropy_R = (normalizer_B - torch.linalg.vecdot(probabilities_BV, scaled_BV))[place_R]
+        for i, (row, token) in enumerate(zip(rows, token_R.tolist(), strict=True)):
             self._tokens[row].append(token)
-            self._logprobs[row].append(logprobs[place])
-            self._entropies[row].append(entropies[place])
+            self._logprobs[row].append(logprob_R[i])
+            self._entropies[row].append(entropy_R[i])
             self._finished[row] = token in self._draw.eos
-            if not self._finished[row] and step < limit:
-                live.append(place)
-        return live
 
-    def _keep_hidden(self, hidden_BTD: Tensor) -> None:
-        for place, row in enumerate(self._rows):
-            if not self._finished[row] and len(self.hidden[row]) < self._draw.limits[row] - 1:
-                self.hidden[row].append(hidden_BTD[place])
+    def _advance(self, decoder: Decoder) -> Tensor:
+        """Let completions that have parted stand in rows of their own; return the token [B] that each row goes on with.
+
+        Rows in which none stands any more are dropped once that pays.
+        """
+        parted = list(dict.fromkeys((i, self._tokens[r][-1]) for r, i in self._stands_in.items()))
+        places = [place for place, _ in parted]
+        count, device = decoder.logits_BV.shape[0], decoder.logits_BV.device
+        if len(set(places)) == len(places) >= _COMPACT_BELOW * count:
+            going_on = dict(parted)
+            unused = parted[0][1]  # a row in which none stands may go on with any token
+            return torch.tensor([going_on.get(place, unused) for place in range(count)], device=device)
+        decoder.keep(torch.tensor(places, device=device))
+        row_of = {one: i for i, one in enumerate(parted)}
+        self._stands_in = {r: row_of[i, self._tokens[r][-1]] for r, i in self._stands_in.items()}
+        return torch.tensor([token for _, token in parted], device=device)
 
     def completion(self, row: int) -> Completion:
-        """Return what a row has sampled."""
+        """Return what was sampled for a completion."""
         return Completion(
             token_ids=self._tokens[row],
             logprobs_T=torch.stack(self._logprobs[row]),
             entropies_T=torch.stack(self._entropies[row]),
             finished=self._finished[row],
+            hidden_SD=torch.cat(self._hidden[row]) if self._hidden[row] else None,
         )
+
+
+def _inverse_cdf(probabilities_BV: Tensor, places: Sequence[int], uniform_R: Tensor) -> Tensor:
+    """Turn uniform numbers into tokens [R]: each is looked up in the cumulative distribution of its own row."""
+    seen: Counter[int] = Counter()
+    ranks: list[int] = []  # the how-manieth each is of those that stand in its row
+    for place in places:
+        ranks.append(seen[place])
+        seen[place] += 1
+    where = torch.tensor([list(places), ranks], device=uniform_R.device).unbind()
+    cumulative_BV = probabilities_BV.cumsum(dim=-1)
+    uniform_BK = uniform_R.new_zeros(len(cumulative_BV), max(ranks) + 1)
+    uniform_BK[where] = uniform_R
+    token_BK = torch.searchsorted(cumulative_BV, uniform_BK * cumulative_BV[:, -1:], right=True)
+    return token_BK[where].clamp_max(cumulative_BV.shape[-1] - 1)
 
 
 def _packed(
@@ -206,16 +236,13 @@ def _packed(
 ) -> list[Group]:
     """Sample for all prompts in one batch."""
     prefills = prefill(lm, prompts, capture_layer, lower_layers)
-    rows = _Rows(range(len(prompts) * group_size), draw)
-    rows.run(PackedDecoder(lm, prompts, prefills, group_size, max(draw.limits), capture_layer))
+    rows = _Rows(range(len(prompts) * group_size), draw, group_size)
+    rows.run(PackedDecoder(lm, prompts, prefills, max(draw.limits), capture_layer))
     groups: list[Group] = []
     for i, prompt in enumerate(prompts):
         own = range(i * group_size, (i + 1) * group_size)
-        prompt_hidden = prefills[i].hidden_SD
-        hidden = None
-        if prompt_hidden is not None and capture_layer is not None:
-            hidden = torch.cat([prompt_hidden, *(h for r in own for h in rows.hidden[r])])
-        groups.append(Group(list(prompt), [rows.completion(r) for r in own], hidden))
+        hidden_SD = None if capture_layer is None else prefills[i].hidden_SD
+        groups.append(Group(list(prompt), [rows.completion(r) for r in own], hidden_SD))
     return groups
 
 
@@ -230,8 +257,8 @@ def _unpacked(
     groups: dict[int, Group] = {}
     for length in sorted({len(p) for p in prompts}):
         places = [i for i, p in enumerate(prompts) if len(p) == length]
-        rows = _Rows([i * group_size + k for i in places for k in range(group_size)], draw)
-        rows.run(decoder(lm, [prompts[i] for i in places], group_size))
+        rows = _Rows([i * group_size + k for i in places for k in range(group_size)], draw, group_size)
+        rows.run(decoder(lm, [prompts[i] for i in places]))
         for i in places:
             own = range(i * group_size, (i + 1) * group_size)
             groups[i] = Group(list(prompts[i]), [rows.completion(r) for r in own], None)

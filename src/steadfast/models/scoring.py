@@ -163,7 +163,7 @@ def _batch_logprobs(lm: PreTrainedModel, packs: Sequence[Pack], lower: KeptLower
     if lower is None:
         logits_BKV = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
     else:
-        logits_BKV = lower.logits(lm, keep, ids_BT, **arguments)
+        logits_BKV = lower.logits(lm, keep, ids_BT, mask_BTT, **arguments)
     return [
         token_logprobs(logits_BKV[row, (predictor_N - first).to(lm.device)], packed.target_N)
         for row, (packed, predictor_N) in enumerate(zip(packs, predictors, strict=True))

@@ -33,8 +33,9 @@ from steadfast.graders.grade import VERDICTS, Judge
 from steadfast.models.identity import hash_file
 from steadfast.models.policy import Policy
 from steadfast.training.config import TrainingConfig
+from steadfast.training.groups import GradedGroup
 from steadfast.training.mixture import ScheduledTask
-from steadfast.training.step import GradedGroup, train_step
+from steadfast.training.step import train_step
 
 OnStep = Callable[[int, dict[str, Any]], None]
 T = TypeVar("T")

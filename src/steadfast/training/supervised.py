@@ -26,16 +26,18 @@ from steadfast.errors import DataError
 from steadfast.graders.grade import Judge
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
-from steadfast.models.forward import completion_logits, token_logprobs
+from steadfast.models.forward import completion_logprobs
 from steadfast.models.packing import Span, pack_sequences
 from steadfast.models.policy import Policy
 from steadfast.tasks.programs import correct_answers
 from steadfast.tasks.task import References, RefusalGrader, Task
 from steadfast.training.config import TrainingConfig
 from steadfast.training.descent import descend, refuse_not_finite
+from steadfast.training.groups import GradedGroup
 from steadfast.training.loop import OnStep, StepOutput, rollout_rows, run_steps, seed_of_step
 from steadfast.training.mixture import ScheduledTask
-from steadfast.training.step import GradedGroup, grade, measure_kl, roll_out, rollout_metrics
+from steadfast.training.policy_update import measure_kl
+from steadfast.training.step import grade, roll_out, rollout_metrics
 
 _PASS_TOKENS = 768
 """A pass has about this many tokens at most: more gains no speed on a CPU and costs memory."""
@@ -175,8 +177,7 @@ def _losses(policy: Policy, sequences: Sequence[list[Span]]) -> Iterator[Tensor]
     """Yield the loss of each pass; together they are the mean cross-entropy over all trained tokens."""
     total = _trained_tokens(sequences)
     for one in _passes(sequences):
-        packed = pack_sequences(one)
-        yield -token_logprobs(completion_logits(policy.lm, packed), packed.target_N).sum() / total
+        yield -completion_logprobs(policy.lm, pack_sequences(one)).sum() / total
 
 
 def _trained_tokens(sequences: Sequence[list[Span]]) -> int:
