@@ -2,8 +2,8 @@
 
 A family is one YAML document. Its texts hold `[one|other]` where the twins differ, `{slot}` where a domain's own words
 go, `{a}`, `{name}` and the like where a value is drawn anew for each pair (see `values`), and `<one~ and ~other>` where
-the order of two clauses is drawn, the same for both twins. So one document gives as many pairs as are asked for, in every
-domain that it knows, in several formats and wordings, and the right answer of each is known by construction.
+the order of two clauses is drawn, the same for both twins. So one document gives as many pairs as are asked for, in
+every domain that it knows, in several formats and wordings, and the right answer of each is known by construction.
 """
 
 import re
