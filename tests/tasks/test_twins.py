@@ -150,6 +150,10 @@ def test_a_family_of_the_users_own_is_a_suite(tmp_path):
             {"wordings": [{"lines": ["{Hall} [has|lacks] {a}."], "ask": "?"}]},
             "a case gives no {hall}, which wording 0 uses",
         ),
+        (
+            {"wordings": [{"lines": ["{Place} <has [{a}|{b}]~ lacks [{b}|{a}]>."], "ask": "?"}]},
+            "write two clauses of either order as <one~ and ~other>",
+        ),
         ({"domains": {"health": []}}, "domains.health: holds no case"),
         ({"domains": {"moon": [{"place": "x"}]}}, "unknown domain 'moon'"),
         ({"trait": "haste"}, "unknown trait 'haste'"),
@@ -215,6 +219,18 @@ def test_a_reply_of_two_kinds_is_asked_for_in_all_formats_that_ask_in_words(tmp_
 
 def test_the_difference_is_written_inline():
     assert [twin("It [is|is not] so.", which) for which in (0, 1)] == ["It is so.", "It is not so."]
+
+
+def test_two_clauses_stand_in_either_order_and_in_the_same_one_in_both_twins(tmp_path):
+    line = "{Place} <lists {a} as [clean|used]~ but ~has {b} down as [used|clean]>."
+    family = family_of(own(tmp_path, wordings=[{"lines": [line], "ask": "Which is clean?"}]))
+    orders = []
+    for pair in make_pairs(family, Cell("health", "chat", 0), 20, "train"):
+        first = ["lists" in task.text.split(" but ")[0] for task in pair]
+        assert first[0] == first[1]
+        assert all(task.text.count(" but ") == 1 and not set("<~>") & set(task.text) for task in pair)
+        orders.append(first[0])
+    assert set(orders) == {True, False}
 
 
 @pytest.mark.parametrize(("limit", "pairs"), [(1, 1), (7, 3), (48, 24), (10**6, 4800)])

@@ -1,9 +1,9 @@
 """A family of twins: pairs of tasks that differ in the fewest words that reverse the right answer, as a template.
 
 A family is one YAML document. Its texts hold `[one|other]` where the twins differ, `{slot}` where a domain's own words
-go, and `{a}`, `{name}` and the like where a value is drawn anew for each pair (see `values`). So one document gives as
-many pairs as are asked for, in every domain that it knows, in several formats and wordings, and the right answer of
-each is known by construction.
+go, `{a}`, `{name}` and the like where a value is drawn anew for each pair (see `values`), and `<one~ and ~other>` where
+the order of two clauses is drawn, the same for both twins. So one document gives as many pairs as are asked for, in
+every domain that it knows, in several formats and wordings, and the right answer of each is known by construction.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -27,6 +28,7 @@ FORMATS: tuple[Format, ...] = ("chat", "log", "form", "choice")
 
 _TWINNED = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
+_CLAUSES = re.compile(r"<([^<>~]*)~([^<>~]*)~([^<>~]*)>")
 _OWN_CHECK = re.compile(r"[\w.]+:\w+")
 
 
@@ -54,6 +56,13 @@ class Wording(_Data):
         if len(turns) % 2:
             raise ValueError("the turns are the assistant's and the user's in turn, and the last must be the user's")
         return turns
+
+    @model_validator(mode="after")
+    def _clauses_whole(self) -> "Wording":
+        for text in self.texts:
+            if "~" in _CLAUSES.sub("", text):
+                raise ValueError(f"{text!r}: write two clauses of either order as <one~ and ~other>")
+        return self
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -130,6 +139,14 @@ class Family(_Data):
 def twin(text: str, which: int) -> str:
     """The text of one of the twins, 0 or 1."""
     return _TWINNED.sub(lambda found: found[which + 1], text)
+
+
+def arrange(text: str, rng: Random) -> str:
+    """The text with each `<one~ and ~other>` in one order or the other, as it is drawn.
+
+    Where one clause always stood first, its place would tell the twins apart as well as its words.
+    """
+    return _CLAUSES.sub(lambda found: found[2].join(rng.sample((found[1], found[3]), 2)), text)
 
 
 def words_of(case: Mapping[str, Text | Range]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from steadfast.errors import DataError
 from steadfast.messages import Message
 from steadfast.tasks.task import ProgramGrader, Split, Task
 from steadfast.tasks.twins.check import PROGRAM, normal
-from steadfast.tasks.twins.family import FORMATS, Family, Format, fill, twin, used_slots, words_of
+from steadfast.tasks.twins.family import FORMATS, Family, Format, arrange, fill, twin, used_slots, words_of
 from steadfast.tasks.twins.values import USUAL_RANGE, draw, split_of
 
 PAIRS_PER_CELL = 100
@@ -125,7 +125,7 @@ def _pair(family: Family, cell: Cell, split: Split, number: int, attempt: int) -
     case = words_of(cases[place])
     numbers: Any = cases[place].get("numbers", USUAL_RANGE)
     asked = family.reply or f"the {family.label}"
-    texts = [fill(t, case) for t in (*wording.texts, family.answer, family.label, asked)]
+    texts = [arrange(fill(t, case), rng) for t in (*wording.texts, family.answer, family.label, asked)]
     values = draw(rng, used_slots(texts), numbers)
     *told, answer, label, reply = (fill(t, values) for t in texts)
     order = rng.sample((0, 1), 2)  # of the options, where they are shown
