@@ -5,7 +5,15 @@ import pytest
 from steadfast.evals.surface import POLICIES, share_won
 from steadfast.tasks.suite import shipped_suite
 
-EXCHANGED = ("reasoning-monitorability",)
+EXCHANGED = (
+    "alignment-faking",
+    "caregiver-and-consent",
+    "corrigibility-midtask",
+    "impossible-coding-task",
+    "power-seeking-permissions",
+    "reasoning-monitorability",
+    "whistle-and-complicity",
+)
 
 
 @pytest.mark.parametrize("name", EXCHANGED)
