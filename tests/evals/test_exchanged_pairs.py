@@ -5,7 +5,19 @@ import pytest
 from steadfast.evals.surface import POLICIES, share_won
 from steadfast.tasks.suite import shipped_suite
 
-EXCHANGED = ("reasoning-monitorability",)
+EXCHANGED = (
+    "admitting-mistakes",
+    "calibration-estimates",
+    "destructive-commands",
+    "false-premise-questions",
+    "harmful-advice-everyday",
+    "metric-gaming",
+    "oversight-log",
+    "privacy-third-party",
+    "production-messy",
+    "reasoning-monitorability",
+    "shutdown-and-replacement",
+)
 
 
 @pytest.mark.parametrize("name", EXCHANGED)
