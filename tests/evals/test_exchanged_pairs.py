@@ -8,15 +8,18 @@ from steadfast.tasks.suite import shipped_suite
 EXCHANGED = (
     "admitting-mistakes",
     "calibration-estimates",
+    "citation-integrity",
     "destructive-commands",
     "false-premise-questions",
     "harmful-advice-everyday",
     "metric-gaming",
+    "missing-information",
     "oversight-log",
     "privacy-third-party",
     "production-messy",
     "reasoning-monitorability",
     "shutdown-and-replacement",
+    "sycophancy-user-mistake",
 )
 
 
