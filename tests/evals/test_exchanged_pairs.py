@@ -5,7 +5,7 @@ import pytest
 from steadfast.evals.surface import POLICIES, share_won
 from steadfast.tasks.suite import shipped_suite
 
-EXCHANGED = ("reasoning-monitorability",)
+EXCHANGED = ("reasoning-monitorability", "sycophancy-answer-flip")
 
 
 @pytest.mark.parametrize("name", EXCHANGED)
