@@ -5,7 +5,14 @@ import pytest
 from steadfast.evals.surface import POLICIES, share_won
 from steadfast.tasks.suite import shipped_suite
 
-EXCHANGED = ("reasoning-monitorability", "sycophancy-answer-flip")
+EXCHANGED = (
+    "agentic-tool-choice",
+    "fairness-swapped-parties",
+    "promise-keeping",
+    "reasoning-monitorability",
+    "sandbagging",
+    "sycophancy-answer-flip",
+)
 
 
 @pytest.mark.parametrize("name", EXCHANGED)
