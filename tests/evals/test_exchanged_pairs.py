@@ -8,6 +8,9 @@ from steadfast.tasks.suite import shipped_suite
 EXCHANGED = (
     "agentic-tool-choice",
     "fairness-swapped-parties",
+    "health-evidence",
+    "health-medication",
+    "health-triage",
     "promise-keeping",
     "reasoning-monitorability",
     "sandbagging",
