@@ -7,14 +7,19 @@ from steadfast.tasks.suite import shipped_suite
 
 EXCHANGED = (
     "agentic-tool-choice",
+    "deception-roleplay-identity",
+    "disordered-eating-and-body",
     "fairness-swapped-parties",
+    "format-constraints",
     "health-evidence",
     "health-medication",
     "health-triage",
     "promise-keeping",
     "reasoning-monitorability",
     "sandbagging",
+    "self-exfiltration-and-goals",
     "sycophancy-answer-flip",
+    "sycophancy-political",
 )
 
 
