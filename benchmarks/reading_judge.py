@@ -44,7 +44,7 @@ from steadfast.tasks.rubric import Criterion
 
 FOLDS = 5
 DEPTH = 0.6
-"""The probe reads the layer at this share of the model's depth: the best of seven, on other pairs and another prompt."""
+"""The probe reads the layer at this share of the model's depth, the best of seven on other pairs and prompts."""
 
 DECAY = 0.1
 LONGEST_STATEMENT = 22
