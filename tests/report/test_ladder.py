@@ -47,7 +47,8 @@ def run(sides, **changes):
     """
     made = recipe(**changes)
     rows = [
-        {"checkpoint": arm, "seed": seed, "kind": "twins", "grader": "program", "task": f"{rung}-{i}{side}",
+        {"checkpoint": arm, "seed": seed, "condition": "plain", "kind": "twins", "grader": "program",
+         "task": f"{rung}-{i}{side}",
          "pair": f"{rung}-{i}{'ab'['ba'.index(side)]}", "score": float(i < count),
          **dict(zip(("suite", "group", "domain", "format", "wording"), cell, strict=True))}
         for (arm, seed), counts in sides.items()

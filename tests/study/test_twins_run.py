@@ -20,6 +20,7 @@ LADDER = {
     "domains": ["health", "law"],
     "formats": ["chat", "form"],
     "pairs": 4,
+    "sampled": True,
 }
 EVALUATION = {
     "evals": [],
@@ -55,8 +56,13 @@ def finished(model, tmp_path_factory):
     return run_recipe(recipe(model, **changes(model)), tmp_path_factory.mktemp("run"))
 
 
+def twins_of(directory, condition="plain"):
+    results = pl.read_parquet(directory / "results.parquet")
+    return results.filter((pl.col("kind") == "twins") & (pl.col("condition") == condition))
+
+
 def test_every_arm_is_trained_and_measured_with_every_seed_on_the_same_items(finished):
-    results = pl.read_parquet(finished / "results.parquet").filter(pl.col("kind") == "twins")
+    results = twins_of(finished)
     counts = {(c, seed): n for c, seed, n in results.group_by("checkpoint", "seed").len().iter_rows()}
     assert len(counts) == 1 + 4 * 2
     assert set(counts.values()) == {4 * 2 * 2 * 4 * 2}
@@ -64,6 +70,19 @@ def test_every_arm_is_trained_and_measured_with_every_seed_on_the_same_items(fin
     assert set(results["group"]) == {"records", "permissions"}
     for seed in (0, 1):
         assert (finished / "arms" / "health-only" / f"seed-{seed}" / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_the_same_items_are_answered_at_the_training_temperature_too_and_the_report_shows_both(finished):
+    key = ["checkpoint", "seed", "task"]
+    plain, sampled = twins_of(finished), twins_of(finished, "sampled")
+    both = plain.join(sampled, on=key, suffix="_sampled", nulls_equal=True)
+    assert both.height == plain.height == sampled.height
+    assert (both["answer"] != both["answer_sampled"]).mean() > 0.5, "a random model hardly draws its likeliest answer"
+    rung = summarize(finished)["ladders"][0]["results"][0]
+    assert isinstance(rung["sampled"], float)
+    page = write_report(finished).read_text()
+    assert "answers are drawn at the training temperature of 1," in page
+    assert "sampled 0.000" in page
 
 
 def test_both_twins_stand_in_every_batch_and_the_shuffled_arm_learns_the_same_scores(finished):

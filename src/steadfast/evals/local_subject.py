@@ -1,4 +1,4 @@
-"""Weights in this process under test: references by likelihood, answers and episodes by greedy sampling."""
+"""Weights in this process under test: references by likelihood, answers and episodes by sampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,9 +67,16 @@ class LocalSubject:
         return [found[place] for place in range(len(tasks))]
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
-        """One greedy rollout of each task."""
-        lower = None if self.lower_layers is None else self.lower_layers.of(self.lm)
-        sampler = LocalSampler(self.lm, self.chat, self.max_new_tokens, style=condition.style, lower_layers=lower)
+        """One rollout of each task, at the condition's temperature."""
+        sampler = LocalSampler(
+            self.lm,
+            self.chat,
+            self.max_new_tokens,
+            style=condition.style,
+            temperature=condition.temperature,
+            seed=condition.seed,
+            lower_layers=None if self.lower_layers is None else self.lower_layers.of(self.lm),
+        )
         return drive(sampler, tasks, on_done)
 
 

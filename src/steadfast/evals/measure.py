@@ -32,10 +32,14 @@ class Condition:
         name: Its name in the results.
         style: An instruction on form, appended to the system turn where a model answers. Likelihoods of written
             replies are measured without it: it asks for a form that they were not written in.
+        temperature: The temperature at which a model in this process answers; 0 takes the likeliest token.
+        seed: The seed of its answers.
     """
 
     name: str = "plain"
     style: str | None = None
+    temperature: float = 0.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ BY_ANSWER = ("rubric", "program", "outcome", "refusal")
 CONSTANT = "constant"
 """The condition of rows that no model made: what constant answers earn."""
 
+PLAIN = "plain"
+"""The condition of the checkpoint as it is, which takes the likeliest token at each step."""
+
+SAMPLED = "sampled"
+"""The condition of answers that are drawn at the training temperature."""
+
 
 class Place:
     """Where rows belong: a checkpoint, the seed it was trained with, and the condition under which it was asked."""

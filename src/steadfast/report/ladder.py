@@ -10,6 +10,7 @@ from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.mixed import MixedEstimate
 from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.seeds import detectable_effect, seed_interval
+from steadfast.evals.rows import PLAIN, SAMPLED
 from steadfast.report.loading import Run
 from steadfast.report.primary import FamilyContrast, family_contrasts, mixed_contrast
 from steadfast.study.arms import BASELINE, PRE_RL, SHUFFLED, Arm
@@ -28,6 +29,7 @@ class RungResult:
         by_seed: The pair success of each seed, in the recipe's order.
         one: The mean success on the first twins.
         other: The mean success on their twins; a rise of one alone is a one-sided shift.
+        sampled: The mean pair success at the training temperature; None where that was not asked.
     """
 
     arm: str
@@ -37,6 +39,7 @@ class RungResult:
     by_seed: tuple[float, ...]
     one: float
     other: float
+    sampled: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,18 +96,24 @@ def ladders(run: Run) -> list[Ladder]:
     twins = run.trained_twins
     if rows.is_empty() or twins is None:
         return []
-    pairs = pair_successes(rows)
-    found = [_ladder(run, run.recipe.arm(name), twins, pairs) for name in run.treatments]
+    plain, sampled = (pair_successes(rows.filter(pl.col("condition") == c)) for c in (PLAIN, SAMPLED))
+    found = [_ladder(run, run.recipe.arm(name), twins, plain, sampled) for name in run.treatments]
     return [ladder for ladder in found if ladder.rungs]
 
 
-def _ladder(run: Run, arm: Arm, twins: TrainedTwins, pairs: pl.DataFrame) -> Ladder:
-    labelled = pairs.with_columns(rung_of(arm, twins).alias("rung"))
+def _ladder(run: Run, arm: Arm, twins: TrainedTwins, plain: pl.DataFrame, sampled: pl.DataFrame) -> Ladder:
+    labelled, drawn = (pairs.with_columns(rung_of(arm, twins).alias("rung")) for pairs in (plain, sampled))
     results: list[RungResult] = []
     contrasts: list[RungContrast] = []
     for rung in RUNGS:
         there = labelled.filter(pl.col("rung") == rung)
-        on_rung = {name: r for name in run.checkpoints if (r := _result(run, there, name, rung)) is not None}
+        at_training_temperature = by_seed(drawn.filter(pl.col("rung") == rung))
+        levels = dict(at_training_temperature.group_by("checkpoint").agg(pl.col("success").mean()).iter_rows())
+        on_rung = {
+            name: replace(r, sampled=levels.get(name))
+            for name in run.checkpoints
+            if (r := _result(run, there, name, rung)) is not None
+        }
         results += on_rung.values()
         if mine := on_rung.get(arm.name):
             contrasts += [_contrast(mine, other) for name, other in on_rung.items() if name != arm.name]

@@ -94,6 +94,7 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                     {
                         "level": result.level,
                         "sides": (result.one, result.other),
+                        "sampled": result.sampled,
                         "difference": _change(contrast) if contrast else "",
                         "way": direction(low, high),
                         "one_sided": contrast.one_sided if contrast else False,

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from steadfast.analysis.floors import split_unfinished
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
-from steadfast.evals.rows import BY_ANSWER, CONSTANT
+from steadfast.evals.rows import BY_ANSWER, CONSTANT, PLAIN
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
@@ -25,9 +25,6 @@ from steadfast.tasks.suite import catalogue
 
 if TYPE_CHECKING:
     from steadfast.study.recipe import Recipe
-
-PLAIN = "plain"
-"""Rows of this condition are reported: the checkpoint as it is, without persona or harness."""
 
 _ROLLOUT_COLUMNS: Mapping[str, Any] = {
     "step": pl.Int64,

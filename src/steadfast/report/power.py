@@ -9,6 +9,7 @@ import polars as pl
 from steadfast.analysis.pairs import pair_successes
 from steadfast.analysis.power import ASSUMED, Spread, detectable, spread_of
 from steadfast.errors import RecipeError
+from steadfast.evals.rows import PLAIN
 from steadfast.report.loading import load_run
 from steadfast.report.primary import paired_differences
 from steadfast.study.arms import BASELINE
@@ -79,7 +80,8 @@ def _spreads(directory: Path) -> dict[Rung, Spread]:
     arm, twins = run.recipe.leading_arm, run.trained_twins
     if twins is None or len(run.recipe.seeds) < 2:
         raise RecipeError(f"{directory}: a spread over seeds needs a run with twins and two training seeds at least")
-    rows = run.results.filter((pl.col("kind") == "twins") & (pl.col("grader") == "program"))
+    twins_of_programs = (pl.col("kind") == "twins") & (pl.col("grader") == "program")
+    rows = run.results.filter(twins_of_programs & (pl.col("condition") == PLAIN))
     pairs = pair_successes(rows).with_columns(rung_of(run.recipe.arm(arm), twins).alias("rung"))
     found: dict[Rung, Spread] = {}
     for (rung,), there in paired_differences(pairs, arm, BASELINE).group_by("rung"):

@@ -13,8 +13,9 @@ from steadfast.analysis.score_matrix import Column, ScoreMatrix, score_matrix
 from steadfast.analysis.structure import FEWEST_CHECKPOINTS, NullTest, Structure, structure
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
+from steadfast.evals.rows import PLAIN
 from steadfast.messages import printable
-from steadfast.report.loading import PLAIN, Run
+from steadfast.report.loading import Run
 
 ENOUGH_CHECKPOINTS = 10
 """With fewer checkpoints the report warns."""

@@ -76,6 +76,7 @@ class LadderConfig(BaseModel):
         formats: The formats.
         wordings: The numbers of the wordings; None for all.
         pairs: How many pairs of each family, domain and format, spread evenly over the wordings.
+        sampled: Whether they are answered at the training temperature too, beside the likeliest answer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +86,7 @@ class LadderConfig(BaseModel):
     formats: tuple[Format, ...] = FORMATS
     wordings: tuple[int, ...] | None = None
     pairs: int = Field(default=PAIRS_PER_CELL, ge=1, le=10_000)
+    sampled: bool = False
 
 
 class DataConfig(BaseModel):

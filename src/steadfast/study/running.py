@@ -80,7 +80,7 @@ def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: 
                     progress.end(stage.name)
         finally:
             progress.finish()
-    files = [study.rows_file(c) for c in study.checkpoints]
+    files = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked]
     files += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
     files += [study.constants_file(subject.label) for subject in SUBJECTS]
     directory.write_results(files, ROW_SCHEMA)

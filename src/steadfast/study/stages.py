@@ -19,7 +19,7 @@ from steadfast.evals.local_subject import LocalSubject
 from steadfast.evals.measure import Condition, Measured, Part, measure
 from steadfast.evals.public import public_evals
 from steadfast.evals.public_run import run_public
-from steadfast.evals.rows import Place
+from steadfast.evals.rows import PLAIN, SAMPLED, Place
 from steadfast.files import read_parquet, write_atomically, write_json_lines
 from steadfast.graders import Judge
 from steadfast.models.lower_layers import LowerLayers
@@ -79,6 +79,19 @@ class Stage:
     run: Callable[[], None]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What checkpoints are asked under one condition."""
+
+    condition: Condition
+    parts: list[Part]
+
+    @property
+    def requests(self) -> int:
+        """How many requests they are."""
+        return sum(p.requests for p in self.parts)
+
+
 @dataclass
 class Study:
     """A run directory with all that is needed to go on in it."""
@@ -113,17 +126,22 @@ class Study:
         return parts_with_floor(self.parts)
 
     @property
-    def condition(self) -> Condition:
-        """How checkpoints are asked."""
-        return Condition("plain", self.recipe.training.style)
+    def asked(self) -> list[Asked]:
+        """What every checkpoint is asked, condition by condition."""
+        training, ladder = self.recipe.training, self.recipe.evaluation.twins
+        found = [Asked(Condition(PLAIN, training.style), self.parts)]
+        if ladder is not None and ladder.sampled:
+            sampled = Condition(SAMPLED, training.style, training.temperature, self.recipe.eval_seed)
+            found.append(Asked(sampled, [p for p in self.parts if p.suite.kind == "twins"]))
+        return found
 
     def arm_directory(self, checkpoint: Checkpoint) -> Path:
         """Where an arm's training is written."""
         return self.directory.path.joinpath("arms", *checkpoint.folders)
 
-    def rows_file(self, checkpoint: Checkpoint) -> Path:
-        """The rows of one checkpoint."""
-        return self.directory.rows_file(*checkpoint.folders, self.condition.name)
+    def rows_file(self, checkpoint: Checkpoint, condition: Condition) -> Path:
+        """The rows of one checkpoint under a condition."""
+        return self.directory.rows_file(*checkpoint.folders, condition.name)
 
     def constants_file(self, label: str) -> Path:
         """The rows of one constant answer."""
@@ -178,12 +196,15 @@ def _constants(study: Study) -> list[Stage]:
 
 def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
     evaluation = study.recipe.evaluation
-    own = Stage(
-        f"measure {checkpoint}",
-        lambda: _is_measured(study, checkpoint),
-        sum(p.requests for p in study.parts) * _request_units(study.recipe),
-        lambda: _measure(study, checkpoint),
-    )
+    own = [
+        Stage(
+            _measuring_name(checkpoint, asked),
+            lambda asked=asked: _is_measured(study, checkpoint, asked),
+            asked.requests * _request_units(study.recipe),
+            lambda asked=asked: _measure(study, checkpoint, asked),
+        )
+        for asked in study.asked
+    ]
     public = [
         Stage(
             f"{benchmark} on {checkpoint}",
@@ -193,7 +214,12 @@ def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
         )
         for benchmark in evaluation.public
     ]
-    return [own, *public]
+    return [*own, *public]
+
+
+def _measuring_name(checkpoint: Checkpoint, asked: Asked) -> str:
+    name = asked.condition.name
+    return f"measure {checkpoint}" if name == PLAIN else f"measure {checkpoint}, {name}"
 
 
 def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
@@ -272,13 +298,13 @@ def _describe(step: int, steps: int, metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _is_measured(study: Study, checkpoint: Checkpoint) -> bool:
-    file = study.rows_file(checkpoint)
-    return file.is_file() and not unscored(study.parts, rows_of(file, checkpoint.name))
+def _is_measured(study: Study, checkpoint: Checkpoint, asked: Asked) -> bool:
+    file = study.rows_file(checkpoint, asked.condition)
+    return file.is_file() and not unscored(asked.parts, rows_of(file, checkpoint.name))
 
 
-def _measure(study: Study, checkpoint: Checkpoint) -> None:
-    stage = f"measure {checkpoint}"
+def _measure(study: Study, checkpoint: Checkpoint, asked: Asked) -> None:
+    stage, condition = _measuring_name(checkpoint, asked), asked.condition
     study.progress.begin(stage)
 
     def run(left: list[Part]) -> Measured:
@@ -294,16 +320,16 @@ def _measure(study: Study, checkpoint: Checkpoint) -> None:
                 _subject(study, checkpoint),
                 left,
                 study.evaluation_judge,
-                place=Place(checkpoint.name, checkpoint.seed, study.condition.name),
-                condition=study.condition,
+                place=Place(checkpoint.name, checkpoint.seed, condition.name),
+                condition=condition,
                 training_judge=study.training_judge,
                 on_done=on_done,
             )
-        logs = study.directory.logs.joinpath(*checkpoint.folders, study.condition.name)
-        write_logs(logs, str(checkpoint), left, measured, study.condition.name)
+        logs = study.directory.logs.joinpath(*checkpoint.folders, condition.name)
+        write_logs(logs, str(checkpoint), left, measured, condition.name)
         return measured
 
-    complete(study.rows_file(checkpoint), checkpoint.name, study.parts, run)
+    complete(study.rows_file(checkpoint, condition), checkpoint.name, asked.parts, run)
     gc.collect()
 
 
@@ -318,7 +344,7 @@ def _measure_public(study: Study, checkpoint: Checkpoint, benchmark: str) -> Non
         grader = get_model(judge.model, config=GenerateConfig(temperature=0.0))
     with _applied(study, checkpoint):
         rows = run_public(
-            Place(checkpoint.name, checkpoint.seed, study.condition.name),
+            Place(checkpoint.name, checkpoint.seed, PLAIN),
             inspect_model(_subject(study, checkpoint)),
             evaluation,
             study.directory.logs.joinpath(*checkpoint.folders, "public"),
