@@ -23,7 +23,13 @@ def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, s
     (primary,) = [r for r in assumed["rungs"] if r["primary"]]
     assert primary["rung"] == "new domain"
     rows = pl.read_parquet(finished / "results.parquet").filter(
-        (pl.col("kind") == "twins") & (pl.col("checkpoint") == "baseline") & (pl.col("seed") == 0)
+        (pl.col("kind") == "twins")
+        & (pl.col("condition") == "plain")
+        & (pl.col("checkpoint") == "baseline")
+        & (pl.col("seed") == 0)
+        & (pl.col("condition") == "plain")
+        & (pl.col("checkpoint") == "baseline")
+        & (pl.col("seed") == 0)
     )
     # The families trained on, outside health; one format of two is new, which is farther.
     there = rows.filter(
