@@ -265,3 +265,15 @@ def test_nothing_graded_in_both_arms_is_an_error():
 def test_domain_given_as_one_string_is_an_error():
     with pytest.raises(ValueError, match="collection"):
         compare(simulated({"e": 0.1}, domain="health"), "trait", "baseline", exclude_domains="health")
+
+
+def test_twins_are_one_unit_so_that_a_copied_item_is_no_new_evidence():
+    scores = {"t": {"e": [0.9, 0.6, 0.8, 0.3, 0.7]}, "c": {"e": [0.5, 0.5, 0.5, 0.5, 0.5]}}
+    alone = table(scores).with_columns(pl.lit(None, pl.String).alias("pair"))
+    twin_of = {f"task-{i}": f"twin-{i}" for i in range(5)}
+    one = alone.with_columns(pl.col("task").replace(twin_of).alias("pair"))
+    other = one.with_columns(pl.col("pair").alias("task"), pl.col("task").alias("pair"))
+    (single,) = compare(alone, "t", "c").evals
+    (copied,) = compare(pl.concat([one, other]), "t", "c").evals
+    assert (copied.low, copied.high, copied.p) == pytest.approx((single.low, single.high, single.p))
+    assert (single.items, copied.items) == (5, 10)

@@ -30,7 +30,7 @@ class EvalComparison:
         treatment: The mean score of the treatment over the paired tasks; NaN without any.
         control: The mean score of the control over the same tasks.
         difference: The treatment's mean minus the control's.
-        low: The lower bound of the difference, with tasks drawn; see `item_bootstrap`.
+        low: The lower bound of the difference, with tasks, or pairs of twins, drawn; see `item_bootstrap`.
         high: The upper bound.
         p: The two-sided sign-flip permutation p-value; NaN with fewer than two paired tasks.
         q: The p-value after Benjamini-Hochberg over all entries of the comparison.
@@ -100,14 +100,15 @@ def compare(
     The domains are chosen before anything is computed: an arm trained on health alone is judged on the other
     evals by excluding the health domains, and Benjamini-Hochberg then counts the others only.
 
-    A suite with two graders has two entries, and wins count entries; in the overall interval it is one cluster,
-    its paired tasks pooled. Name a `grader` to count suites.
+    Twins of a suite are one unit, the mean of their scores: they share their replies or their facts, so they are no
+    two pieces of evidence. A suite with two graders has two entries, and wins count entries; in the overall interval
+    it is one cluster, its paired tasks pooled. Name a `grader` to count suites.
 
     Args:
-        results: Rows with the columns checkpoint, suite, construct, domain, grader, task and score; others are
-            ignored. There is one row for each checkpoint, suite, grader and task: of a table that holds several
-            judges, conditions or seeds, the caller keeps one of each. A null (or NaN) score could not be graded:
-            its task is dropped from both arms and counted.
+        results: Rows with the columns checkpoint, suite, construct, domain, grader, task and score, and `pair`, the
+            twin of a task, where tasks have one; others are ignored. There is one row for each checkpoint, suite,
+            grader and task: of a table that holds several judges, conditions or seeds, the caller keeps one of each.
+            A null (or NaN) score could not be graded: its task is dropped from both arms and counted.
         treatment: The checkpoint whose gain is asked for.
         control: The checkpoint to compare it with.
         grader: Keeps only the rows of this grader.
@@ -192,8 +193,10 @@ def _chosen(
 
 
 def _arm(rows: pl.DataFrame, checkpoint: str) -> pl.DataFrame:
+    twin = pl.col("pair") if "pair" in rows.columns else pl.lit(None, pl.String)
+    unit = pl.min_horizontal("task", twin).alias("unit")  # nulls are passed over
     arm = rows.filter(pl.col("checkpoint") == checkpoint).select(
-        *_KEY, "construct", "domain", pl.col("score").fill_nan(None)
+        *_KEY, "construct", "domain", unit, pl.col("score").fill_nan(None)
     )
     twice = arm.filter(arm.select(_KEY).is_duplicated()).sort(_KEY)
     if not twice.is_empty():
@@ -209,9 +212,15 @@ def _graded() -> pl.Expr:
     return pl.col("score").is_not_null() & pl.col("score_control").is_not_null()
 
 
-def _differences(pairs: pl.DataFrame) -> NDArray[np.float64]:
+def _units(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The mean scores of each unit: a task graded in both arms, or what is graded of a pair of twins."""
     graded = pairs.filter(_graded())
-    return (graded["score"] - graded["score_control"]).to_numpy()
+    return graded.group_by("suite", "grader", "unit", maintain_order=True).agg(pl.col("score", "score_control").mean())
+
+
+def _differences(pairs: pl.DataFrame) -> NDArray[np.float64]:
+    units = _units(pairs)
+    return (units["score"] - units["score_control"]).to_numpy()
 
 
 def _item_interval(differences: NDArray[np.float64], draws: int, level: float, seed: int) -> Interval:
@@ -221,7 +230,7 @@ def _item_interval(differences: NDArray[np.float64], draws: int, level: float, s
 
 
 def _eval_comparison(pairs: pl.DataFrame, interval: Interval, p: float, adjusted: float, q: float) -> EvalComparison:
-    graded = pairs.filter(_graded())
+    graded, units = pairs.filter(_graded()), _units(pairs)
     return EvalComparison(
         suite=pairs["suite"][0],
         construct=_label(pairs, "construct"),
@@ -229,8 +238,8 @@ def _eval_comparison(pairs: pl.DataFrame, interval: Interval, p: float, adjusted
         grader=pairs["grader"][0],
         items=graded.height,
         dropped=pairs.height - graded.height,
-        treatment=_mean(graded["score"]),
-        control=_mean(graded["score_control"]),
+        treatment=_mean(units["score"]),
+        control=_mean(units["score_control"]),
         difference=interval.estimate,
         low=interval.low,
         high=interval.high,

@@ -151,6 +151,16 @@ class Run:
         """Select the rows of one kind of suite under one grader."""
         return self.plain.filter((pl.col("kind") == kind) & (pl.col("grader") == grader))
 
+    def by_seed(self, kind: str, grader: str | None = None) -> pl.DataFrame:
+        """Select the plain rows of one kind of suite, training seed by training seed.
+
+        Args:
+            kind: The kind of the suites.
+            grader: Selects the rows of this grader; None those of answers.
+        """
+        graded = pl.col("grader") == grader if grader else self._by_judge(None)
+        return self.results.filter((pl.col("condition") == PLAIN) & (pl.col("kind") == kind) & graded)
+
     def answers(self, kind: str, judge: str | None = None) -> pl.DataFrame:
         """Select the rows of answers to suites of one kind, each scored by its task's own grader.
 

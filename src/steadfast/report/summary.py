@@ -15,6 +15,7 @@ from steadfast.analysis.pooled import compare_pooled
 from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, PUBLIC, REPLY_ONLY
 from steadfast.report.judged import TRAITS, Judged, Standing, compare_judged, compare_judged_suites, standing
 from steadfast.report.loading import Run
+from steadfast.report.over_seeds import OverSeeds, over_seeds
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
 
 _REFUSED = pl.col("refused").cast(pl.Float64)
@@ -57,6 +58,8 @@ class CheckpointComparison:
         chat_refusal: The share of answers to everyday requests that refuse.
         cut_off: The share of all free answers that the token limit cut off.
         length: The length of all free answers, in characters.
+        headline_over_seeds: The headline's mean over training seeds; None with one seed.
+        capability_over_seeds: The same of the verifiable tasks.
     """
 
     treatment: str
@@ -88,6 +91,8 @@ class CheckpointComparison:
     chat_refusal: EvalComparison | None
     cut_off: EvalComparison | None
     length: EvalComparison | None
+    headline_over_seeds: OverSeeds | None = None
+    capability_over_seeds: OverSeeds | None = None
 
     @property
     def headline(self) -> Comparison | None:
@@ -162,6 +167,8 @@ def compare_checkpoints(run: Run, treatment: str, control: str) -> CheckpointCom
         chat_refusal=pooled(chat, _REFUSED),
         cut_off=pooled(pl.concat([free, chat, traits]), _CUT_OFF),
         length=pooled(pl.concat([free, chat, traits]), _LENGTH),
+        headline_over_seeds=over_seeds(_within(run.by_seed("eval", PREFERENCE), scope), *pair),
+        capability_over_seeds=over_seeds(run.by_seed("capability"), *pair),
     )
 
 

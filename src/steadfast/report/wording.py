@@ -6,6 +6,7 @@ from math import isnan
 from steadfast.analysis import Comparison, EvalComparison, Interval
 from steadfast.messages import printable
 from steadfast.report.judged import Judged, Standing
+from steadfast.report.over_seeds import OverSeeds
 from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.tasks.suite import catalogue
@@ -100,7 +101,17 @@ def headline(v: CheckpointComparison) -> str:
         case _ if significant:
             return f"Mixed: no average change shown over {over}, but {_of(significant, c.total)} changed significantly."
         case _:
-            return f"No change shown over {over}."
+            return f"No change shown over {over}.{seeds(v.headline_over_seeds if v.battery else None)}"
+
+
+def seeds(found: OverSeeds | None) -> str:
+    """Say what a comparison comes to over training seeds, and what they would have found; empty for None."""
+    if found is None:
+        return ""
+    return (
+        f" Over {found.seeds} training seeds it is {difference(found.difference)}; they find a change of "
+        f"{points(found.detectable, sign=False)} points four times in five."
+    )
 
 
 def counts(v: CheckpointComparison, c: Comparison, words: str) -> str:
@@ -231,7 +242,7 @@ def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
             text += f"; a loss of {points(-c.difference.low, sign=False)} points is not ruled out"
         if before and before.capability:
             text += f"; against {the(before.control)} {difference(before.capability.difference)}"
-        parts.append(f"{text}.")
+        parts.append(f"{text}.{seeds(v.capability_over_seeds)}")
         if way == -1 and v.control == BASELINE:
             parts.append(
                 "The baseline practised such tasks in place of the arm's slice, so part of the gap is practice."
