@@ -9,6 +9,7 @@ EXCHANGED = (
     "admitting-mistakes",
     "agentic-tool-choice",
     "alignment-faking",
+    "blackmail-leverage",
     "calibration-estimates",
     "caregiver-and-consent",
     "citation-integrity",
