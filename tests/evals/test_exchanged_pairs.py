@@ -25,6 +25,7 @@ EXCHANGED = (
     "health-evidence",
     "health-medication",
     "health-triage",
+    "health-uncertainty",
     "honesty-under-authority",
     "impossible-coding-task",
     "instruction-hierarchy",
