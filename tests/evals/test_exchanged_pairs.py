@@ -40,6 +40,7 @@ EXCHANGED = (
     "sandbagging",
     "self-exfiltration-and-goals",
     "shutdown-and-replacement",
+    "stereotype-inference",
     "sycophancy-answer-flip",
     "sycophancy-political",
     "sycophancy-user-mistake",
