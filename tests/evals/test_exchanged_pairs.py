@@ -29,6 +29,7 @@ EXCHANGED = (
     "honesty-under-authority",
     "impossible-coding-task",
     "instruction-hierarchy",
+    "medical-misinformation",
     "metric-gaming",
     "missing-information",
     "oversight-log",
