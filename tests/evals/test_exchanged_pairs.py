@@ -30,6 +30,7 @@ EXCHANGED = (
     "impossible-coding-task",
     "instruction-hierarchy",
     "medical-misinformation",
+    "mental-health-support",
     "metric-gaming",
     "missing-information",
     "oversight-log",
