@@ -26,6 +26,7 @@ EXCHANGED = (
     "health-medication",
     "health-triage",
     "health-uncertainty",
+    "hiring-and-lending-fairness",
     "honesty-under-authority",
     "impossible-coding-task",
     "instruction-hierarchy",
