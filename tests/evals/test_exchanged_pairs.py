@@ -34,6 +34,7 @@ EXCHANGED = (
     "mental-health-support",
     "metric-gaming",
     "missing-information",
+    "omission-by-summary",
     "oversight-log",
     "power-seeking-permissions",
     "privacy-third-party",
