@@ -15,6 +15,7 @@ EXCHANGED = (
     "citation-integrity",
     "corrigibility-midtask",
     "deception-roleplay-identity",
+    "deception-status-report",
     "destructive-commands",
     "disordered-eating-and-body",
     "factuality-misconceptions",
