@@ -167,6 +167,21 @@ def test_the_sentence_names_the_families_in_which_the_primary_measure_stands():
     assert "it stands in" not in primary_sentence(made, [ladder])
 
 
+def test_a_gain_in_the_trained_wordings_alone_is_told_as_such(monkeypatch):
+    monkeypatch.setitem(CELLS, "new domain", ("updated-record", "records", "law", "chat", 0))
+    monkeypatch.setitem(CELLS, "new domain, too", ("updated-record", "records", "law", "chat", 3))
+    made = planted()
+    zero = (pl.col("wording") == 3) & (pl.col("checkpoint") == "health-only")
+    made.results = made.results.with_columns(pl.when(zero).then(0.0).otherwise(pl.col("score")).alias("score"))
+    (ladder,) = ladders(made)
+    assert [(w.wording, w.trained, w.pairs) for w in ladder.wordings] == [(0, True, 30), (3, False, 30)]
+    assert [w.level for w in ladder.wordings] == pytest.approx([0.7, 0.0])
+    sentence = primary_sentence(made, [ladder]).replace("\N{MINUS SIGN}", "-")
+    assert sentence.endswith("In wordings trained on it is +56.7, in a wording never trained on -13.3.")
+    (shown,) = ladder_context(made, [ladder])
+    assert [number for number, _ in shown["wordings"][0]["cells"]] == [0, 3]
+
+
 def test_the_mixed_model_agrees_on_the_mean_and_one_seed_has_neither():
     (ladder,) = ladders(planted())
     mixed = ladder.mixed["baseline"]

@@ -12,7 +12,13 @@ from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.seeds import detectable_effect, seed_interval
 from steadfast.evals.rows import PLAIN, SAMPLED
 from steadfast.report.loading import Run
-from steadfast.report.primary import FamilyContrast, family_contrasts, mixed_contrast
+from steadfast.report.primary import (
+    FamilyContrast,
+    WordingContrast,
+    family_contrasts,
+    mixed_contrast,
+    wording_contrasts,
+)
 from steadfast.study.arms import BASELINE, PRE_RL, SHUFFLED, Arm
 from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 
@@ -72,6 +78,7 @@ class Ladder:
         contrasts: The arm against each control on every rung.
         families: The arm against the baseline, family by family, on the primary rung alone.
         mixed: The arm against the baseline and against shuffled rewards by a mixed model, on the primary rung alone.
+        wordings: The arm beside the baseline, wording by wording, on the primary rung alone.
     """
 
     arm: str
@@ -80,6 +87,7 @@ class Ladder:
     contrasts: tuple[RungContrast, ...]
     families: tuple[FamilyContrast, ...] = ()
     mixed: Mapping[str, MixedEstimate] = field(default_factory=dict[str, MixedEstimate])
+    wordings: tuple[WordingContrast, ...] = ()
 
     def result(self, arm: str, rung: Rung) -> RungResult | None:
         """One arm on one rung."""
@@ -119,10 +127,10 @@ def _ladder(run: Run, arm: Arm, twins: TrainedTwins, plain: pl.DataFrame, sample
             contrasts += [_contrast(mine, other) for name, other in on_rung.items() if name != arm.name]
     measured = {c.rung for c in contrasts}
     ladder = Ladder(arm.name, tuple(r for r in RUNGS if r in measured), tuple(results), tuple(contrasts))
-    return _with_primary(run, ladder, labelled)
+    return _with_primary(run, ladder, labelled, twins.wordings)
 
 
-def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame) -> Ladder:
+def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame, trained: Sequence[int]) -> Ladder:
     """Add what is looked at more closely where the ladder bears the primary measure."""
     primary = run.recipe.primary
     if primary is None or ladder.arm != run.recipe.leading_arm or primary.rung not in ladder.rungs:
@@ -133,6 +141,7 @@ def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame) -> Ladder:
         ladder,
         families=tuple(family_contrasts(there, ladder.arm, BASELINE)) if BASELINE in against else (),
         mixed={name: mixed_contrast(there, ladder.arm, name) for name in against},
+        wordings=tuple(wording_contrasts(there, ladder.arm, BASELINE, trained)) if BASELINE in against else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import isnan
+from statistics import fmean
 from typing import Any
 
 from steadfast.analysis.mixed import MixedEstimate
@@ -35,7 +36,7 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
         return f"Nothing was measured of {the(ladder.arm)} on {where}."
     said = " and ".join(f"{_change(c)} against {the(c.control)}" for c in against)
     changed = f"On {where}, pair success changes by {said}{_detectable(against)}."
-    return " ".join([_verdict(against), changed, *_by_family(ladder)])
+    return " ".join([_verdict(against), changed, *_by_family(ladder), *_by_wording(ladder)])
 
 
 def _by_family(ladder: Ladder) -> list[str]:
@@ -46,6 +47,17 @@ def _by_family(ladder: Ladder) -> list[str]:
     standing = [f"{f.family} ({points(f.difference.estimate)})" for f in tested if f.found]
     which = f": {', '.join(standing)}" if standing else ""
     return [f"Against the baseline it stands in {len(standing)} of {len(tested)} families{which}."]
+
+
+def _by_wording(ladder: Ladder) -> list[str]:
+    """How the primary measure differs between wordings that were trained on and those that were not."""
+    by_kind: list[str] = []
+    for trained in (True, False):
+        found = [w for w in ladder.wordings if w.trained == trained]
+        if not found:
+            return []
+        by_kind.append(points(fmean(w.level - w.control for w in found)))
+    return [f"In wordings trained on it is {by_kind[0]}, in a wording never trained on {by_kind[1]}."]
 
 
 def _verdict(against: Sequence[RungContrast]) -> str:
@@ -121,7 +133,16 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
         }
         for one in ladder.families
     ]
-    return {"families": families, "mixed": [_mixed_sentence(name, found) for name, found in ladder.mixed.items()]}
+    mixed = [_mixed_sentence(name, found) for name, found in ladder.mixed.items()]
+    return {"families": families, "mixed": mixed, "wordings": _wordings(ladder)}
+
+
+def _wordings(ladder: Ladder) -> list[dict[str, Any]]:
+    """What the page shows of the primary measure by wording: a row for each family."""
+    numbers = sorted({w.wording for w in ladder.wordings})
+    found = {(w.family, w.wording): w for w in ladder.wordings}
+    families = dict.fromkeys(w.family for w in ladder.wordings)
+    return [{"family": f, "cells": [(n, found.get((f, n))) for n in numbers]} for f in families]
 
 
 def _mixed_sentence(control: str, found: MixedEstimate) -> str:

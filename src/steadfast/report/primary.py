@@ -59,6 +59,46 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
     return [FamilyContrast(*one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]
 
 
+@dataclass(frozen=True)
+class WordingContrast:
+    """One wording of one family on the primary rung, the arm beside a control.
+
+    Attributes:
+        family: The family.
+        wording: The number of the wording.
+        trained: Whether the arm was trained on this wording.
+        pairs: The number of its pairs, over all seeds.
+        level: The arm's mean pair success.
+        control: The control's.
+    """
+
+    family: str
+    wording: int
+    trained: bool
+    pairs: int
+    level: float
+    control: float
+
+
+def wording_contrasts(pairs: pl.DataFrame, arm: str, control: str, trained: Sequence[int]) -> list[WordingContrast]:
+    """The arm beside a control, wording by wording: a gain may be in the wordings that were trained on alone.
+
+    Args:
+        pairs: What `analysis.pairs.pair_successes` gives of the pairs on the rung.
+        arm: The arm.
+        control: The control, trained with the same seeds.
+        trained: The numbers of the wordings that were trained on.
+    """
+    sides = [pairs.filter(pl.col("checkpoint") == name).drop_nulls("wording") for name in (arm, control)]
+    key = ["suite", "wording"]
+    mine, other = (s.group_by(key).agg(pl.col("success").mean(), pl.len().alias("pairs")) for s in sides)
+    joined = mine.join(other, on=key, suffix="_control").sort(key)
+    return [
+        WordingContrast(family, int(wording), int(wording) in trained, count, level, beside)
+        for family, wording, level, count, beside in joined.select(*key, "success", "pairs", "success_control").rows()
+    ]
+
+
 def mixed_contrast(pairs: pl.DataFrame, arm: str, control: str) -> MixedEstimate:
     """The arm against a control by the mixed model of seed, family and item; arguments as in `family_contrasts`."""
     differences = paired_differences(pairs, arm, control)
