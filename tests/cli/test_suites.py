@@ -107,7 +107,7 @@ def test_items_are_shown_to_be_read_the_same_ones_for_a_seed(steadfast, steadfas
     assert all(one["pair"] == other["id"] for one, other in pairs)
     assert pairs == steadfast_json("suites", "show", "pushback", "may-share", "--items", "4", "--seed", "3")
     assert pairs != steadfast_json("suites", "show", "pushback", "may-share", "--items", "4", "--seed", "4")
-    shown = steadfast("suites", "show", "health-uncertainty", "--items", "2").output
+    shown = steadfast("suites", "show", "scope-discipline", "--items", "2").output
     assert shown.count("user: ") == 2
     assert "-> " in shown
 
