@@ -44,6 +44,15 @@ def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, s
     assert "(primary)" in shown.output
 
 
+def test_an_effect_that_pair_success_has_no_room_for_is_called_none(finished, steadfast, steadfast_json):
+    file = finished / "recipe.yaml"
+    effects = [r["detectable"] for r in steadfast_json("power", file)["rungs"]]
+    assert min(effects) > 1, "two seeds of a few pairs"
+    shown = steadfast("power", file).output
+    assert not any(f"{100 * e:.1f}" in shown for e in effects)
+    assert "none: it would have to exceed 100 points" in shown
+
+
 def test_a_recipe_without_twins_has_no_pair_success(tmp_path, steadfast):
     file = tmp_path / "plain.yaml"
     file.write_text("name: plain\n")

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from steadfast.errors import DataError, RecipeError
+from steadfast.errors import DataError, RecipeError, SteadfastError
 from steadfast.report.json_summary import summarize
 from steadfast.report.page import write_report
 from steadfast.study import run_recipe
@@ -216,3 +216,49 @@ def test_a_primary_measure_that_no_suite_gives_is_refused(model):
 def test_a_recipe_that_cannot_train_on_twins_is_a_sentence(model, more, message):
     with pytest.raises(ValidationError, match=message):
         recipe(model, **changes(model, **more))
+
+
+def generous():
+    """A family whose check pays whatever is said."""
+    return lost() | {"name": "generous", "check": "tests.study.test_twins_run:pays_everything"}
+
+
+def lost():
+    """A family whose check fails at its work."""
+    return {
+        "name": "lost",
+        "title": "Clean or used",
+        "trait": "truthfulness",
+        "group": "records",
+        "measures": "Whether an answer follows the list.",
+        "label": "number",
+        "answer": "[{a}|{b}]",
+        "check": "tests.study.test_twins_run:fails",
+        "wordings": [{"lines": ["We have {a} [clean|used] ones and {b} [used|clean] ones."], "ask": "Clean ones?"}],
+        "domains": {"health": [{"place": "the laundry"}], "law": [{"place": "the court"}]},
+    }
+
+
+def pays_everything(_text, _args):
+    return 1.0
+
+
+def fails(_text, _args):
+    raise KeyError("list")
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [("generous", "generous: .* earns 1.00 and may earn 0.05 at most"), ("lost", "failed: KeyError: 'list'")],
+)
+@pytest.mark.parametrize("place", ["trained", "measured"])
+def test_a_check_that_pays_a_constant_or_fails_is_refused_before_any_training(model, tmp_path, family, message, place):
+    name = f"tests.study.test_twins_run:{family}"
+    made = changes(model)
+    if place == "trained":
+        made["data"] = made["data"] | {"twins": {**TWINS, "families": [*TRAINED, name], "wordings": [0]}}
+    else:
+        made["evaluation"] = made["evaluation"] | {"twins": {**LADDER, "families": [*TRAINED, name]}}
+    with pytest.raises(SteadfastError, match=message):
+        run_recipe(recipe(model, **made), tmp_path)
+    assert not (tmp_path / "arms").exists()

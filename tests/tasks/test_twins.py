@@ -154,6 +154,27 @@ def test_a_family_of_the_users_own_is_a_suite(tmp_path):
             {"wordings": [{"lines": ["{Place} <has [{a}|{b}]~ lacks [{b}|{a}]>."], "ask": "?"}]},
             "write two clauses of either order as <one~ and ~other>",
         ),
+        (
+            {"wordings": [{"lines": ["{Place} <has [{a}|{b}]~~lacks [{b}|{a}]>."], "ask": "?"}]},
+            "write two clauses of either order as <one~ and ~other>",
+        ),
+        (
+            {"domains": {"health": [{"place": "~5 wards"}]}},
+            "'~5 wards lists {a} as [clean|used] and {b} as [used|clean].': write two clauses of either order",
+        ),
+        ({"label": "number ~ count"}, "'number ~ count': write two clauses of either order"),
+        (
+            {"wordings": [{"lines": ["[<{a} here~ and ~{b} there>|<{b} here~ and ~{a} there>]."], "ask": "?"}]},
+            "write [one|other] within a clause of <one~ and ~other>, not around it",
+        ),
+        (
+            {"wordings": [{"lines": ["{Place} has {a} [clean|used|torn].", "It [has|lacks] {b}."], "ask": "?"}]},
+            "'{Place} has {a} [clean|used|torn].': write where the twins differ as [one|other]",
+        ),
+        (
+            {"wordings": [{"lines": ["{Place} has {a} [clean|used.", "It [has|lacks] {b}."], "ask": "?"}]},
+            "'{Place} has {a} [clean|used.': write where the twins differ as [one|other]",
+        ),
         ({"domains": {"health": []}}, "domains.health: holds no case"),
         ({"domains": {"moon": [{"place": "x"}]}}, "unknown domain 'moon'"),
         ({"trait": "haste"}, "unknown trait 'haste'"),
@@ -169,6 +190,12 @@ def test_a_faulty_family_is_a_sentence_with_file_and_field(tmp_path, changes, me
         find_suite(str(file))
     assert str(file) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", ["[likely|unlikely]", "[90%|150%]"])
+def test_a_probability_whose_right_answer_is_no_percentage_is_a_sentence(tmp_path, answer):
+    with pytest.raises(DataError, match=r"probability needs an answer from 0% to 100%, and '(likely|150%)' is"):
+        find_suite(str(own(tmp_path, check="probability", answer=answer)))
 
 
 def towels():

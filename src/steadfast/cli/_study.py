@@ -111,6 +111,11 @@ def report(
     echo(f"report: {write_report(directory).resolve()}")
 
 
+def _effect(points: float) -> str:
+    """An effect in points of pair success, of which there are no more than 100."""
+    return "none" if points > 100 else f"{points:.1f}"
+
+
 @app.command()
 @user_errors
 def power(
@@ -145,11 +150,12 @@ def power(
             "spread over seeds": f"{100 * p.spread.seed:.1f}",
             "of a pair": f"{100 * p.spread.pair:.1f}",
             "known from": p.source,
-            "smallest effect": "one training run" if p.detectable is None else f"{100 * p.detectable:.1f}",
+            "smallest effect": "one training run" if p.detectable is None else _effect(100 * p.detectable),
         }
         for p in powers
     ]
     print_rows(rows, False, f"points of pair success that {len(loaded.seeds)} seeds find four times in five")
-    shown = [{k: v if k == "seeds" else f"{v:.1f}" for k, v in row.items()} for row in more]
+    shown = [{k: v if k == "seeds" else _effect(v) for k, v in row.items()} for row in more]
     print_rows(shown, False, f"on {decides.rung!r}, with more seeds and pairs")
     echo("spreads: standard deviations in points; an effect is found if Student's 95% interval over seeds leaves 0 out")
+    echo("none: it would have to exceed 100 points, the highest that there is")

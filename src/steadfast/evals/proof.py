@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from steadfast.errors import DataError
 from steadfast.evals.cue import cues
 from steadfast.evals.surface import CONSTANTS
 from steadfast.graders.program import grade_program
@@ -144,9 +145,7 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
     right = {t.id: _right(t) for t in checked}
     known = [r for r in right.values() if r is not None]
     gold = _earned(checked, pairs, lambda t: right[t.id] or "") if len(known) == len(checked) else None
-    constants = {
-        label: _earned(checked, pairs, lambda _, text=text: text) for label, text in ({**CONSTANTS, **_SHORT}).items()
-    }
+    constants = _constants(checked, pairs)
     constants |= {label: _earned(checked, pairs, policy) for label, policy in _POLICIES.items()}
     for answer, _ in Counter(known).most_common(_MODAL_ANSWERS):
         constants[f"always {answer!r}"] = _earned(checked, pairs, lambda _, text=answer: text)
@@ -158,15 +157,38 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
     ]
     if gold is not None and gold < 1:
         problems.append(f"{name}: the right answers earn {gold:.2f} and should earn 1")
-    problems += [
-        f"{name}: {label} earns {score:.2f} and may earn {MOST_OF_A_CONSTANT} at most"
-        for label, score in constants.items()
-        if score > MOST_OF_A_CONSTANT
-    ]
+    problems += _paid(name, constants)
     problems += [f"{name}: {fault}" for fault in hostile]
     by_wording = cues(pairs)
     cue = None if not by_wording else fmean(by_wording.values())
     return Proof(name, len(pairs), len(checked), gold, constants, hostile, cue, by_wording, tuple(problems))
+
+
+def refuse_paid_constants(name: str, tasks: Sequence[Task]) -> None:
+    """Refuse twins of whom an answer that is the same to all of them earns more than next to nothing.
+
+    Unlike `prove` it tries no policies that take a number out of the text: a few pairs let one of them win by luck.
+
+    Raises:
+        SteadfastError: A constant is paid, or a program raised something or gave no score in [0, 1].
+    """
+    if problems := _paid(name, _constants(tasks, _pairs(tasks))):
+        raise DataError([f"{problems[0]}; mend the family's check, and see `steadfast suites check`"])
+
+
+def _constants(tasks: Sequence[Task], pairs: Sequence[tuple[Task, Task]]) -> dict[str, float]:
+    """What each answer that is the same to all tasks earns."""
+    answers = {**CONSTANTS, **_SHORT}
+    return {label: _earned(tasks, pairs, lambda _, text=text: text) for label, text in answers.items()}
+
+
+def _paid(name: str, constants: Mapping[str, float]) -> list[str]:
+    """Say which answers that are given without reading earn more than they may."""
+    return [
+        f"{name}: {label} earns {score:.2f} and may earn {MOST_OF_A_CONSTANT} at most"
+        for label, score in constants.items()
+        if score > MOST_OF_A_CONSTANT
+    ]
 
 
 def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Part
+from steadfast.evals.proof import refuse_paid_constants
 from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
@@ -317,6 +318,17 @@ class StudyData:
         for task in (*slices.values(), *answered):
             if task.grader.kind == "program":
                 check_of(task.grader.program)
+
+    def prove_own_families(self) -> None:
+        """See, before any work begins, that no family of the user's own pays a constant answer.
+
+        Raises:
+            SteadfastError: One does, or its check cannot do its work.
+        """
+        twins = [*self.training_twins, *(t for suite in self.ladder for t in suite.tasks)]
+        for name in dict.fromkeys(t.suite for t in twins):
+            if name not in shipped_families():
+                refuse_paid_constants(name, [t for t in twins if t.suite == name])
 
     def check_prompts(self, chat: ChatTemplate) -> None:
         """See that every task that is trained on can be shown to the model, with room for its answer.

@@ -95,6 +95,7 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress, force
     training = make_judge(recipe.judge, recipe.judge_limits)
     evaluation = make_judge(recipe.evaluation.judge, recipe.evaluation.judge_limits)
     data.check_graders(training, evaluation)
+    data.prove_own_families()
     by_name = {e.name: e for e in public_evals()}
     for name in recipe.evaluation.public:
         check_reach(by_name[name], graded=recipe.evaluation.judge.is_model)

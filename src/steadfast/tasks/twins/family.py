@@ -28,7 +28,9 @@ FORMATS: tuple[Format, ...] = ("chat", "log", "form", "choice")
 
 _TWINNED = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
 _SLOT = re.compile(r"\{(\w+)\}")
-_CLAUSES = re.compile(r"<([^<>~]*)~([^<>~]*)~([^<>~]*)>")
+_CLAUSES = re.compile(r"<([^<>~]+)~([^<>~]+)~([^<>~]+)>")
+_TORN = re.compile(r"\[[^\]]*\||\|[^\[]*\]")
+"""Half of what [one|other] is written with."""
 _OWN_CHECK = re.compile(r"[\w.]+:\w+")
 
 
@@ -58,10 +60,8 @@ class Wording(_Data):
         return turns
 
     @model_validator(mode="after")
-    def _clauses_whole(self) -> "Wording":
-        for text in self.texts:
-            if "~" in _CLAUSES.sub("", text):
-                raise ValueError(f"{text!r}: write two clauses of either order as <one~ and ~other>")
+    def _marked_rightly(self) -> "Wording":
+        refuse_torn(self.texts)
         return self
 
     @property
@@ -125,6 +125,7 @@ class Family(_Data):
                         raise ValueError(
                             f"wording {number}: its twins are told alike; write [one|other] where they differ"
                         )
+                    refuse_torn(fill(t, words) for t in (*wording.texts, self.answer, self.label, self.reply or ""))
                     slots = used_slots([filled, fill(f"{self.answer} {self.label} {self.reply or ''}", words)])
                     if unknown := sorted(slots - DRAWN):
                         raise ValueError(
@@ -139,6 +140,22 @@ class Family(_Data):
 def twin(text: str, which: int) -> str:
     """The text of one of the twins, 0 or 1."""
     return _TWINNED.sub(lambda found: found[which + 1], text)
+
+
+def refuse_torn(texts: Iterable[str]) -> None:
+    """Refuse texts in which something would be left of the marks, for the model to read.
+
+    Raises:
+        ValueError: A text has a mark that is not whole, or clauses of either order within [one|other]: their order
+            would be drawn for each twin.
+    """
+    for text in texts:
+        if any("~" in found[0] for found in _TWINNED.finditer(text)):
+            raise ValueError(f"{text!r}: write [one|other] within a clause of <one~ and ~other>, not around it")
+        if "~" in _CLAUSES.sub("", text):
+            raise ValueError(f"{text!r}: write two clauses of either order as <one~ and ~other>")
+        if _TORN.search(_TWINNED.sub("", text)):
+            raise ValueError(f"{text!r}: write where the twins differ as [one|other], with no bracket or bar within")
 
 
 def arrange(text: str, rng: Random) -> str:

@@ -161,8 +161,17 @@ def _args(family: Family, cell: Cell, answer: str, label: str, order: Sequence[i
     if cell.format == "choice":
         return args | {"label": "letter", "letter": "AB"[order.index(which)]}
     if family.check == "probability":
-        return args | {"probability": int(right.rstrip("% ")) / 100}
+        return args | {"probability": _share_of(right, family)}
     return args if family.options else args | {"sentence": True}
+
+
+def _share_of(percent: str, family: Family) -> float:
+    digits = percent.rstrip("% ")
+    if not digits.isdecimal() or int(digits) > 100:
+        raise DataError(
+            [f"family {family.name!r}: check: probability needs an answer from 0% to 100%, and {percent!r} is none"]
+        )
+    return int(digits) / 100
 
 
 def _messages(cell: Cell, told: Sequence[str], how: str, turns: int) -> tuple[Message, ...]:
