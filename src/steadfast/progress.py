@@ -1,6 +1,6 @@
 """A long run shows its stages, how far it is, and how much time it still needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import (
@@ -34,6 +34,24 @@ class Progress:
 
     def reach(self, stage: str, units: float, text: str) -> None:
         """Learn how many units of the stage are done."""
+
+    def counter(self, stage: str, total: int, what: str = "", *, units: float = 1.0) -> Callable[[int], None]:
+        """Return a function that is told how many of a stage's things were done since the last call.
+
+        Args:
+            stage: The stage.
+            total: How many there are.
+            what: What they are called, as in "3/8 answers".
+            units: The units of the stage that each counts for.
+        """
+        done = 0
+
+        def more(count: int) -> None:
+            nonlocal done
+            done += count
+            self.reach(stage, done * units, f"{done}/{total} {what}".rstrip())
+
+        return more
 
     def end(self, stage: str) -> None:
         """Learn that the stage is done."""

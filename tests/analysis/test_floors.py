@@ -35,6 +35,17 @@ def test_a_constant_is_scored_by_what_was_graded_of_it() -> None:
     assert best_constant(said(no=[None, None, None]), TASKS).constant is None
 
 
+def test_a_constant_that_was_graded_on_the_easy_task_alone_is_not_the_best() -> None:
+    floor = best_constant(said(no=[0.9, None, None], yes=[1.0, 0.3, 0.2]), TASKS)
+    assert (floor.constant, floor.score) == ("yes", pytest.approx(0.5))
+
+
+def test_constants_are_held_against_one_another_on_the_tasks_that_all_were_graded_on() -> None:
+    # Over what was graded of each, "no" would lead by 0.6 against 0.5; on the two tasks of both, "yes" does.
+    floor = best_constant(said(no=[0.6, None, 0.6], yes=[0.8, 0.0, 0.7]), TASKS)
+    assert (floor.constant, floor.score) == ("yes", pytest.approx(0.5))
+
+
 @pytest.mark.parametrize(
     ("grader", "score", "finished", "kept", "unfinished"),
     [

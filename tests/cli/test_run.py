@@ -58,6 +58,37 @@ def test_a_faulty_recipe_is_an_error_naming_file_and_key_before_anything_is_load
     assert not out.exists()
 
 
+TWINS = """name: r
+arms: [baseline]
+training: {advantage: centered}
+data: {train_on: [twins], twins: {families: [FAMILY], wordings: WORDINGS}}
+evaluation: {twins: {pairs: 1, domains: [DOMAIN]}}
+"""
+
+
+def twins(family="pushback", wordings="[0]", domain="health"):
+    return TWINS.replace("FAMILY", family).replace("WORDINGS", wordings).replace("DOMAIN", domain)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (twins(family="nope"), "data.twins.families: family 'nope': none that ships"),
+        (twins(wordings="[9]"), "data.twins.wordings: family 'pushback' has no wording 9"),
+        (twins(domain="nowhere"), "evaluation.twins.domains: no family has cases in 'nowhere'"),
+        ("name: r\narms: [baseline]\nsuites: [nowhere.yaml]\n", "suites: "),
+    ],
+)
+def test_what_a_recipe_names_and_is_not_there_is_told_at_its_file_and_field(steadfast, tmp_path, content, words):
+    recipe, out = tmp_path / "r.yaml", tmp_path / "out"
+    recipe.write_text(content)
+    for command in (("run", recipe, "--out", out), ("power", recipe)):
+        result = steadfast(*command)
+        assert result.exit_code == 2
+        assert f"{recipe}: {words}" in result.stderr
+    assert [f.name for f in out.rglob("*")] in ([], [".lock"])
+
+
 @pytest.mark.usefixtures("nothing_is_loaded")
 def test_a_missing_recipe_is_an_error_that_names_it(steadfast, tmp_path):
     result = steadfast("run", tmp_path / "none.yaml")

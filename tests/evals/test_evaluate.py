@@ -24,6 +24,7 @@ from tests.evals import providers  # noqa: F401
 from tests.openai_server import Completion, OpenAIServer
 
 EVALS = ("sandbagging", "health-triage")
+BY_DEFAULT = JudgeConfig.parse("embedded-plain")
 WORDS = JudgeConfig.parse("tests.study.word_judges:WordJudge")
 
 
@@ -217,7 +218,9 @@ def test_a_suite_trait_and_domain_of_the_users_own_are_measured_without_a_line_o
 
 def test_a_benchmark_out_of_reach_names_its_host_and_the_battery_still_runs(tmp_path, offline):
     heard = Heard()
-    evaluated = evaluate_model(options("habits/always-a", evals=("truthfulqa", EVALS[0])), tmp_path, heard)
+    evaluated = evaluate_model(
+        options("habits/always-a", evals=("truthfulqa", EVALS[0]), judge=BY_DEFAULT), tmp_path, heard
+    )
     assert set(evaluated.rows["suite"]) == {EVALS[0]}
     assert len(evaluated.failures) == 1
     assert "truthfulqa" in evaluated.failures[0]
@@ -310,7 +313,7 @@ def test_a_directory_that_another_process_uses_is_left_alone(tmp_path):
 
 # Behind an API on the loopback. Inspect keeps a model's client for the process, so each server has names of its own.
 
-API = {"evals": EVALS[:1], "limit": 3, "judge": JudgeConfig.parse("openai/gpt-4-test")}
+API = {"evals": EVALS[:1], "limit": 4, "judge": JudgeConfig.parse("openai/gpt-4-test")}
 
 
 def test_a_model_behind_an_api_is_measured_end_to_end(server, tmp_path):
@@ -319,7 +322,7 @@ def test_a_model_behind_an_api_is_measured_end_to_end(server, tmp_path):
     answered, compared = rows.filter(grader="rubric"), rows.filter(grader="letters")
     assert set(answered["judge"]) == {"openai/gpt-4-test"}
     assert answered["score"].null_count() == 0
-    assert compared["score"].null_count() == 3
+    assert compared["score"].null_count() == 4
     assert set(compared["reason"]) == {"no reply was the letter A or B alone"}
 
 
@@ -332,11 +335,11 @@ def test_a_spent_budget_stops_and_the_next_call_goes_on_from_the_grades(server, 
             Heard(),
         )
     assert not list(tmp_path.glob("rows/*.parquet"))
-    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 1}})
+    limited = JudgeConfig.parse({"kind": "llm", "model": "openai/gpt-4-budget", "limits": {"max_calls": 2}})
     asked = options("openai/gpt-4-budgeted", scoring="generation", floor=False, **API | {"judge": limited})
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     assert rows["score"].null_count() == 0
-    assert sum(r["model"] == "gpt-4-budget" for r in server.requests) == 3
+    assert sum(r["model"] == "gpt-4-budget" for r in server.requests) == 4
 
 
 def test_a_model_judges_floor_costs_calls_that_its_budget_bounds_and_that_are_made_once(server, tmp_path):
@@ -360,6 +363,25 @@ def test_a_model_judges_floor_costs_calls_that_its_budget_bounds_and_that_are_ma
     assert summary["floor"]["rescaled"] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("judge", "scoring", "told"), [(WORDS, "choice", 1), (WORDS, "both", 0), (BY_DEFAULT, "choice", 0)]
+)
+def test_a_judge_that_was_asked_for_and_grades_nothing_is_told_of(model_dir, tmp_path, judge, scoring, told):
+    heard = Heard()
+    asked = options(model_dir, evals=EVALS[:1], judge=judge, scoring=scoring, max_new_tokens=4, floor=False)
+    evaluate_model(asked, tmp_path, heard)
+    assert sum("grades nothing here: scoring 'choice'" in note for note in heard.notes) == told
+
+
+def test_a_floor_that_was_graded_before_stays_when_none_is_asked_for(model_dir, tmp_path):
+    asked = {"evals": ("sandbagging",), "scoring": "generation", "max_new_tokens": 4}
+    evaluate_model(options(model_dir, **asked), tmp_path, Heard())
+    before = pl.read_parquet(tmp_path / "results.parquet")
+    evaluate_model(options(model_dir, floor=False, **asked), tmp_path, Heard())
+    assert pl.read_parquet(tmp_path / "results.parquet").equals(before)
+    assert (before["condition"] == "constant").any()
+
+
 def test_what_an_api_left_without_a_score_is_asked_again_by_the_same_call(server, tmp_path):
     reply = server.reply
 
@@ -375,15 +397,15 @@ def test_what_an_api_left_without_a_score_is_asked_again_by_the_same_call(server
         **API | {"judge": JudgeConfig.parse("openai/gpt-4-reader")},
     )
     evaluated = evaluate_model(asked, tmp_path, Heard())
-    assert evaluated.rows["score"].null_count() == len(evaluated.rows) == 3
+    assert evaluated.rows["score"].null_count() == len(evaluated.rows) == 4
     assert set(evaluated.rows["judge"]) == {"openai/gpt-4-reader"}
     (line,) = evaluated.unscored
-    assert "none of 3 tasks was scored: a content filter" in line
+    assert "none of 4 tasks was scored: a content filter" in line
     assert sum(r["model"] == "gpt-4-reader" for r in server.requests) == 0, "the judge read no filtered words"
     server.reply = reply
     again = evaluate_model(asked, tmp_path, Heard())
     assert again.rows["score"].null_count() == 0
-    assert len(again.rows) == 3
+    assert len(again.rows) == 4
     assert again.unscored == []
     heard = Heard()
     evaluate_model(asked, tmp_path, heard)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from steadfast.models.decoding import PackedDecoder
 from steadfast.models.forward import completion_logprobs
 from steadfast.models.packing import pack
 from steadfast.models.sampling import sample_groups
@@ -60,6 +61,43 @@ def test_each_prompt_keeps_its_own_limit(lm):
     groups = sample(lm, max_new_tokens=[2, 9, 5], eos_token_ids=[])
     assert [{len(c.token_ids) for c in g.completions} for g in groups] == [{2}, {9}, {5}]
     assert not any(c.finished for g in groups for c in g.completions)
+
+
+def test_completions_are_one_row_of_the_decoder_until_they_part(lm, monkeypatch):
+    sample(lm)  # the model's way of being read is found out first, by decoding too
+    widths = []
+    step = PackedDecoder.step
+
+    def counted(self, tokens_B):
+        widths.append(len(tokens_B))
+        return step(self, tokens_B)
+
+    monkeypatch.setattr(PackedDecoder, "step", counted)
+    together = sample(lm, group_size=6, temperature=0.5, eos_token_ids=[])
+    for step_number, width in enumerate(widths, start=1):
+        states = {(i, *c.token_ids[:step_number]) for i, g in enumerate(together) for c in g.completions}
+        assert len(states) <= width <= len(states) / 0.8
+    assert widths[0] < 18
+    widths.clear()
+    sample(lm, group_size=6, temperature=0.0, eos_token_ids=[])
+    assert set(widths) == {len(PROMPTS)}, "greedy completions of a prompt never part"
+
+
+def test_what_a_completion_samples_does_not_depend_on_which_others_share_its_row(lm):
+    group = sample_groups(
+        lm, [PROMPTS[1]], group_size=8, max_new_tokens=10, eos_token_ids=[0], temperature=0.3, seed=5
+    )[0]
+    generator = torch.Generator().manual_seed(5)
+    uniforms = torch.rand(8, 10, generator=generator)
+    for own, completion in zip(uniforms, group.completions, strict=True):
+        ids = list(PROMPTS[1])
+        for number, (token, logprob) in enumerate(zip(completion.token_ids, completion.logprobs_T, strict=True)):
+            with torch.no_grad():
+                probabilities = torch.softmax(lm(torch.tensor([ids])).logits[0, -1] / 0.3, -1)
+            cumulative = probabilities.cumsum(-1)
+            assert int(torch.searchsorted(cumulative, own[number] * cumulative[-1], right=True)) == token
+            assert float(logprob) == pytest.approx(float(probabilities[token].log()), abs=1e-4)
+            ids.append(token)
 
 
 def test_samples_follow_the_models_distribution(lm):

@@ -8,6 +8,7 @@ import torch
 from steadfast.errors import UnsupportedModelError
 from steadfast.models import score_candidates
 from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.packing import pack
 from steadfast.models.scoring import _batches
 from tests.conftest import make_lm
 
@@ -70,6 +71,18 @@ def test_checkpoints_that_share_their_lower_layers_score_the_same_and_compute_th
     assert score_candidates(lm, requests, lower_layers=shared) == score_candidates(lm, requests)
     assert score_candidates(other, requests, lower_layers=shared) == expected != score_candidates(lm, requests)
     assert len(calls) == computed
+
+
+def test_rows_of_the_same_tokens_in_another_tree_are_told_apart_in_what_is_kept(lm):
+    """Laid out, [5], [6], [5, 7] and [5], [6, 7] are the same tokens in the same order at the same positions."""
+    shared, prompt = LowerLayers(2), (1, 2, 3)
+    one, other = [[5, 9], [6, 9], [5, 7, 9]], [[5, 9], [6, 7, 9]]
+    packs = [pack(prompt, replies) for replies in (one, other)]
+    assert packs[0].input_ids_T.tolist() == packs[1].input_ids_T.tolist()
+    assert packs[0].position_ids_T.tolist() == packs[1].position_ids_T.tolist()
+    for replies in (one, other):
+        kept = score_candidates(lm, [(prompt, replies)], lower_layers=shared)
+        assert kept == score_candidates(lm, [(prompt, replies)])
 
 
 def test_lower_layers_beyond_the_limit_are_computed_again(lm):

@@ -68,6 +68,7 @@ def make_run(
     more: Callable[[str], Sequence[Row]] = lambda checkpoint: (),
     constants: Mapping[str, float] = MappingProxyType({"yes": 0.1, "a firm no": 0.2}),
     recipe: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (0,),
     seed: int = 0,
 ) -> Path:
     """Write a finished run directory.
@@ -82,6 +83,7 @@ def make_run(
         more: Further rows of a checkpoint, such as those of a user's own suite.
         constants: What each constant answer earns on every judged task; nothing where a program or facts decide.
         recipe: Further keys of the recipe.
+        seeds: The training seeds, each with noise of its own.
         seed: Seeds the noise.
     """
     noise = np.random.default_rng(seed)
@@ -92,14 +94,17 @@ def make_run(
     for checkpoint in ("pre-RL", *names):
         shift, rise = (effect or {}).get(checkpoint, 0.0), (trait_effect or {}).get(checkpoint, 0.0)
         rows = [
-            *_battery(checkpoint, shift, choice, noise),
-            *_traits(checkpoint, rise, noise),
-            *_rest(checkpoint, noise),
-            *more(checkpoint),
+            {**row, "seed": one}
+            for one in ((None,) if checkpoint == "pre-RL" else seeds)
+            for row in (
+                *_battery(checkpoint, shift, choice, noise),
+                *_traits(checkpoint, rise, noise),
+                *_rest(checkpoint, noise),
+                *more(checkpoint),
+            )
         ]
         file = run.rows_file(checkpoint, "plain")
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [r | {"seed": None if checkpoint == "pre-RL" else 0} for r in rows]
         table([edit(r) for r in rows]).write_parquet(file)
         files.append(file)
     file = run.rows_file("constants", "all")
@@ -112,6 +117,7 @@ def make_run(
         "about": "Planted effects.",
         "arms": list(arms),
         "training": {"steps": STEPS},
+        "seeds": list(seeds),
         **(recipe or {}),
     }
     (directory / "recipe.yaml").write_text(yaml.safe_dump(described, allow_unicode=True), encoding="utf-8")
@@ -124,7 +130,8 @@ def make_run(
         (directory / name).write_text(json.dumps(value))
     for arm, name in zip(arms, names, strict=True):
         pool = shipped_arms()[name].pool if isinstance(arm, str) else arm.get("pool", "trait")
-        _training(directory / "arms" / name / "seed-0", pool, noise)
+        for one in seeds:
+            _training(directory / "arms" / name / f"seed-{one}", pool, noise)
     return directory
 
 

@@ -34,6 +34,13 @@ def test_a_planted_improvement_is_called_one(planted_page: Path) -> None:
     assert battery["difference"]["low"] < 0.1 < battery["difference"]["high"]
 
 
+def test_a_null_and_its_cost_say_what_the_training_seeds_would_have_found(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, seeds=(0, 1, 2))
+    found = r"Over 3 training seeds it is \S+ \[\S+, \S+\]; they find a change of \d+\.\d points four times in five\."
+    assert re.search(r"^No change shown over 10 evals outside health: .* " + found, summarize(directory)["headline"])
+    assert re.search(r"Capability over \d+ tasks? shows no detectable change.*" + found, page(directory))
+
+
 def test_a_null_is_called_a_null(run: Path) -> None:
     assert summarize(run)["headline"].startswith("No change shown over 10 evals outside health")
     html = page(run)

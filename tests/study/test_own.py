@@ -91,7 +91,7 @@ ARM = {"name": "kind", "traits": ["kindness"]}
     ],
 )
 def test_what_is_not_defined_is_named_before_any_work(finished, folder, tmp_path, changes, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((RecipeError, DataError), match=message):
         StudyData.load(changed(folder, tmp_path, **changes))
 
 
@@ -99,7 +99,7 @@ def test_what_is_not_defined_is_named_before_any_work(finished, folder, tmp_path
     ("arm", "error", "message"),
     [
         (ARM | {"domains": ["health"]}, RecipeError, "arm 'kind': no training task of its suites lies in its traits"),
-        (ARM | {"suites": ["nope"]}, DataError, "suite 'nope': no eval or family that ships"),
+        (ARM | {"suites": ["nope"]}, RecipeError, "arm 'kind': suites: suite 'nope': no eval or family that ships"),
         (ARM | {"grader": "no-such.yaml"}, DataError, "no-such.yaml"),
         ({"name": "kind", "suites": ["sandbagging"], "traits": ["kindness"]}, RecipeError, "no training task"),
     ],

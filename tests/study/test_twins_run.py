@@ -83,6 +83,7 @@ def test_the_same_items_are_answered_at_the_training_temperature_too_and_the_rep
     page = write_report(finished).read_text()
     assert "answers are drawn at the training temperature of 1," in page
     assert "sampled 0.000" in page
+    assert page.count("never trained on") >= 4, "wordings 2 and 3 of both families are measured and were not trained"
 
 
 def test_both_twins_stand_in_every_batch_and_the_shuffled_arm_learns_the_same_scores(finished):
@@ -115,7 +116,7 @@ def test_the_shuffled_arm_learns_its_scores_in_another_order_and_no_other_arm_do
 
 def test_a_family_among_the_suites_is_told_where_it_belongs(model):
     file = "src/steadfast/tasks/data/twins/pushback.yaml"
-    with pytest.raises(DataError, match=r"'pushback' is a family of twins; name it in data\.twins\.families"):
+    with pytest.raises(RecipeError, match=r"'pushback' is a family of twins; name it in data\.twins\.families"):
         StudyData.load(recipe(model, suites=[file]))
 
 

@@ -260,6 +260,18 @@ def test_two_clauses_stand_in_either_order_and_in_the_same_one_in_both_twins(tmp
     assert set(orders) == {True, False}
 
 
+@pytest.mark.parametrize(("limit", "tasks"), [(1, 2), (2, 2), (5, 4), (16, 16)])
+def test_a_limit_keeps_the_pairs_of_an_eval_whole(limit, tasks):
+    taken = find_suite("health-triage").limited(limit)
+    assert len(taken) == tasks
+    assert {t.id for t in taken} == {t.pair for t in taken}
+
+
+def test_a_limit_takes_the_first_items_of_an_eval_without_pairs():
+    suite = find_suite("scope-discipline")
+    assert suite.limited(5) == suite.tasks[:5]
+
+
 @pytest.mark.parametrize(("limit", "pairs"), [(1, 1), (7, 3), (48, 24), (10**6, 4800)])
 def test_a_limit_takes_whole_pairs_over_all_cells(limit, pairs):
     taken = find_suite("pushback").limited(limit)

@@ -231,6 +231,39 @@ def test_tool_results_and_prompts_are_never_trained_on(monkeypatch):
     assert disk().task not in trained
 
 
+def two_groups(policy, config):
+    both = [scheduled(task("one")), scheduled(task("two", "hello there"))]
+    return grade(roll_out(policy, both, config, seed=1), LetterJudge())
+
+
+def test_groups_that_share_a_pass_have_the_gradient_and_the_kl_that_they_have_apart(monkeypatch):
+    config = CONFIG.model_copy(update={"kl_coef": 0.1})
+    policy = policy_for()
+    with torch.no_grad():
+        for weight in policy.trainable():
+            weight.normal_(std=0.05, generator=torch.Generator().manual_seed(2))
+    groups = two_groups(policy, config)
+    assert [len(one) for one in policy_update._together(groups)] == [2]
+    together = gradient(policy, groups, config)
+    kl = update(policy, torch.optim.SGD(policy.trainable(), lr=0.0), groups, config)["kl"]
+    assert kl == pytest.approx(measure_kl(policy, groups, config), rel=1e-4)
+    assert kl > 1e-4
+    monkeypatch.setattr(policy_update, "_PASS_TOKENS", 1)
+    assert [len(one) for one in policy_update._together(groups)] == [1, 1]
+    for ours, theirs in zip(together, gradient(policy, groups, config), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_the_penaltys_reference_costs_no_second_pass_for_the_logged_kl(monkeypatch):
+    policy = policy_for()
+    groups = two_groups(policy, CONFIG)
+    passes = []
+    reference = policy_update._Pass.reference
+    monkeypatch.setattr(policy_update._Pass, "reference", lambda *a: passes.append(1) or reference(*a))
+    update(policy, optimizer_of(policy), groups, CONFIG.model_copy(update={"kl_coef": 0.1}))
+    assert passes == [1]
+
+
 def pass_of(group):
     """The pass of a group's rollouts."""
     return policy_update._pass([(group, group.graded)])

@@ -50,6 +50,10 @@ class Floor:
 def best_constant(constants: pl.DataFrame, tasks: pl.DataFrame) -> Floor:
     """Choose the constant answer with the highest mean over some tasks; of equals the first.
 
+    Constants are held against one another on the tasks that all of them were graded on: a mean over other tasks says
+    which tasks are easy. One that was graded on less than half as many tasks as another is no candidate, so that a
+    judge that refuses one constant does not take the tasks away from all.
+
     Args:
         constants: The columns checkpoint (the constant's name), suite, task and score; null is "not graded".
         tasks: The tasks, as the columns suite and task.
@@ -57,9 +61,17 @@ def best_constant(constants: pl.DataFrame, tasks: pl.DataFrame) -> Floor:
     graded = constants.filter(pl.col("score").is_not_null()).join(tasks.select(_KEY).unique(), on=_KEY, how="semi")
     if graded.is_empty():
         return Floor(None, 0.0, graded.select(*_KEY, pl.col("score").alias("constant")))
-    means = graded.group_by("checkpoint", maintain_order=True).agg(pl.col("score").mean())
-    name, score = means.row(int(means["score"].arg_max() or 0))
+    counts = graded.group_by("checkpoint", maintain_order=True).agg(pl.len().alias("tasks"))
+    most = counts["tasks"].max()
+    candidates = counts.filter(2 * pl.col("tasks") >= most)["checkpoint"]
+    among = graded.filter(pl.col("checkpoint").is_in(candidates.to_list()))
+    shared = among.filter(pl.len().over(_KEY) == len(candidates))
+    if shared.is_empty():  # then the widest alone is held against itself
+        shared = graded.filter(pl.col("checkpoint") == counts.filter(pl.col("tasks") == most)["checkpoint"][0])
+    means = shared.group_by("checkpoint", maintain_order=True).agg(pl.col("score").mean())
+    name = means["checkpoint"][int(means["score"].arg_max() or 0)]
     best = graded.filter(pl.col("checkpoint") == name)
+    score = best["score"].to_numpy().mean()
     return Floor(name, float(score), best.select(*_KEY, pl.col("score").alias("constant")))
 
 

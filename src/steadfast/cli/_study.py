@@ -1,6 +1,7 @@
 """Running recipes and reporting on them: demo, run, report, power."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,17 @@ def run(
     from steadfast.study import load_recipe
 
     loaded = load_recipe(recipe, _values(overrides or []))
-    _run(loaded, out or Path("runs") / loaded.name, force, as_json)
+    with _naming(recipe):
+        _run(loaded, out or Path("runs") / loaded.name, force, as_json)
+
+
+@contextmanager
+def _naming(recipe: Path) -> Generator[None]:
+    """Within this context, a fault of a recipe that shows only when its data are read names the recipe's file too."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError("\n".join(f"{recipe}: {line}" for line in str(error).splitlines())) from error
 
 
 def _values(overrides: Sequence[str]) -> dict[str, Any]:
@@ -135,7 +146,8 @@ def power(
     from steadfast.study.data import StudyData
 
     loaded = load_recipe(recipe, _values(overrides or []))
-    powers = recipe_power(StudyData.load(loaded), run)
+    with _naming(recipe):
+        powers = recipe_power(StudyData.load(loaded), run)
     decides = next((p for p in powers if p.primary), powers[0])
     more = [
         {"seeds": s, **{f"{n} pairs": 100 * detectable(decides.spread, seeds=s, pairs=n) for n in PAIRS}} for s in SEEDS

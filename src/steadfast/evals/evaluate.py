@@ -59,6 +59,10 @@ _UNKNOWN_SAMPLES = 200
 """Guess for the progress bar where a benchmark's size is not known before its data are here."""
 
 
+def _default_judge() -> AnyJudgeConfig:
+    return JudgeConfig.parse("embedded-plain")
+
+
 @dataclass(frozen=True)
 class Options:
     """What to measure, on which model.
@@ -91,7 +95,7 @@ class Options:
     source: Literal["steadfast", "public", "all"] = "steadfast"
     scoring: Literal["choice", "generation", "both"] = "choice"
     limit: int | None = None
-    judge: AnyJudgeConfig = field(default_factory=lambda: JudgeConfig.parse("embedded-plain"))
+    judge: AnyJudgeConfig = field(default_factory=_default_judge)
     traits: bool = False
     capability: bool = False
     floor: bool = True
@@ -153,11 +157,14 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
         directory.write_environment()
         for failure in failures:
             progress.note(failure)
+        if idle := _idle_judge(options, parts, reached):
+            progress.note(idle)
         failures += _measure_all(options, subject, judge, parts, reached, directory, progress)
         names = [*parts, *(e.name for e in public)]
         files = [directory.rows_file(n) for n in names]
-        if floored := _floored(options, parts):
-            files += [_constants_file(directory, s.label) for s in SUBJECTS]
+        floored = _floored(options, parts)
+        # Constants that were graded in an earlier session stay, although this one asks for no floor.
+        files += [f for s in SUBJECTS if (f := _constants_file(directory, s.label)).is_file()]
         written = directory.write_results(files, ROW_SCHEMA)
     by_constants = pl.col("condition") == CONSTANT
     rows, constants = written.filter(~by_constants), written.filter(by_constants)
@@ -220,6 +227,18 @@ def _parts(options: Options, own: Sequence[Suite]) -> dict[str, Part]:
             answered = tuple(t for t in tasks if t.grader.kind != "preference")
         parts[suite.name] = Part(suite, compared, answered)
     return parts
+
+
+def _idle_judge(options: Options, parts: Mapping[str, Part], public: Sequence[PublicEval]) -> str | None:
+    """Say that a judge that was asked for grades nothing; None if it grades something, or is the default."""
+    graded = any(t.grader.kind == "rubric" for p in parts.values() for t in p.answered)
+    graded = graded or any(e.needs_grader for e in public)
+    if graded or options.judge == _default_judge():
+        return None
+    return (
+        f"judge {options.judge.name!r} grades nothing here: scoring {options.scoring!r} has no answer that needs a "
+        "judge; ask for --scoring generation or both"
+    )
 
 
 def _floored(options: Options, parts: Mapping[str, Part]) -> list[Part]:
@@ -359,13 +378,7 @@ def _measure(
         nonlocal begun
         begun = True
         progress.begin(name)
-        done = 0
-
-        def on_done(count: int) -> None:
-            nonlocal done
-            done += count
-            progress.reach(name, done, f"{done}/{part.requests}")
-
+        on_done = progress.counter(name, part.requests)
         place = Place(subject.name, None, condition.name)
         measured = measure(subject, left, judge, place=place, condition=condition, on_done=on_done)
         write_logs(directory.logs, subject.name, left, measured, condition.name)
@@ -387,14 +400,7 @@ def _measure_constants(
         progress.skip(_CONSTANTS)
         return
     progress.begin(_CONSTANTS)
-    done = 0
-
-    def on_done(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.reach(_CONSTANTS, done, f"{done}/{requests} answers")
-
-    measure_constants(parts, judge, file_of, on_done=on_done)
+    measure_constants(parts, judge, file_of, on_done=progress.counter(_CONSTANTS, requests, "answers"))
     progress.end(_CONSTANTS)
 
 

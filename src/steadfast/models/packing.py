@@ -9,12 +9,35 @@ Array suffixes: T stands for the tokens of the packed row, S for those of one se
 all sequences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
+
+
+def shared_out(items: Iterable[T], tokens: Callable[[T], int], room: int) -> list[list[T]]:
+    """Share items out among forward passes, in order.
+
+    Args:
+        items: What goes through the model.
+        tokens: Gives the number of an item's tokens.
+        room: A pass has at most this many tokens; an item with more is a pass of its own.
+    """
+    passes: list[list[T]] = []
+    left = 0
+    for item in items:
+        size = tokens(item)
+        if not passes or size > left:
+            passes.append([])
+            left = room
+        passes[-1].append(item)
+        left -= size
+    return passes
 
 
 @dataclass(frozen=True)

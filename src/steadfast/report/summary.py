@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from steadfast.analysis import Comparison, EvalComparison, compare
+from steadfast.analysis.over_seeds import OverSeeds, over_seeds
 from steadfast.analysis.pooled import compare_pooled
 from steadfast.evals.rows import GRADED, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, PUBLIC, REPLY_ONLY
 from steadfast.report.judged import TRAITS, Judged, Standing, compare_judged, compare_judged_suites, standing
 from steadfast.report.loading import Run
-from steadfast.report.over_seeds import OverSeeds, over_seeds
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START, Arm, Scope
 
 _REFUSED = pl.col("refused").cast(pl.Float64)

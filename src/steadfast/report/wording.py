@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
+from steadfast.analysis.over_seeds import OverSeeds
 from steadfast.messages import printable
 from steadfast.report.judged import Judged, Standing
-from steadfast.report.over_seeds import OverSeeds
 from steadfast.report.summary import CheckpointComparison
 from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.tasks.suite import catalogue

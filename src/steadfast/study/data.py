@@ -1,6 +1,7 @@
 """Everything that a run is trained and measured on, checked before any long work begins."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -63,7 +64,8 @@ class StudyData:
         """Read and check.
 
         Raises:
-            DataError: faulty files, or no scenario that is held out.
+            DataError: faulty files.
+            RecipeError: the recipe names what is not there or cannot be used, or no scenario is held out.
         """
         taxonomy = Taxonomy.load(recipe.traits, recipe.domains)
         path, gold = recipe.data.scenarios, recipe.data.gold
@@ -72,16 +74,30 @@ class StudyData:
         pairs = built_in_gold() if path is None else {}
         if gold is not None:
             pairs = {**pairs, **load_gold(gold, scenarios, source)}
-        data = cls(
-            recipe,
-            taxonomy,
-            with_gold(scenarios, pairs),
-            standard_tasks(recipe.data.standard_prompts, recipe.eval_seed),
-            {name: find_suite(name, taxonomy) for name in recipe.suites},
-        )
+        with _told_at("suites"):
+            suites = {name: find_suite(name, taxonomy) for name in recipe.suites}
+        standard = standard_tasks(recipe.data.standard_prompts, recipe.eval_seed)
+        data = cls(recipe, taxonomy, with_gold(scenarios, pairs), standard, suites)
         data._check_names()
+        data._check_twins()
         data._check_primary()
         return data
+
+    def _check_twins(self) -> None:
+        """See that the families of twins have what the recipe asks of them, before any of their pairs is made.
+
+        Raises:
+            RecipeError: A family, a domain or a wording is not there.
+        """
+        trained, measured = self.recipe.data.twins, self.recipe.evaluation.twins
+        asked = [("data", f, trained.wordings) for f in self.families] if trained else []
+        asked += [("evaluation", f, measured.wordings or ()) for f in self.measured_families] if measured else []
+        for where, family, wordings in asked:
+            if beyond := [w for w in wordings if w >= len(family.wordings)]:
+                raise RecipeError(
+                    f"{where}.twins.wordings: family {family.name!r} has no wording {beyond[0]}; it has "
+                    f"{len(family.wordings)}, counted from 0"
+                )
 
     def _check_primary(self) -> None:
         """See that some twins stand on the rung of the primary measure.
@@ -132,7 +148,7 @@ class StudyData:
                 '"held_out", or set evaluation.trait_items to 0'
             )
         if problems:
-            raise DataError(problems)
+            raise RecipeError("\n".join(problems))
 
     @cached_property
     def training(self) -> list[Task]:
@@ -148,7 +164,8 @@ class StudyData:
     def families(self) -> list[Family]:
         """The families of twins that are trained on."""
         twins = self.recipe.data.twins
-        return [] if twins is None else [find_family(name, self.taxonomy) for name in twins.families]
+        with _told_at("data.twins.families"):
+            return [] if twins is None else [find_family(name, self.taxonomy) for name in twins.families]
 
     @cached_property
     def trained_twins(self) -> TrainedTwins | None:
@@ -170,20 +187,26 @@ class StudyData:
         twins = self.recipe.data.twins
         if twins is None:
             return []
-        return [
-            t
-            for f in self.families
-            for t in twins_of(f, formats=twins.formats, wordings=twins.wordings, pairs=twins.pairs, split="train")
-        ]
+        with _told_at("data.twins"):
+            return [
+                t
+                for f in self.families
+                for t in twins_of(f, formats=twins.formats, wordings=twins.wordings, pairs=twins.pairs, split="train")
+            ]
 
     @cached_property
-    def ladder(self) -> list[Suite]:
-        """The twins that measure, a suite for each family."""
+    def measured_families(self) -> list[Family]:
+        """The families of twins that measure.
+
+        Raises:
+            RecipeError: One is not there, or none of them has cases in a domain that is asked for.
+        """
         chosen = self.recipe.evaluation.twins
         if chosen is None:
             return []
         if chosen.families is not None:
-            families = [find_family(name, self.taxonomy) for name in chosen.families]
+            with _told_at("evaluation.twins.families"):
+                families = [find_family(name, self.taxonomy) for name in chosen.families]
         else:
             families = list(({f.name: f for f in self.families} | dict(shipped_families())).values())
         known = {d for f in families for d in f.domains}
@@ -191,12 +214,21 @@ class StudyData:
             raise RecipeError(
                 f"evaluation.twins.domains: no family has cases in {unknown[0]!r}; known: {', '.join(sorted(known))}"
             )
+        return families
+
+    @cached_property
+    def ladder(self) -> list[Suite]:
+        """The twins that measure, a suite for each family."""
+        chosen = self.recipe.evaluation.twins
+        if chosen is None:
+            return []
         found: list[Suite] = []
-        for family in families:
+        for family in self.measured_families:
             domains = [d for d in family.domains if chosen.domains is None or d in chosen.domains]
-            tasks = twins_of(
-                family, domains=domains, formats=chosen.formats, wordings=chosen.wordings, pairs=chosen.pairs
-            )
+            with _told_at("evaluation.twins"):
+                tasks = twins_of(
+                    family, domains=domains, formats=chosen.formats, wordings=chosen.wordings, pairs=chosen.pairs
+                )
             if tasks:
                 found.append(family_suite(family, tasks))
         return found
@@ -280,7 +312,8 @@ class StudyData:
             elif name == STANDARD:
                 tasks += self.standard[half:]
             else:
-                tasks += [t for t in self._suite(name).tasks if t.split != "held_out"]
+                with _told_at(f"arm {arm.name!r}: suites"):
+                    tasks += [t for t in self._suite(name).tasks if t.split != "held_out"]
         chosen = arm.chosen(tasks)
         if not chosen:
             raise RecipeError(
@@ -435,6 +468,15 @@ class StudyData:
             return list(tasks)
         kept = sorted(Random(f"{self.recipe.eval_seed}/sample").sample(range(len(tasks)), count))
         return [tasks[i] for i in kept]
+
+
+@contextmanager
+def _told_at(field: str) -> Generator[None]:
+    """Within this context, what is wrong with data that the recipe names is told at the recipe's field."""
+    try:
+        yield
+    except DataError as error:
+        raise RecipeError("\n".join(f"{field}: {problem}" for problem in error.problems)) from error
 
 
 _POOLS = (SCENARIOS, TWINS, STANDARD)

@@ -176,19 +176,12 @@ def _constants(study: Study) -> list[Stage]:
 
     def run() -> None:
         study.progress.begin(name)
-        done = 0
-
-        def on_done(count: int) -> None:
-            nonlocal done
-            done += count
-            study.progress.reach(name, done * _GRADE_UNITS, f"{done}/{requests} answers")
-
         measure_constants(
             parts,
             study.evaluation_judge,
             study.constants_file,
             training_judge=study.training_judge,
-            on_done=on_done,
+            on_done=study.progress.counter(name, requests, "answers", units=_GRADE_UNITS),
         )
 
     return [Stage(name, lambda: constants_done(parts, study.constants_file), requests * _GRADE_UNITS, run)]
@@ -308,13 +301,7 @@ def _measure(study: Study, checkpoint: Checkpoint, asked: Asked) -> None:
     study.progress.begin(stage)
 
     def run(left: list[Part]) -> Measured:
-        requests, done = sum(p.requests for p in left), 0
-
-        def on_done(count: int) -> None:
-            nonlocal done
-            done += count
-            study.progress.reach(stage, done * _request_units(study.recipe), f"{done}/{requests} requests")
-
+        requests, units = sum(p.requests for p in left), _request_units(study.recipe)
         with _applied(study, checkpoint):
             measured = measure(
                 _subject(study, checkpoint),
@@ -323,7 +310,7 @@ def _measure(study: Study, checkpoint: Checkpoint, asked: Asked) -> None:
                 place=Place(checkpoint.name, checkpoint.seed, condition.name),
                 condition=condition,
                 training_judge=study.training_judge,
-                on_done=on_done,
+                on_done=study.progress.counter(stage, requests, "requests", units=units),
             )
         logs = study.directory.logs.joinpath(*checkpoint.folders, condition.name)
         write_logs(logs, str(checkpoint), left, measured, condition.name)

@@ -81,11 +81,19 @@ class Suite(SuiteInfo):
         return tuple(t for t in self.tasks if t.grader.kind != "preference")
 
     def limited(self, limit: int | None) -> tuple[Task, ...]:
-        """At most `limit` tasks: the first ones, or of twins whole pairs, one at least, taken evenly over all cells."""
+        """At most `limit` tasks: the first ones, with the twin of each, or of a family's twins evenly over all cells.
+
+        Pairs stay whole, and where there are any, at least one is taken.
+        """
         if limit is None or limit >= len(self.tasks):
             return self.tasks
         if self.kind != "twins":
-            return self.tasks[:limit]
+            kept: set[str] = set()
+            for task in self.tasks:
+                both = {task.id} | ({task.pair} if task.pair is not None else set())
+                if not kept or len(kept | both) <= limit:
+                    kept |= both
+            return tuple(t for t in self.tasks if t.id in kept)
         pairs, wanted = len(self.tasks) // 2, max(1, limit // 2)
         places = [k * pairs // wanted for k in range(wanted)]
         return tuple(self.tasks[2 * place + side] for place in places for side in (0, 1))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from steadfast.models.forward import completion_logprobs
-from steadfast.models.packing import Pack, Span, pack_sequences
+from steadfast.models.packing import Pack, Span, pack_sequences, shared_out
 from steadfast.models.policy import Policy
 from steadfast.rollouts import Rollout
 from steadfast.training.config import TrainingConfig
@@ -139,19 +139,14 @@ def _mean_kl(policy: Policy, batches: Sequence[_Batch], dead: Sequence[GradedGro
 
 
 def _together(groups: Sequence[GradedGroup], *, one_each: bool = False) -> list[list[GradedGroup]]:
-    """Share groups out among passes, in order: short ones go together, since their prompts begin alike."""
-    found: list[list[GradedGroup]] = []
-    room = 0
-    for group in groups:
+    """Share groups out among passes: short ones go together, since their prompts begin alike."""
+
+    def tokens(group: GradedGroup) -> int:
         rollouts = group.group.rollouts[:1] if one_each else group.group.rollouts
         prompt = len(rollouts[0].segments[0].token_ids)
-        size = prompt + sum(len(s.token_ids) for r in rollouts for s in r.segments[1:])
-        if not found or size > room:
-            found.append([])
-            room = _PASS_TOKENS
-        found[-1].append(group)
-        room -= size
-    return found
+        return prompt + sum(len(s.token_ids) for r in rollouts for s in r.segments[1:])
+
+    return shared_out(groups, tokens, _PASS_TOKENS)
 
 
 def _pass(kept: Sequence[tuple[GradedGroup, Sequence[int]]]) -> _Pass:

@@ -27,7 +27,7 @@ from steadfast.graders.grade import Judge
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
 from steadfast.models.forward import completion_logprobs
-from steadfast.models.packing import Span, pack_sequences
+from steadfast.models.packing import Span, pack_sequences, shared_out
 from steadfast.models.policy import Policy
 from steadfast.tasks.programs import correct_answers
 from steadfast.tasks.task import References, RefusalGrader, Task
@@ -159,24 +159,10 @@ def encode_demonstration(
     return found
 
 
-def _passes(sequences: Sequence[list[Span]]) -> list[list[list[Span]]]:
-    """Share sequences out among forward passes, in order."""
-    found: list[list[list[Span]]] = []
-    room = 0
-    for sequence in sequences:
-        length = sum(len(span.token_ids) for span in sequence)
-        if not found or length > room:
-            found.append([])
-            room = _PASS_TOKENS
-        found[-1].append(sequence)
-        room -= length
-    return found
-
-
 def _losses(policy: Policy, sequences: Sequence[list[Span]]) -> Iterator[Tensor]:
     """Yield the loss of each pass; together they are the mean cross-entropy over all trained tokens."""
     total = _trained_tokens(sequences)
-    for one in _passes(sequences):
+    for one in shared_out(sequences, lambda spans: sum(len(s.token_ids) for s in spans), _PASS_TOKENS):
         yield -completion_logprobs(policy.lm, pack_sequences(one)).sum() / total
 
 

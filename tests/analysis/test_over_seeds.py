@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from steadfast.analysis.over_seeds import over_seeds
 from steadfast.analysis.seeds import detectable_effect
-from steadfast.report.over_seeds import over_seeds
 from steadfast.report.wording import seeds
 
 
