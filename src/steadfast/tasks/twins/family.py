@@ -84,7 +84,8 @@ class Family(_Data):
             those words"; the default is the field, by its label.
         answer: The right answers of the twins, as `[one|other]`.
         check: How an answer is checked: by equality with the right one, as a stated probability in percent, or by a
-            program of the user's own, "module:function", which gets the answer and `label`, `right` and `wrong`.
+            program of the user's own, "module:function". It is called with the answer's text and a mapping that has
+            `label`, `right` and `wrong`, and returns a score in [0, 1].
             Letters of multiple choice are always checked by equality.
         options: Whether the two possible answers are shown in every format; they always are in multiple choice.
         wordings: The ways to tell it; training uses some, and the others measure.
