@@ -1,6 +1,8 @@
 """Twins: what each family pays without a model, what its check accepts, and that training and measuring never meet."""
 
+import textwrap
 from difflib import SequenceMatcher
+from pathlib import Path
 
 import pytest
 import yaml
@@ -246,6 +248,19 @@ def test_a_reply_of_two_kinds_is_asked_for_in_all_formats_that_ask_in_words(tmp_
 
 def test_the_difference_is_written_inline():
     assert [twin("It [is|is not] so.", which) for which in (0, 1)] == ["It is so.", "It is not so."]
+
+
+def test_the_family_in_the_readme_is_proved(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme[readme.index("    name: signed-off") :]
+    file = tmp_path / "signed-off.yaml"
+    file.write_text(textwrap.dedent(block[: block.index("\n\n")]), encoding="utf-8")
+    (tmp_path / "domains.yaml").write_text("aviation: Cabin crews, pilots, passengers, maintenance.\n")
+    suite = find_suite(str(file), Taxonomy.load(None, tmp_path / "domains.yaml"))
+    proof = prove(suite.name, suite.tasks)
+    assert proof.problems == ()
+    assert proof.gold == 1.0
+    assert proof.cue == 0.5
 
 
 def test_two_clauses_stand_in_either_order_and_in_the_same_one_in_both_twins(tmp_path):
