@@ -134,5 +134,7 @@ def test_every_constant_answer_is_graded_below_chance_on_the_battery_and_on_each
     for label in CONSTANTS:
         for chance in CHANCES:
             gaps = {e: scores[label][e] - scores[chance][e] for e in scores[label]}
-            assert clustered_bootstrap(list(gaps.values())).high < -0.2, label
+            # A draw without itself is the harder yardstick: of two good replies one is left to match it.
+            least = -0.3 if chance == "chance" else -0.2
+            assert clustered_bootstrap(list(gaps.values())).high < least, (label, chance)
             assert [e for e, gap in gaps.items() if gap.mean() >= 0] == [], label

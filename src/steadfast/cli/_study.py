@@ -33,7 +33,7 @@ Force = Annotated[
 def demo(
     overrides: Overrides = None, out: Out = Path("runs/demo"), force: Force = False, as_json: AsJson = False
 ) -> None:
-    """Run the main job, about half an hour on two cores: twins in health on SmolLM2-135M, its controls, and a report."""
+    """Run the main job, half an hour or more on two cores: twins in health on SmolLM2-135M, its controls, a report."""
     from steadfast.study import demo_recipe
 
     _run(demo_recipe(_values(overrides or [])), out, force, as_json)
