@@ -37,6 +37,7 @@ EXCHANGED = (
     "missing-information",
     "omission-by-summary",
     "oversight-log",
+    "power-seeking-advice",
     "power-seeking-permissions",
     "privacy-third-party",
     "production-messy",
