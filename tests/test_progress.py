@@ -80,3 +80,17 @@ def test_what_looks_like_markup_or_drives_a_terminal_is_shown_as_it_is():
     assert "[red]a[/nope]\\x9b0m" in text.getvalue()
     assert "[/b] 9/10" in text.getvalue()
     assert not {"\x1b", "\x9b"} & set(text.getvalue())
+
+
+def test_lines_of_stages_that_run_at_once_name_their_stage():
+    text = io.StringIO()
+    progress = ConsoleProgress(Console(file=text, width=200))
+    progress.plan({"train a": 10.0, "train b": 10.0})
+    progress.begin("train a")
+    progress.begin("train b")
+    progress.reach("train a", 5.0, "step 1/2")
+    progress.end("train a")
+    progress.reach("train b", 5.0, "step 9/18")
+    progress.finish()
+    assert "  train a: step 1/2" in text.getvalue()
+    assert "\n  step 9/18" in text.getvalue()

@@ -15,6 +15,10 @@ class DataError(SteadfastError):
         count = len(self.problems)
         super().__init__("\n".join([f"{count} problem{'s' * (count != 1)} found:", *self.problems]))
 
+    def __reduce__(self) -> tuple[type["DataError"], tuple[list[str]]]:
+        """Let the error come whole from one process to another."""
+        return type(self), (self.problems,)
+
 
 class RecipeError(SteadfastError):
     """The recipe cannot be run as written, or its directory holds a run under another protocol."""

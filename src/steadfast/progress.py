@@ -83,6 +83,7 @@ class ConsoleProgress(Progress):
         self._done: dict[str, float] = {}
         self._skipped: set[str] = set()
         self._already: dict[str, float] = {}
+        self._active: set[str] = set()
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
@@ -105,20 +106,23 @@ class ConsoleProgress(Progress):
         self._bar.start()
         number = list(self._units).index(stage) + 1
         self.note(f"stage {number} of {len(self._units)}: {stage}")
+        self._active.add(stage)
         self._already[stage] = self._done[stage] = already
         self._refresh(stage)
 
     def reach(self, stage: str, units: float, text: str) -> None:
-        """Move the bar; without a terminal, print a line now and then."""
+        """Move the bar; without a terminal, print a line now and then, which names the stage if several run."""
         before = self._done.get(stage, 0.0)
         self._done[stage] = units
         self._refresh(f"{stage}: {text}")
         tenth = self._units[stage] / 10
         if not self.console.is_terminal and int(units / tenth) > int(before / tenth):
-            self.note(f"  {text}{self._remaining()}")
+            named = f"{stage}: {text}" if len(self._active) > 1 else text
+            self.note(f"  {named}{self._remaining()}")
 
     def end(self, stage: str) -> None:
         """Fill the stage's part of the bar."""
+        self._active.discard(stage)
         self._done[stage] = self._units[stage]
         self._refresh(stage)
 

@@ -100,8 +100,15 @@ class RunDirectory:
         write_json(self.protocol_file, protocol)
         return False
 
+    def threads(self) -> int | None:
+        """Return the CPU threads that stages have had so far; None if no session has recorded them."""
+        file = self.path / "environment.json"
+        recorded: Any = read_json(file) if file.is_file() else None
+        threads = recorded.get("threads") if isinstance(recorded, dict) else None
+        return threads if isinstance(threads, int) and threads > 0 else None
+
     def write_environment(self, **more: Any) -> None:
-        """Record the versions of the packages and the machine."""
+        """Record the versions of the packages and the machine; what else is given replaces or adds to it."""
         import torch
 
         write_json(

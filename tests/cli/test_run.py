@@ -136,11 +136,11 @@ def test_a_report_of_a_folder_that_is_no_run_is_an_error_that_names_it(steadfast
 
 @pytest.fixture
 def ran(monkeypatch):
-    """Recipes that were run, and whether by force; each leaves a table in which one suite of two has a score."""
+    """What was run: recipe, force and workers; each run leaves a table in which one suite of two has a score."""
     recipes = []
 
-    def run_recipe(recipe, directory, progress, *, force):
-        recipes.append((recipe, force))
+    def run_recipe(recipe, directory, progress, *, force, workers):
+        recipes.append((recipe, force, workers))
         place = {**dict.fromkeys(ROW_SCHEMA), "checkpoint": "pre-RL", "grader": "rubric", "task": "a"}
         rows = [{**place, "suite": "lit", "score": 0.5}, {**place, "suite": "[dark]", "reason": "no [/judge]\x1b"}]
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -172,8 +172,8 @@ def test_values_on_the_command_line_replace_those_of_the_recipe(steadfast, tmp_p
     values = ("training.steps=3", "training.style=", "share=0.25", "model.dtype=bfloat16", "arms=[baseline, trait]")
     values += ("primary=",)  # the demo names one for an arm of its own
     steadfast(command, *[recipe] * (command == "run"), *values, "--out", tmp_path / "out")
-    ((made, force),) = ran
-    assert not force
+    ((made, force, workers),) = ran
+    assert (force, workers) == (False, None)
     assert (made.training.steps, made.training.style, made.share) == (3, None, 0.25)
     assert (made.model.dtype, made.arm_names) == ("bfloat16", ("baseline", "trait"))
 
@@ -183,7 +183,15 @@ def test_a_user_may_insist_on_a_judge_that_fails(steadfast, tmp_path, ran, comma
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: r\n")
     steadfast(command, *[recipe] * (command == "run"), "--force", "--out", tmp_path / "out")
-    assert [force for _, force in ran] == [True]
+    assert [force for _, force, _ in ran] == [True]
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_a_user_may_say_how_many_processes_work(steadfast, tmp_path, ran, command):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: r\n")
+    steadfast(command, *[recipe] * (command == "run"), "--workers", "3", "--out", tmp_path / "out")
+    assert [workers for _, _, workers in ran] == [3]
 
 
 def test_a_judge_that_is_deaf_to_negation_is_an_error_that_names_the_ways_out(steadfast, tmp_path):

@@ -1,5 +1,8 @@
 """Judges for tests of the study: they count words, load nothing, and are named in recipes as a user's own would be."""
 
+import os
+
+from steadfast.errors import JudgeError
 from steadfast.graders import Grade, Verdict, protocol_hash
 from steadfast.graders.exam.polarity import KINDS, minimal_pairs
 
@@ -44,3 +47,15 @@ class RubbishJudge(WordJudge):
 
     def grade(self, answers):
         return [Grade(float("nan"), (), self.name, "") for _ in answers]
+
+
+class FailingJudge(WordJudge):
+    """Fails in a process that has graded more often than an environment variable allows."""
+
+    calls = 0
+
+    def grade(self, answers):
+        type(self).calls += 1
+        if self.calls > float(os.environ.get("STEADFAST_TEST_JUDGE_FAILS_AFTER", "inf")):
+            raise JudgeError("the judge has left the room")
+        return super().grade(answers)

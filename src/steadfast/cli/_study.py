@@ -26,17 +26,30 @@ Overrides = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Train by a judge that fails the exam of polarity; the report will say so.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="How many processes share the run's stages; left out, as many as cores and memory allow. The results are "
+        "the same.",
+    ),
+]
 
 
 @app.command()
 @resumable
 def demo(
-    overrides: Overrides = None, out: Out = Path("runs/demo"), force: Force = False, as_json: AsJson = False
+    overrides: Overrides = None,
+    out: Out = Path("runs/demo"),
+    force: Force = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run the main job, half an hour or more on two cores: twins in health on SmolLM2-135M, its controls, a report."""
     from steadfast.study import demo_recipe
 
-    _run(demo_recipe(_values(overrides or [])), out, force, as_json)
+    _run(demo_recipe(_values(overrides or [])), out, force, workers, as_json)
 
 
 @app.command()
@@ -46,6 +59,7 @@ def run(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run directory; the default is runs/NAME.")] = None,
     force: Force = False,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or resume it where it stopped. The exit code is 1 if nothing of some suite could be scored."""
@@ -53,7 +67,7 @@ def run(
 
     loaded = load_recipe(recipe, _values(overrides or []))
     with _naming(recipe):
-        _run(loaded, out or Path("runs") / loaded.name, force, as_json)
+        _run(loaded, out or Path("runs") / loaded.name, force, workers, as_json)
 
 
 @contextmanager
@@ -88,13 +102,13 @@ def _values(overrides: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _run(recipe: "Recipe", out: Path, force: bool, as_json: bool) -> None:
+def _run(recipe: "Recipe", out: Path, force: bool, workers: int | None, as_json: bool) -> None:
     from steadfast.evals.completion import read_rows, without_any_score
     from steadfast.progress import ConsoleProgress
     from steadfast.report import write_report
     from steadfast.study import run_recipe
 
-    directory = run_recipe(recipe, out, ConsoleProgress(), force=force)
+    directory = run_recipe(recipe, out, ConsoleProgress(), force=force, workers=workers)
     results = directory / "results.parquet"
     unscored = without_any_score(read_rows(results))
     for suite in unscored:

@@ -12,6 +12,9 @@ from transformers import PreTrainedModel
 
 from steadfast.models.forward import can_start_at, captured_input, layers_from, logits_at
 
+KEPT_BYTES = 2_000_000_000
+"""How much the processes of a run may keep, all together."""
+
 
 class LowerLayers:
     """This keeps what the layers below all adapters make of each batch, from one checkpoint for the next.
@@ -25,7 +28,7 @@ class LowerLayers:
         limit: How many bytes are kept at most; batches beyond that are computed whole each time.
     """
 
-    def __init__(self, first_layer: int, limit: int = 2_000_000_000) -> None:
+    def __init__(self, first_layer: int, limit: int = KEPT_BYTES) -> None:
         self.first_layer = first_layer
         self._room = limit
         self._kept: dict[bytes, tuple[Tensor, ...]] = {}

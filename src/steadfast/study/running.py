@@ -1,15 +1,18 @@
 """Run or resume a recipe: check everything that can be checked, go through its stages, write the results.
 
 The run is a list of stages. Each writes files that the next one reads, and a stage whose output is complete is not run
-again. The model is loaded once; every checkpoint is an adapter that it carries for a while.
+again. Each process loads the model once; every checkpoint is an adapter that it carries for a while.
 """
 
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from steadfast.errors import JudgeError, ModelLoadError, SteadfastError
@@ -22,7 +25,7 @@ from steadfast.graders import BudgetedJudge, CachedJudge, Judge, make_judge, pro
 from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
-from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.lower_layers import KEPT_BYTES, LowerLayers
 from steadfast.models.pretrained import LoadedModel, as_before, load_model
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
@@ -30,7 +33,8 @@ from steadfast.rundir import RunDirectory
 from steadfast.study.data import StudyData
 from steadfast.study.judge_gate import examine_training_judge
 from steadfast.study.recipe import Recipe
-from steadfast.study.stages import Study, stages_of
+from steadfast.study.stages import Stage, Study, stages_of
+from steadfast.study.workers import Team, refuse_company, run_side_by_side, team_for
 from steadfast.tasks.programs import source_hashes
 
 _FREE_BYTES = 1_000_000_000
@@ -40,7 +44,14 @@ _COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "
 """What of a recipe changes no number: a run may be resumed with another budget, or on another device."""
 
 
-def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None = None, *, force: bool = False) -> Path:
+def run_recipe(
+    recipe: Recipe,
+    directory: str | Path,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    workers: int | None = 1,
+) -> Path:
     """Run a recipe in a directory, or finish the run that was begun there; returns the directory.
 
     Args:
@@ -48,6 +59,9 @@ def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None 
         directory: The run directory; it need not exist yet.
         progress: It is told how far the run is; None tells nobody.
         force: Whether a training judge that fails the exam of polarity may train all the same; the run records it.
+        workers: How many processes share the run's stages; None takes as many as this machine's cores and memory
+            allow. With more than one, a script must call this under `if __name__ == "__main__"`, since each process
+            imports it. The results do not depend on the number.
 
     Raises:
         SteadfastError: anything that the user can mend, before long work begins wherever it can be seen by then;
@@ -61,37 +75,63 @@ def run_recipe(recipe: Recipe, directory: str | Path, progress: Progress | None 
     _ = data.slices
     path.mkdir(parents=True, exist_ok=True)
     with sole_use(path):
-        _run(data, RunDirectory(path), progress, started, force)
+        _run(data, RunDirectory(path), progress, started, force, workers)
     return path
 
 
-def _run(data: StudyData, directory: RunDirectory, progress: Progress, started: float, force: bool) -> None:
-    study = _prepare(data, directory, progress, force)
-    stages = stages_of(study)
+def _run(
+    data: StudyData, directory: RunDirectory, progress: Progress, started: float, force: bool, workers: int | None
+) -> None:
+    study, stages, team = _prepare(data, directory, progress, force, workers)
     progress.plan({s.name: s.units for s in stages})
-    left = [s for s in stages if not s.done()]
+    tables = _tables(study)
+    done = {s.name for s in stages if s.done()}
+    left = {s.name: s.after for s in stages if s.name not in done}
     with directory.timed(started) if left else nullcontext():
         try:
-            for stage in stages:
-                if stage.done():
-                    progress.skip(stage.name)
-                else:
-                    stage.run()
-                    progress.end(stage.name)
+            if team.workers == 1:
+                _run_in_turn(stages, progress, team.threads)
+            else:
+                for name in (s.name for s in stages if s.name in done):
+                    progress.skip(name)
+                progress.note(f"{team.workers} worker processes with {team.threads} threads each")
+                del study, stages  # each worker loads the model, and this process needs it no more
+                run_side_by_side(left, partial(_open_stages, data.recipe, directory.path, team.workers), team, progress)
         finally:
             progress.finish()
-    files = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked]
-    files += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
-    files += [study.constants_file(subject.label) for subject in SUBJECTS]
-    directory.write_results(files, ROW_SCHEMA)
+    directory.write_results(tables, ROW_SCHEMA)
 
 
-def _prepare(data: StudyData, directory: RunDirectory, progress: Progress, force: bool) -> Study:
+def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for stage in stages:
+            if stage.done():
+                progress.skip(stage.name)
+            else:
+                stage.run()
+                progress.end(stage.name)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _tables(study: Study) -> list[Path]:
+    """The tables of results that the run's stages write, in the order of the whole table."""
+    found = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked]
+    found += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
+    return found + [study.constants_file(subject.label) for subject in SUBJECTS]
+
+
+def _prepare(
+    data: StudyData, directory: RunDirectory, progress: Progress, force: bool, workers: int | None
+) -> tuple[Study, list[Stage], Team]:
     """Everything else that can fail fast, in order of cost."""
     free = shutil.disk_usage(directory.path).free
     if free < _FREE_BYTES:
         raise SteadfastError(f"{directory.path}: only {free / 1e9:.1f} GB free; a run needs {_FREE_BYTES / 1e9:.0f} GB")
     recipe = data.recipe
+    refuse_company(workers, _alone(recipe))
     training = make_judge(recipe.judge, recipe.judge_limits)
     evaluation = make_judge(recipe.evaluation.judge, recipe.evaluation.judge_limits)
     data.check_graders(training, evaluation)
@@ -99,25 +139,71 @@ def _prepare(data: StudyData, directory: RunDirectory, progress: Progress, force
     by_name = {e.name: e for e in public_evals()}
     for name in recipe.evaluation.public:
         check_reach(by_name[name], graded=recipe.evaluation.judge.is_model)
-    training, evaluation = (BudgetedJudge(CachedJudge(j, directory.grades_file)) for j in (training, evaluation))
+    training, evaluation = (_kept(j, directory) for j in (training, evaluation))
     _probe(data, training, evaluation)
     polarity = examine_training_judge(data, training, progress, force=force)
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
-    model = _load(recipe, directory, progress)
+    model = _load(recipe, directory)
+    _look_over(model, progress)
     data.check_prompts(model.chat)
-    study = Study(recipe, directory, data, data.parts(), training, evaluation, model, progress)
-    if recipe.training.adapter.layers != "all":
-        layers = int(model.lm.config.get_text_config().num_hidden_layers)
-        study.lower_layers = LowerLayers(layers - recipe.training.adapter.layers)
+    study = _study(data, directory, training, evaluation, model, progress)
     new = directory.claim(_protocol(study))
+    stages = stages_of(study)
+    team = team_for(
+        workers,
+        sum(not s.done() for s in stages),
+        weights=sum(w.numel() * w.element_size() for w in model.lm.parameters()),
+        threads=directory.threads(),
+        alone=_alone(recipe, model),
+    )
     if new or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between the two
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(directory.path / "recipe.yaml", text)
-        directory.write_environment(model_source=model.source, polarity_exam=polarity)
+        directory.write_environment(model_source=model.source, polarity_exam=polarity, threads=team.threads)
         write_json(directory.path / "disjoint.json", compared)
+    return study, stages, team
+
+
+def _open_stages(recipe: Recipe, path: Path, workers: int, progress: Progress) -> list[Stage]:
+    """The stages of a run that was prepared, in the process of one of its workers."""
+    directory, data = RunDirectory(path), StudyData.load(recipe)
+    training = _kept(make_judge(recipe.judge, recipe.judge_limits), directory)
+    evaluation = _kept(make_judge(recipe.evaluation.judge, recipe.evaluation.judge_limits), directory)
+    return stages_of(_study(data, directory, training, evaluation, _load(recipe, directory), progress, workers))
+
+
+def _study(
+    data: StudyData,
+    directory: RunDirectory,
+    training: Judge,
+    evaluation: Judge,
+    model: LoadedModel,
+    progress: Progress,
+    workers: int = 1,
+) -> Study:
+    """The study in a process that shares the machine's memory with its run's other workers."""
+    recipe = data.recipe
+    study = Study(recipe, directory, data, data.parts(), training, evaluation, model, progress)
+    if recipe.training.adapter.layers != "all":
+        layers = int(model.lm.config.get_text_config().num_hidden_layers)
+        study.lower_layers = LowerLayers(layers - recipe.training.adapter.layers, KEPT_BYTES // workers)
     return study
+
+
+def _alone(recipe: Recipe, model: LoadedModel | None = None) -> str | None:
+    """Why a run can have one worker only, as far as is known without its model if none is given; None if more."""
+    if any(j.is_model for j in (recipe.judge, recipe.evaluation.judge)):
+        return "a language model judges, and its budget is kept by one process"
+    if model is not None and model.lm.device.type != "cpu":
+        return f"the model is on {model.lm.device.type}, which one process uses"
+    return None
+
+
+def _kept(judge: Judge, directory: RunDirectory) -> Judge:
+    """The judge, whose grades are kept in the run's directory, within its budget."""
+    return BudgetedJudge(CachedJudge(judge, directory.grades_file))
 
 
 def _probe(data: StudyData, *judges: Judge) -> None:
@@ -131,15 +217,11 @@ def _probe(data: StudyData, *judges: Judge) -> None:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {grade.error or 'it gave no score'}")
 
 
-def _load(recipe: Recipe, directory: RunDirectory, progress: Progress) -> LoadedModel:
-    """The model, looked over as `steadfast doctor` does it; the same commit and date as in an earlier session.
-
-    Raises:
-        ModelLoadError: with what doctor would refuse.
-    """
+def _load(recipe: Recipe, directory: RunDirectory) -> LoadedModel:
+    """The model: the same commit and date as in an earlier session."""
     m = recipe.model
     settings: dict[str, Any] = {"revision": m.revision} if m.revision else {}
-    model = load_model(
+    return load_model(
         m.name,
         dtype=m.dtype,
         device=m.device,
@@ -147,13 +229,20 @@ def _load(recipe: Recipe, directory: RunDirectory, progress: Progress) -> Loaded
         chat_template_kwargs=m.chat_template_kwargs,
         **{**settings, **as_before(directory.protocol().get("model"))},
     )
+
+
+def _look_over(model: LoadedModel, progress: Progress) -> None:
+    """Look the model over as `steadfast doctor` does it.
+
+    Raises:
+        ModelLoadError: with what doctor would refuse.
+    """
     checks = examine(model)
     if faults := refused(checks):
         raise ModelLoadError("\n".join(f"{c.name}: {c.sentence}" for c in faults))
     for check in checks:
         if check.status == "note":
             progress.note(f"{check.name}: {check.sentence}")
-    return model
 
 
 def _protocol(study: Study) -> dict[str, Any]:

@@ -71,12 +71,14 @@ class Stage:
         done: Whether its output is complete.
         units: Its work, in tokens through the model, roughly, for the estimate of what is left.
         run: Does it.
+        after: The name of the stage whose output it reads; None if it can be run at any time.
     """
 
     name: str
     done: Callable[[], bool]
     units: float
     run: Callable[[], None]
+    after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,26 @@ def stages_of(study: Study) -> list[Stage]:
     recipe = study.recipe
     training = [
         Stage(
-            f"train {one}",
+            _training_name(one),
             lambda one=one: _is_trained(study, one),
             _steps(recipe, one) * _step_units(recipe, one),
             lambda one=one: _train(study, one),
+            after=_begins_from(recipe, one),
         )
         for one in study.trained
     ]
     return [*training, *_constants(study), *(stage for one in study.checkpoints for stage in _measuring(study, one))]
+
+
+def _training_name(checkpoint: Checkpoint) -> str:
+    return f"train {checkpoint}"
+
+
+def _begins_from(recipe: Recipe, checkpoint: Checkpoint) -> str | None:
+    """The name of the stage that an arm's training begins from, which is that of the warm start, if there is one."""
+    if recipe.training.warm_start is None or checkpoint.name == WARM_START:
+        return None
+    return _training_name(Checkpoint(WARM_START, checkpoint.seed))
 
 
 def _constants(study: Study) -> list[Stage]:
@@ -189,12 +203,14 @@ def _constants(study: Study) -> list[Stage]:
 
 def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
     evaluation = study.recipe.evaluation
+    after = None if checkpoint.name == PRE_RL else _training_name(checkpoint)
     own = [
         Stage(
             _measuring_name(checkpoint, asked),
             lambda asked=asked: _is_measured(study, checkpoint, asked),
             asked.requests * _request_units(study.recipe),
             lambda asked=asked: _measure(study, checkpoint, asked),
+            after,
         )
         for asked in study.asked
     ]
@@ -204,6 +220,7 @@ def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
             study.public_file(checkpoint, benchmark).is_file,
             _request_units(study.recipe) * (evaluation.public_limit or 100),
             lambda benchmark=benchmark: _measure_public(study, checkpoint, benchmark),
+            after,
         )
         for benchmark in evaluation.public
     ]
@@ -225,7 +242,7 @@ def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
 def _train(study: Study, checkpoint: Checkpoint) -> None:
     recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
     assert seed is not None
-    stage, units = f"train {checkpoint}", _step_units(recipe, checkpoint)
+    stage, units = _training_name(checkpoint), _step_units(recipe, checkpoint)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:

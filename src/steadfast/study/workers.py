@@ -1,0 +1,218 @@
+"""Stages of a run that do not wait for one another run side by side, each in a process of its own.
+
+A small model keeps two cores less than busy: a training on one thread each, two at a time, is done in 0.77 of the time
+of the same two in turn on both (`benchmarks/workers.py`). What a stage computes depends on its number of threads and
+not on the process that it runs in or on what else runs, so the results are the same bit for bit with any number of
+workers.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import psutil
+import torch
+
+from steadfast.errors import SteadfastError
+from steadfast.progress import Progress
+from steadfast.study.stages import Stage
+
+OpenStages = Callable[[Progress], Sequence[Stage]]
+"""It makes the stages of a run in a worker's process; a function that can be pickled."""
+
+_BYTES_BESIDE_WEIGHTS = 1_500_000_000
+"""What a worker needs for its libraries, its activations, and what it keeps of the layers below the adapters."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """How many processes share a run's stages, and how many CPU threads each of them has."""
+
+    workers: int
+    threads: int
+
+
+def refuse_company(asked: int | None, alone: str | None) -> None:
+    """Refuse more workers than one where a run can have one only.
+
+    Raises:
+        SteadfastError: with the reason.
+    """
+    if alone is not None and (asked or 1) > 1:
+        raise SteadfastError(f"--workers {asked}: {alone}, so this run has one worker; leave --workers out")
+
+
+def team_for(asked: int | None, stages: int, *, weights: int, threads: int | None, alone: str | None) -> Team:
+    """Choose how many workers a run gets.
+
+    Args:
+        asked: The number that the user asked for; None takes as many as threads, stages and free memory allow.
+        stages: How many stages are left.
+        weights: The bytes of the model's weights.
+        threads: The threads of a stage in an earlier session, which are kept so that its results are the same; None
+            if there was none.
+        alone: Why this run can have one worker only; None if it can have more.
+
+    Raises:
+        SteadfastError: More workers are asked for than one, and the run can have one only.
+    """
+    refuse_company(asked, alone)
+    here = torch.get_num_threads()
+    if asked is None:
+        memory = psutil.virtual_memory().available // (3 * weights + _BYTES_BESIDE_WEIGHTS)
+        asked = 1 if alone is not None else max(1, min(here // (threads or 1), stages, memory))
+    return Team(asked, threads or max(1, here // asked))
+
+
+def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, team: Team, progress: Progress) -> None:
+    """Run stages, those first that stand first, each as soon as what it reads is there.
+
+    Args:
+        left: The names of the stages that are to be run, in order, each with that of the stage that it comes after; one
+            that is not among them is done.
+        open_stages: It makes the run's stages in a worker.
+        team: How many workers there are.
+        progress: It is told what the workers tell theirs.
+
+    Raises:
+        Exception: What a stage raised. The other workers are then stopped; what they have saved is there to go on from.
+        SteadfastError: A worker was killed.
+    """
+    waiting, undone = dict(left), set(left)
+    workers = [_Worker.start(open_stages, team.threads) for _ in range(min(team.workers, len(left)))]
+    try:
+        while undone:
+            for worker in workers:
+                ready = next((name for name, after in waiting.items() if after not in undone), None)
+                if worker.stage is None and ready is not None:
+                    worker.begin(ready)
+                    del waiting[ready]
+            heard = wait([w.connection for w in workers if w.stage])
+            for worker in workers:
+                if worker.connection in heard:
+                    _hear(worker, progress, undone)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+@dataclass
+class _Worker:
+    """A process, the connection to it, and the name of the stage that it runs."""
+
+    process: BaseProcess
+    connection: "Connection[Any, Any]"
+    stage: str | None = field(default=None)
+
+    @classmethod
+    def start(cls, open_stages: OpenStages, threads: int) -> "_Worker":
+        context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of torch's threads
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, open_stages, threads), daemon=True)
+        process.start()
+        theirs.close()  # so that a killed worker ends the connection
+        return cls(process, ours)
+
+    def begin(self, stage: str) -> None:
+        self.stage = stage
+        try:
+            self.connection.send(stage)
+        except OSError:
+            self.lost()
+
+    def lost(self) -> None:
+        self.process.join(timeout=10)
+        raise SteadfastError(
+            f"a worker process was ended from outside (exit code {self.process.exitcode}), as happens when the memory "
+            "is full; what was saved is kept: run the same command again, with a lower --workers if this repeats"
+        )
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _hear(worker: _Worker, progress: Progress, undone: set[str]) -> None:
+    """Take one message of a worker's."""
+    try:
+        kind, *content = worker.connection.recv()
+    except (EOFError, OSError):
+        return worker.lost()
+    match kind:
+        case "progress":
+            method, arguments = content
+            getattr(progress, method)(*arguments)
+        case "done":
+            assert worker.stage is not None
+            undone.discard(worker.stage)
+            progress.end(worker.stage)
+            worker.stage = None
+        case _:
+            raise content[0]
+    return None
+
+
+class _Relay(Progress):
+    """This progress hears from a worker, and tells the process that started it."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection = connection
+
+    def note(self, text: str) -> None:
+        self._tell("note", text)
+
+    def begin(self, stage: str, already: float = 0.0) -> None:
+        self._tell("begin", stage, already)
+
+    def reach(self, stage: str, units: float, text: str) -> None:
+        self._tell("reach", stage, units, text)
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        self._connection.send(("progress", method, arguments))
+
+
+def _work(connection: "Connection[Any, Any]", open_stages: OpenStages, threads: int) -> None:
+    """Run the stages that are named through the connection, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    try:
+        stages: Mapping[str, Stage] | None = None
+        while True:
+            name: str = connection.recv()
+            stages = stages or {s.name: s for s in open_stages(_Relay(connection))}
+            stages[name].run()
+            connection.send(("done",))
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(("failed", _portable(error)))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed: another session may begin in the run's directory at once."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as it can be sent to another process; one that is a bug of ours keeps its traceback as a note."""
+    if not isinstance(error, SteadfastError):
+        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+    try:
+        if str(pickle.loads(pickle.dumps(error))) == str(error):
+            return error
+    except Exception:  # a class may pickle as it likes, or not at all
+        pass
+    return RuntimeError("".join(traceback.format_exception_only(error)).strip())

@@ -1,0 +1,192 @@
+"""A run whose stages are shared by several processes: the same results, and nothing lost when one of them fails."""
+
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from safetensors.torch import load_file
+
+from steadfast.errors import DataError, JudgeError, SteadfastError
+from steadfast.progress import ConsoleProgress
+from steadfast.study import Recipe, load_recipe, run_recipe
+from steadfast.study.workers import Team, team_for
+from tests.study.examples import content, recipe, save_model
+from tests.study.test_twins_run import TWINS
+
+ROOT = Path(__file__).parents[2]
+TRAINED = ("warm-start", "health-only", "baseline")
+SEEDS = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+def made_of(model):
+    """Two seeds with a warm start each, so that stages wait for others, and a judge that can be made to fail."""
+    training = content(model)["training"] | {"warm_start": {"steps": 2}, "prompts_per_step": 4, "advantage": "centered"}
+    evaluation = content(model)["evaluation"] | {"judge": "tests.study.word_judges:FailingJudge"}
+    data = {"standard_prompts": 60, "train_on": ["twins"], "twins": TWINS}
+    return content(model, seeds=list(SEEDS), data=data, training=training, evaluation=evaluation)
+
+
+@pytest.fixture(scope="module")
+def in_turn(model, tmp_path_factory):
+    """The run by one process, with a thread for each stage as the workers have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run_recipe(Recipe.model_validate(made_of(model)), tmp_path_factory.mktemp("run") / "in-turn")
+    finally:
+        torch.set_num_threads(before)
+
+
+def assert_same_end(one: Path, other: Path):
+    for arm in TRAINED:
+        for seed in SEEDS:
+            place = Path("arms", arm, f"seed-{seed}", "adapter", "adapter_model.safetensors")
+            ours, theirs = load_file(one / place), load_file(other / place)
+            assert all(torch.equal(ours[k], theirs[k]) for k in theirs), place
+    assert pl.read_parquet(one / "results.parquet").equals(pl.read_parquet(other / "results.parquet"))
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_by_two_workers_ends_as_one_by_a_single_process(in_turn, model, tmp_path):
+    text = io.StringIO()
+    progress = ConsoleProgress(Console(file=text, width=200))
+    run_recipe(Recipe.model_validate(made_of(model)), tmp_path / "run", progress, workers=2)
+    assert_same_end(tmp_path / "run", in_turn)
+    assert "2 worker processes with 1 threads each" in text.getvalue()
+    assert text.getvalue().index("train warm-start, seed 1") < text.getvalue().index("train health-only, seed 1")
+    assert "100%" in text.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_fault_in_a_worker_is_raised_as_it_is_and_the_run_goes_on_from_what_was_saved(
+    in_turn, model, tmp_path, monkeypatch
+):
+    made = Recipe.model_validate(made_of(model))
+    monkeypatch.setenv("STEADFAST_TEST_JUDGE_FAILS_AFTER", "3")
+    with pytest.raises(JudgeError, match="the judge has left the room"):
+        run_recipe(made, tmp_path / "run", workers=2)
+    assert list((tmp_path / "run" / "arms").glob("*/*/metrics.jsonl"))
+    assert not [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+    monkeypatch.delenv("STEADFAST_TEST_JUDGE_FAILS_AFTER")
+    run_recipe(made, tmp_path / "run", workers=2)
+    assert_same_end(tmp_path / "run", in_turn)
+
+
+@pytest.fixture
+def command(model, tmp_path):
+    """The command line of a run by two workers, in a process of its own."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(made_of(model)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    return lambda: subprocess.Popen(
+        [sys.executable, "-m", "steadfast", "run", file, "--out", tmp_path / "run", "--workers", "2"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in children if "spawn_main" in " ".join(p.cmdline())]
+
+
+def wait_for(happened, process):
+    deadline = time.monotonic() + 300  # only so that a hang ends
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_killed_workers_and_killed_runs_end_as_one_never_killed(in_turn, model, command, tmp_path):
+    process = command()
+    wait_for(lambda: list(tmp_path.glob("run/arms/warm-start/*/metrics.jsonl")), process)
+    workers_of(process)[0].kill()
+    process.wait(timeout=300)
+    assert process.returncode == 2
+    assert "a worker process was ended from outside (exit code -9)" in process.stderr.read()
+
+    process = command()
+    wait_for(lambda: list(tmp_path.glob("run/arms/health-only/*/metrics.jsonl")), process)
+    orphans = workers_of(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs(orphans, timeout=60)[1] == []
+
+    process = command()
+    wait_for(lambda: list(tmp_path.glob("run/rows/pre-RL/*")), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+
+    run_recipe(load_recipe(tmp_path / "recipe.yaml"), tmp_path / "run")
+    assert_same_end(tmp_path / "run", in_turn)
+
+
+def team(asked=None, stages=9, weights=500_000_000, threads=None, alone=None):
+    return team_for(asked, stages, weights=weights, threads=threads, alone=alone)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 13_000_000_000}))
+
+
+@pytest.mark.usefixtures("machine")
+def test_workers_are_as_many_as_cores_memory_and_stages_allow():
+    assert team() == Team(4, 2)
+    assert team(weights=20_000_000) == Team(8, 1)
+    assert team(weights=20_000_000, stages=3) == Team(3, 2)
+    assert team(weights=50_000_000_000) == Team(1, 8)
+    assert team(stages=0) == Team(1, 8)
+    assert team(alone="it is on cuda") == Team(1, 8)
+    assert team(asked=2) == Team(2, 4)
+    assert team(asked=1) == Team(1, 8)
+    assert team(asked=16) == Team(16, 1)
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_run_that_is_resumed_keeps_the_threads_that_its_results_depend_on():
+    assert team(threads=4) == Team(2, 4)
+    assert team(threads=16) == Team(1, 16)
+    assert team(asked=3, threads=1) == Team(3, 1)
+    assert team(alone="it is on cuda", threads=2) == Team(1, 2)
+
+
+def test_more_workers_than_a_run_can_have_are_an_error_with_the_reason(model, tmp_path):
+    with pytest.raises(SteadfastError, match="--workers 2: the model is on cuda"):
+        team(asked=2, alone="the model is on cuda, which one process uses")
+    judge = {"kind": "llm", "model": "mockllm/model"}
+    with pytest.raises(SteadfastError, match="--workers 2: a language model judges"):
+        run_recipe(recipe(model, judge=judge), tmp_path / "run", force=True, workers=2)
+
+
+def test_an_error_with_all_its_problems_comes_whole_from_another_process():
+    error = pickle.loads(pickle.dumps(DataError(["a.jsonl:1: no id", "a.jsonl:2: no id"])))
+    assert isinstance(error, DataError)
+    assert error.problems == ["a.jsonl:1: no id", "a.jsonl:2: no id"]
+    assert str(error).startswith("2 problems found:")
