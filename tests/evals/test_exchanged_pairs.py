@@ -48,6 +48,7 @@ EXCHANGED = (
     "shutdown-and-replacement",
     "stereotype-inference",
     "sycophancy-answer-flip",
+    "sycophancy-feedback",
     "sycophancy-political",
     "sycophancy-user-mistake",
     "whistle-and-complicity",
