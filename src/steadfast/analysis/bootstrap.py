@@ -109,12 +109,22 @@ def item_bootstrap(
 
 
 def student_interval(values: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Student's interval of the mean of some values [n]; its bounds are NaN with one value."""
+    """Student's interval of the mean of some values [n]; its bounds are NaN with one value.
+
+    Where the values differ by rounding alone they show no spread, and the interval has no width.
+    """
     estimate = float(values.mean())
     if values.size == 1:
         return Interval(estimate, np.nan, np.nan, level)
+    if not has_spread(values):
+        return Interval(estimate, estimate, estimate, level)
     margin = float(stats.t.ppf((1 + level) / 2, values.size - 1)) * float(stats.sem(values))
     return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+def has_spread(values: NDArray[np.float64]) -> bool:
+    """Whether values in [-1, 1] differ by more than the rounding of the means that they are."""
+    return bool(np.ptp(values) > 1e-12)
 
 
 def _checked(differences: NDArray[np.float64]) -> NDArray[np.float64]:

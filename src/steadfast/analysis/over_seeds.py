@@ -37,10 +37,15 @@ def over_seeds(rows: pl.DataFrame, treatment: str, control: str) -> OverSeeds | 
     sides = [scored.filter(pl.col("checkpoint") == name) for name in (treatment, control)]
     key = ["suite", "task"] if sides[1]["seed"].null_count() else ["suite", "task", "seed"]
     joined = sides[0].join(sides[1].select(*key, "score"), on=key, suffix="_control").drop_nulls("seed")
-    suites = joined.group_by("seed", "suite").agg(
+    suites = joined.group_by("seed", "suite", maintain_order=True).agg(
         (pl.col("score") - pl.col("score_control")).mean().alias("difference")
     )
-    differences = suites.group_by("seed").agg(pl.col("difference").mean()).sort("seed")["difference"].to_list()
+    differences = (
+        suites.group_by("seed", maintain_order=True)
+        .agg(pl.col("difference").mean())
+        .sort("seed")["difference"]
+        .to_list()
+    )
     if len(differences) < 2:
         return None
     return OverSeeds(

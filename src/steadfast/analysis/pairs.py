@@ -20,7 +20,7 @@ def pair_successes(rows: pl.DataFrame) -> pl.DataFrame:
     twins = rows.filter(pl.col("pair").is_not_null() & pl.col("score").is_not_null()).with_columns(first.alias("first"))
     key = ["checkpoint", "seed", *CELL, "first"]
     return (
-        twins.group_by(key)
+        twins.group_by(key, maintain_order=True)
         .agg(
             pl.col("score").filter(pl.col("task") == pl.col("first")).first().alias("one"),
             pl.col("score").filter(pl.col("task") != pl.col("first")).first().alias("other"),
@@ -42,9 +42,11 @@ def by_seed(pairs: pl.DataFrame, value: str = "success") -> pl.DataFrame:
     Returns:
         The columns checkpoint, seed, value and pairs.
     """
-    families = pairs.group_by("checkpoint", "seed", "suite").agg(pl.col(value).mean(), pl.len().alias("pairs"))
+    families = pairs.group_by("checkpoint", "seed", "suite", maintain_order=True).agg(
+        pl.col(value).mean(), pl.len().alias("pairs")
+    )
     return (
-        families.group_by("checkpoint", "seed")
+        families.group_by("checkpoint", "seed", maintain_order=True)
         .agg(pl.col(value).mean(), pl.col("pairs").sum())
         .sort("checkpoint", "seed", nulls_last=True)
     )

@@ -127,9 +127,9 @@ def _means(rows: pl.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _columns(rows: pl.DataFrame, everywhere: pl.DataFrame) -> pl.DataFrame:
-    tasks = rows.group_by("suite").agg(pl.col("task").n_unique().alias("all"))
+    tasks = rows.group_by("suite", maintain_order=True).agg(pl.col("task").n_unique().alias("all"))
     return (
-        everywhere.group_by("suite")
+        everywhere.group_by("suite", maintain_order=True)
         .agg(_label("construct"), _label("grader"), pl.col("task").n_unique().alias("items"))
         .join(tasks, on="suite")
         .sort("construct", "suite")

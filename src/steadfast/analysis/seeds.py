@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from steadfast.analysis.bootstrap import Interval, student_interval
+from steadfast.analysis.bootstrap import Interval, has_spread, student_interval
 
 POWER = 0.8
 """The share of runs in which a detectable effect would be found."""
@@ -48,8 +48,8 @@ def seed_p_value(differences: Sequence[float]) -> float:
     values = np.asarray(differences, dtype=np.float64)
     if values.size < 2:
         return float("nan")
-    if np.ptp(values) == 0:
-        return 1.0 if values[0] == 0 else float("nan")
+    if not has_spread(values):
+        return 1.0 if abs(values[0]) < 1e-12 else float("nan")
     result: Any = stats.ttest_1samp(values, 0.0)
     return float(result.pvalue)
 

@@ -61,7 +61,7 @@ def unscored(parts: Sequence[Part], rows: pl.DataFrame) -> list[Part]:
 def _scored(rows: pl.DataFrame) -> set[tuple[str, str]]:
     """Suite and task of what every grader scored, or cannot ever score since the model cannot be shown it."""
     settled = pl.col("score").is_not_null() | (pl.col("gate") == UNSHOWN).fill_null(False)
-    whole = rows.group_by("suite", "task").agg(settled.all().alias("scored"))
+    whole = rows.group_by("suite", "task", maintain_order=True).agg(settled.all().alias("scored"))
     return set(whole.filter(pl.col("scored")).select("suite", "task").iter_rows())
 
 

@@ -84,7 +84,8 @@ class _Asked:
     """The requests of some tasks, each conversation once with all replies that are tried after it.
 
     A conversation is the own one of a task and the mismatched one of another, so it is prefilled once for both. After
-    the greeting each task's replies are a request of their own: it is short, and rows of like length are batched.
+    the greeting the replies of a task, or of twins that exchange theirs, are a request of their own: it is short, and
+    rows of like length are batched. A reply is tried once after each conversation.
     """
 
     def __init__(self, chat: ChatTemplate) -> None:
@@ -93,8 +94,8 @@ class _Asked:
         self._greeting = tuple(chat.encode(GREETING))
         self._prompts: list[tuple[int, ...]] = []
         self._candidates: list[list[list[int]]] = []
-        self._request_of: dict[tuple[int, ...], int] = {}
-        self._places: dict[int, dict[_Conversation, tuple[int, slice]]] = {}
+        self._request_of: dict[tuple[int, ...] | frozenset[tuple[int, ...]], int] = {}
+        self._places: dict[int, dict[_Conversation, tuple[int, list[int]]]] = {}
         self._words: dict[int, list[list[bool]]] = {}
 
     def add(self, place: int, task: Task, mismatched: Task | None) -> None:
@@ -109,24 +110,28 @@ class _Asked:
         own = tuple(self._chat.encode(task.messages, max_new_tokens=longest))
         other = None if mismatched is None else tuple(self._chat.encode(mismatched.messages, max_new_tokens=longest))
         self._words[place] = [self._is_word(r) for r in replies]
-        self._prompts.append(self._greeting)
-        self._candidates.append(replies)
-        alone = (len(self._prompts) - 1, slice(0, len(replies)))
+        alone = self._ask(frozenset(map(tuple, replies)), self._greeting, replies)
         self._places[place] = {
-            "own": self._ask(own, replies),
-            "mismatched": alone if other is None else self._ask(other, replies),
+            "own": self._ask(own, own, replies),
+            "mismatched": alone if other is None else self._ask(other, other, replies),
             "alone": alone,
         }
 
-    def _ask(self, prompt: tuple[int, ...], replies: list[list[int]]) -> tuple[int, slice]:
-        if prompt not in self._request_of:
-            self._request_of[prompt] = len(self._prompts)
+    def _ask(
+        self,
+        key: tuple[int, ...] | frozenset[tuple[int, ...]],
+        prompt: tuple[int, ...],
+        replies: list[list[int]],
+    ) -> tuple[int, list[int]]:
+        """Return the place of the request with a key, and the places of the replies in it."""
+        if key not in self._request_of:
+            self._request_of[key] = len(self._prompts)
             self._prompts.append(prompt)
             self._candidates.append([])
-        request = self._request_of[prompt]
-        begin = len(self._candidates[request])
-        self._candidates[request] += replies
-        return request, slice(begin, begin + len(replies))
+        request = self._request_of[key]
+        tried = self._candidates[request]
+        tried += [r for i, r in enumerate(replies) if r not in tried and r not in replies[:i]]
+        return request, [tried.index(r) for r in replies]
 
     def scored(
         self, lm: PreTrainedModel, lower_layers: LowerLayers | None, on_done: OnDone
@@ -146,7 +151,9 @@ class _Asked:
         scores = score_candidates(lm, requests, on_done=one_more, lower_layers=lower_layers)
         found: dict[int, list[ReplyLikelihood]] = {}
         for place, where in self._places.items():
-            nats = {name: self._nats(place, scores[request][own]) for name, (request, own) in where.items()}
+            nats = {
+                name: self._nats(place, [scores[request][i] for i in own]) for name, (request, own) in where.items()
+            }
             found[place] = [
                 ReplyLikelihood(*after) for after in zip(nats["own"], nats["mismatched"], nats["alone"], strict=True)
             ]

@@ -294,7 +294,7 @@ def _of(rows: pl.DataFrame, treatment: str, control: str) -> pl.DataFrame:
 def _paired(rows: pl.DataFrame) -> pl.DataFrame:
     """The tasks that are graded in both checkpoints, as the columns suite and task."""
     graded = rows.filter(pl.col("score").is_not_null())
-    counts = graded.group_by(_KEY).agg(pl.col("checkpoint").n_unique().alias("sides"))
+    counts = graded.group_by(_KEY, maintain_order=True).agg(pl.col("checkpoint").n_unique().alias("sides"))
     return counts.filter(pl.col("sides") == 2).select(_KEY)
 
 

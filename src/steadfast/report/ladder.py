@@ -116,7 +116,11 @@ def _ladder(run: Run, arm: Arm, twins: TrainedTwins, plain: pl.DataFrame, sample
     for rung in RUNGS:
         there = labelled.filter(pl.col("rung") == rung)
         at_training_temperature = by_seed(drawn.filter(pl.col("rung") == rung))
-        levels = dict(at_training_temperature.group_by("checkpoint").agg(pl.col("success").mean()).iter_rows())
+        levels = dict(
+            at_training_temperature.group_by("checkpoint", maintain_order=True)
+            .agg(pl.col("success").mean())
+            .iter_rows()
+        )
         on_rung = {
             name: replace(r, sampled=levels.get(name))
             for name in run.checkpoints

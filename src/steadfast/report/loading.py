@@ -207,7 +207,7 @@ class Run:
     def ungraded_results(self) -> dict[str, int]:
         """The number of rows of each checkpoint without a score."""
         missing = self.results.filter(pl.col("score").is_null())
-        counts = dict(missing.group_by("checkpoint").len().iter_rows())
+        counts = dict(missing.group_by("checkpoint", maintain_order=True).len().iter_rows())
         return {c: counts.get(c, 0) for c in self.checkpoints}
 
     def rollouts(self, arm: str) -> pl.DataFrame | None:

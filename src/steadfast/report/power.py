@@ -84,7 +84,7 @@ def _spreads(directory: Path) -> dict[Rung, Spread]:
     rows = run.results.filter(twins_of_programs & (pl.col("condition") == PLAIN))
     pairs = pair_successes(rows).with_columns(rung_of(run.recipe.arm(arm), twins).alias("rung"))
     found: dict[Rung, Spread] = {}
-    for (rung,), there in paired_differences(pairs, arm, BASELINE).group_by("rung"):
+    for (rung,), there in paired_differences(pairs, arm, BASELINE).group_by("rung", maintain_order=True):
         table = there.pivot("pair", index="seed", values="difference").drop("seed").to_numpy().astype(np.float64)
         whole = table[:, np.isfinite(table).all(axis=0)]
         if min(whole.shape) > 1:

@@ -51,7 +51,11 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
     found: list[tuple[str, int, Interval, float]] = []
     for family in sorted(differences["suite"].unique().to_list()):
         mine = differences.filter(pl.col("suite") == family)
-        by_seed = mine.group_by("seed").agg(pl.col("difference").mean(), pl.len().alias("pairs")).sort("seed")
+        by_seed = (
+            mine.group_by("seed", maintain_order=True)
+            .agg(pl.col("difference").mean(), pl.len().alias("pairs"))
+            .sort("seed")
+        )
         values = by_seed["difference"].to_list()
         count = int(by_seed["pairs"].max() or 0)  # type: ignore[arg-type]
         found.append((family, count, seed_interval(values), seed_p_value(values)))
@@ -91,7 +95,9 @@ def wording_contrasts(pairs: pl.DataFrame, arm: str, control: str, trained: Sequ
     """
     sides = [pairs.filter(pl.col("checkpoint") == name).drop_nulls("wording") for name in (arm, control)]
     key = ["suite", "wording"]
-    mine, other = (s.group_by(key).agg(pl.col("success").mean(), pl.len().alias("pairs")) for s in sides)
+    mine, other = (
+        s.group_by(key, maintain_order=True).agg(pl.col("success").mean(), pl.len().alias("pairs")) for s in sides
+    )
     joined = mine.join(other, on=key, suffix="_control").sort(key)
     return [
         WordingContrast(family, int(wording), int(wording) in trained, count, level, beside)
@@ -111,7 +117,7 @@ def mixed_contrast(pairs: pl.DataFrame, arm: str, control: str) -> MixedEstimate
 
 def _by_item(differences: pl.DataFrame, parts: Sequence[str]) -> pl.DataFrame:
     item = pl.concat_str([pl.lit(""), *(pl.col(p).cast(pl.String) for p in parts)], separator="/")
-    cells = differences.with_columns(item.alias("item")).group_by("seed", "suite", "item")
+    cells = differences.with_columns(item.alias("item")).group_by("seed", "suite", "item", maintain_order=True)
     return cells.agg(pl.col("difference").mean()).sort("seed", "suite", "item")
 
 

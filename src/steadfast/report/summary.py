@@ -214,7 +214,7 @@ def _within(rows: pl.DataFrame, scope: Scope) -> pl.DataFrame:
 def _paired(rows: pl.DataFrame, checkpoints: Collection[str]) -> bool:
     """Tell whether any task is graded in all of the checkpoints."""
     graded = rows.filter(pl.col("checkpoint").is_in(list(checkpoints)) & pl.col("score").is_not_null())
-    counts = graded.group_by("suite", "grader", "task").agg(pl.col("checkpoint").n_unique())
+    counts = graded.group_by("suite", "grader", "task", maintain_order=True).agg(pl.col("checkpoint").n_unique())
     return bool((counts["checkpoint"] == len(checkpoints)).any())
 
 

@@ -108,10 +108,10 @@ def seeds(found: OverSeeds | None) -> str:
     """Say what a comparison comes to over training seeds, and what they would have found; empty for None."""
     if found is None:
         return ""
-    return (
-        f" Over {found.seeds} training seeds it is {difference(found.difference)}; they find a change of "
-        f"{points(found.detectable, sign=False)} points four times in five."
-    )
+    told = f" Over {found.seeds} training seeds it is {difference(found.difference)}"
+    if found.difference.low == found.difference.high:
+        return f"{told}: it is the same with each, which says nothing of other seeds."
+    return f"{told}; they find a change of {points(found.detectable, sign=False)} points four times in five."
 
 
 def counts(v: CheckpointComparison, c: Comparison, words: str) -> str:
