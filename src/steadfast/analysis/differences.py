@@ -21,10 +21,7 @@ from steadfast.analysis.a_over_a import Scores
 from steadfast.analysis.bootstrap import Interval, clustered_bootstrap
 from steadfast.analysis.factorial import Cell, Twins, paired_scores
 from steadfast.analysis.points import bounds, points
-from steadfast.analysis.seeds import seed_interval, seed_p_value
-
-TIE = 1e-12
-"""Values that differ by less than this are the same but for rounding."""
+from steadfast.analysis.seeds import no_spread, seed_interval, seed_p_value
 
 
 @dataclass(frozen=True)
@@ -244,15 +241,3 @@ def _over_seeds(values: Sequence[float], over: str) -> tuple[Interval, float, st
     if reason:
         return Interval(found.estimate, float("nan"), float("nan"), found.level), float("nan"), reason
     return found, seed_p_value(values), ""
-
-
-def no_spread(values: Sequence[float], over: str) -> str:
-    """Say why a mean of some values, one for each seed, has no interval; empty if it has one."""
-    if over == "model":
-        return "it is one model without a seed"
-    if len(values) < 2:
-        return f"one {over} tells nothing of their spread"
-    if max(values) - min(values) < TIE:
-        return f"every {over} gives the same value, which tells nothing of their spread"
-    return ""
-

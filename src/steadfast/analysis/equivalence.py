@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from steadfast.analysis.bootstrap import Interval
-from steadfast.analysis.differences import TIE, no_spread
 from steadfast.analysis.points import bounds, points
 from steadfast.analysis.pooled import clustered_error
+from steadfast.analysis.seeds import TIE, no_spread
 
 MARGIN = 3.0
 """The margin in points of a hundred, unless another was named beforehand."""
@@ -145,7 +145,7 @@ def _checked(differences: Sequence[float] | NDArray[np.float64], margin: float, 
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError("a test of equivalence needs finite differences, one at least")
     if not 0 < margin < 100 or not 0 < alpha < 0.5:
-        raise ValueError(f"the margin must lie between 0 and 100 points and alpha between 0 and 0.5, not {margin}, {alpha}")
+        raise ValueError(f"the margin {margin} must lie between 0 and 100 points, and alpha {alpha} between 0 and 0.5")
     return values
 
 
@@ -155,8 +155,8 @@ def _two_one_sided(
     estimate, freedom, limit = float(values.mean()), units - 1, margin / 100
     nothing = float("nan")
     if reason:
-        unknown = [Interval(estimate, nothing, nothing, level) for level in (1 - 2 * alpha, 1 - alpha)]
-        return Equivalence(*unknown, margin, alpha, nothing, nothing, units, over, None, reason)
+        narrow, wide = (Interval(estimate, nothing, nothing, level) for level in (1 - 2 * alpha, 1 - alpha))
+        return Equivalence(narrow, wide, margin, alpha, nothing, nothing, units, over, None, reason)
 
     def interval(level: float) -> Interval:
         half = float(stats.t.ppf((1 + level) / 2, freedom)) * error

@@ -76,6 +76,7 @@ class PairedScores:
             twins taken together, and counts in all cells of a seed or in none.
         seeds: The training seeds [seeds]; attack seeds where no cell has training seeds; (0,) where none has either.
         over: Which of these they are.
+        runs: The runs that were averaged: each seed with each attack seed that all attacked cells have.
         suites: The suite [units] of each unit.
         dropped: The number of tasks of these suites left out of a run, or of all, for want of a cell's grade there.
         missing: The seeds that only some of the cells were measured with; they are left out.
@@ -85,6 +86,7 @@ class PairedScores:
     scores_CSU: Array
     seeds: tuple[int, ...]
     over: Literal["training seed", "attack seed", "model"]
+    runs: tuple[tuple[int, int | None], ...]
     suites: tuple[str, ...]
     dropped: int
     missing: tuple[int, ...]
@@ -136,6 +138,7 @@ def paired_scores(rows: pl.DataFrame, cells: Sequence[Cell], *, twins: Twins = "
         scores_CSU=_array(units, names, len(cells), seeds),
         seeds=tuple(seeds),
         over=over,
+        runs=tuple((seed, attack_seed) for seed, (_, attack_seed) in runs),
         suites=tuple(names["suite"].to_list()),
         dropped=_dropped(scores.filter(kept), counted, len(runs) * len(cells)),
         missing=missing,
@@ -170,16 +173,15 @@ def _runs(rows: pl.DataFrame, cell: Cell) -> Runs:
         raise ValueError(
             f"{cell.words} has several rows of task {task!r} in suite {suite!r} with one seed; keep those of one judge"
         )
-    wanted = mine.select(
-        *key, *_TASK, pl.min_horizontal("task", "pair").alias("unit"), pl.col("pair").is_not_null().alias("twin"), "score"
-    )
-    return {(k[0], k[1]): part.drop(key) for k, part in wanted.partition_by(key, as_dict=True).items()}  # type: ignore[misc]
+    unit, twin = pl.min_horizontal("task", "pair"), pl.col("pair").is_not_null()
+    wanted = mine.select(*key, *_TASK, unit.alias("unit"), twin.alias("twin"), "score")
+    return {(k[0], k[1]): part.drop(key) for k, part in wanted.partition_by(key, as_dict=True).items()}
 
 
 def _common_runs(
     by_cell: Sequence[Runs],
 ) -> tuple[
-    list[tuple[int, tuple[int | None, int | None]]],
+    Sequence[tuple[int, tuple[int | None, int | None]]],
     Literal["training seed", "attack seed", "model"],
     tuple[int, ...],
 ]:
