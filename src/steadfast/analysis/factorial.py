@@ -22,7 +22,7 @@ seed. The attack seeds of a training seed are then averaged: the training seed i
 and two attacks on the same weights are no two pieces of evidence about the arm.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,8 +34,12 @@ Twins = Literal["mean", "product"]
 """What twins count as: the mean of what is graded of a pair, or pair success, which is the product of both."""
 
 Array = NDArray[np.float64]
-Runs = Mapping[tuple[int | None, int | None], pl.DataFrame]
+Key = tuple[int | None, int | None]
+"""A training seed and an attack seed, as rows have them."""
 
+Keys = Set[Key]
+
+_RUN = ["seed", "attack_seed"]
 _TASK = ["suite", "task"]
 _UNIT = ["suite", "unit"]
 
@@ -115,21 +119,19 @@ def paired_scores(rows: pl.DataFrame, cells: Sequence[Cell], *, twins: Twins = "
         ValueError: A cell has no rows, a task has several rows in a run, rows with and without a seed are mixed in a
             cell, the cells share no seed, or no suite has a task that all of them have graded.
     """
-    rows = _with_attack_columns(rows)
-    by_cell = [_runs(rows, cell) for cell in cells]
-    runs, over, missing = _common_runs(by_cell)
+    mine = _of_cells(rows, cells)
+    keys: list[set[Key]] = [set() for _ in cells]
+    for cell, seed, attack_seed in mine.select("cell", *_RUN).unique().iter_rows():
+        keys[cell].add((seed, attack_seed))
+    runs, over, missing = _common_runs(keys)
     if not runs:
         raise ValueError(f"no {over} is common to all of: {'; '.join(c.words for c in cells)}")
-    scores = pl.concat(
-        frame.with_columns(pl.lit(c).alias("cell"), pl.lit(r).alias("run"), pl.lit(seed, pl.Int64).alias("seed"))
-        for r, (seed, key) in enumerate(runs)
-        for c, frame in enumerate(_of_run(by_cell, key))
-    )
+    scores = mine.join(_places(keys, runs), on=["cell", *_RUN], nulls_equal=True)
     graded = scores.filter(pl.col("score").is_not_null())
     counted = graded.filter(pl.len().over("run", *_TASK) == len(cells))
     units = _units(counted, twins)
     seeds = sorted({seed for seed, _ in runs})
-    suites = units.group_by("suite").agg(pl.col("seed").n_unique()).filter(pl.col("seed") == len(seeds))["suite"]
+    suites = units.group_by("suite").agg(pl.col("for").n_unique()).filter(pl.col("for") == len(seeds))["suite"]
     if suites.is_empty():
         raise ValueError(f"no suite has a task that is graded in all of: {'; '.join(c.words for c in cells)}")
     kept = pl.col("suite").is_in(suites.to_list())
@@ -146,64 +148,72 @@ def paired_scores(rows: pl.DataFrame, cells: Sequence[Cell], *, twins: Twins = "
     )
 
 
-def _with_attack_columns(rows: pl.DataFrame) -> pl.DataFrame:
+def _of_cells(rows: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
+    """The rows of the cells, with the number of each row's cell, and its unit."""
     types = {"pair": pl.String, "attack": pl.String, "dose": pl.Float64, "attack_seed": pl.Int64}
     lacking = [pl.lit(None, t).alias(name) for name, t in types.items() if name not in rows.columns]
-    return rows.with_columns(*lacking).with_columns(pl.col("score").fill_nan(None), pl.col("dose").fill_null(0))
-
-
-def _runs(rows: pl.DataFrame, cell: Cell) -> Runs:
-    """The task, unit and score of a cell by training and attack seed."""
-    attack = pl.col("attack").is_null() if cell.attack is None else pl.col("attack") == cell.attack
-    mine = rows.filter(
-        attack,
-        pl.col("dose") == cell.dose,
-        pl.col("checkpoint") == cell.checkpoint,
-        pl.col("condition") == cell.condition,
+    kinds = ["checkpoint", "condition", "attack", "dose"]
+    wanted = pl.DataFrame(
+        [(c.checkpoint, c.condition, c.attack, float(c.dose)) for c in cells],
+        schema=dict.fromkeys(kinds, pl.String) | {"dose": pl.Float64},
+        orient="row",
     )
-    if mine.is_empty():
-        raise ValueError(f"no rows of {cell.words}")
-    key = ["seed", "attack_seed"]
-    for name in key:
-        if 0 < mine[name].null_count() < mine.height:
-            raise ValueError(f"{cell.words} has rows with and without {name}")
-    twice = mine.filter(mine.select(*key, *_TASK).is_duplicated()).sort(_TASK)
-    if not twice.is_empty():
-        suite, task = twice.select(_TASK).row(0)
-        raise ValueError(
-            f"{cell.words} has several rows of task {task!r} in suite {suite!r} with one seed; keep those of one judge"
-        )
     unit, twin = pl.min_horizontal("task", "pair"), pl.col("pair").is_not_null()
-    wanted = mine.select(*key, *_TASK, unit.alias("unit"), twin.alias("twin"), "score")
-    return {(k[0], k[1]): part.drop(key) for k, part in wanted.partition_by(key, as_dict=True).items()}
+    mine = (
+        rows.with_columns(*lacking)
+        .with_columns(pl.col(name).cast(t) for name, t in types.items())
+        .with_columns(pl.col("dose").fill_null(0.0))
+        .join(wanted.with_row_index("cell"), on=kinds, nulls_equal=True)
+        .select("cell", *_RUN, *_TASK, unit.alias("unit"), twin.alias("twin"), pl.col("score").fill_nan(None))
+    )
+    _refuse(mine, cells)
+    return mine
+
+
+def _refuse(mine: pl.DataFrame, cells: Sequence[Cell]) -> None:
+    found = {row["cell"]: row for row in mine.group_by("cell").agg(pl.len(), pl.col(_RUN).null_count()).to_dicts()}
+    for c, cell in enumerate(cells):
+        if c not in found:
+            raise ValueError(f"no rows of {cell.words}")
+        for name in _RUN:
+            if 0 < found[c][name] < found[c]["len"]:
+                raise ValueError(f"{cell.words} has rows with and without {name}")
+    key = ["cell", *_RUN, *_TASK]
+    twice = mine.filter(mine.select(key).is_duplicated()).sort(key)
+    if not twice.is_empty():
+        c, suite, task = twice.select("cell", *_TASK).row(0)
+        raise ValueError(
+            f"{cells[c].words} has several rows of task {task!r} in suite {suite!r} with one seed; "
+            "keep those of one grader and judge"
+        )
 
 
 def _common_runs(
-    by_cell: Sequence[Runs],
+    keys: Sequence[Keys],
 ) -> tuple[
-    Sequence[tuple[int, tuple[int | None, int | None]]],
+    Sequence[tuple[int, Key]],
     Literal["training seed", "attack seed", "model"],
     tuple[int, ...],
 ]:
     """The runs that all cells have, each with the seed that it counts for; what kind of seed; the seeds left out."""
-    training = sorted({s for runs in by_cell for s, _ in runs if s is not None})
+    training = sorted({s for own in keys for s, _ in own if s is not None})
     if training:
-        found = {s: _common_attack_seeds(by_cell, s) for s in training}
+        found = {s: _common_attack_seeds(keys, s) for s in training}
         runs = [(s, (s, a)) for s, attacks in found.items() for a in attacks]
         return runs, "training seed", tuple(s for s, attacks in found.items() if not attacks)
-    attacks = sorted({a for runs in by_cell for _, a in runs if a is not None})
+    attacks = sorted({a for own in keys for _, a in own if a is not None})
     if attacks:
-        common = _common_attack_seeds(by_cell, None)
+        common = _common_attack_seeds(keys, None)
         missing = tuple(a for a in attacks if a not in common)
         return [(a, (None, a)) for a in common if a is not None], "attack seed", missing
     return [(0, (None, None))], "model", ()
 
 
-def _common_attack_seeds(by_cell: Sequence[Runs], seed: int | None) -> list[int | None]:
+def _common_attack_seeds(keys: Sequence[Keys], seed: int | None) -> list[int | None]:
     """The attack seeds that all attacked cells have for a training seed: [None] if none is attacked."""
     drawn: list[set[int | None]] = []
-    for runs in by_cell:
-        mine: set[int | None] = {a for s, a in runs if s in (seed, None)}
+    for own in keys:
+        mine: set[int | None] = {a for s, a in own if s in (seed, None)}
         if not mine:
             return []
         if mine != {None}:
@@ -211,17 +221,19 @@ def _common_attack_seeds(by_cell: Sequence[Runs], seed: int | None) -> list[int 
     return sorted(set.intersection(*drawn), key=lambda a: (a is not None, a)) if drawn else [None]
 
 
-def _of_run(by_cell: Sequence[Runs], key: tuple[int | None, int | None]) -> list[pl.DataFrame]:
-    seed, attack_seed = key
-    found: list[pl.DataFrame] = []
-    for runs in by_cell:
-        s, a = next((s, a) for s, a in runs if s in (seed, None) and a in (attack_seed, None))
-        found.append(runs[s, a])
-    return found
+def _places(keys: Sequence[Keys], runs: Sequence[tuple[int, Key]]) -> pl.DataFrame:
+    """For each cell and run the key that the cell's rows have, and the seed that the run counts for."""
+    places = [
+        (c, *next((s, a) for s, a in own if s in (run[0], None) and a in (run[1], None)), r, seed)
+        for r, (seed, run) in enumerate(runs)
+        for c, own in enumerate(keys)
+    ]
+    schema = {"cell": pl.UInt32, "seed": pl.Int64, "attack_seed": pl.Int64, "run": pl.Int64, "for": pl.Int64}
+    return pl.DataFrame(places, schema=schema, orient="row")
 
 
 def _units(counted: pl.DataFrame, twins: Twins) -> pl.DataFrame:
-    by_unit = counted.group_by("cell", "run", "seed", *_UNIT)
+    by_unit = counted.group_by("cell", "run", "for", *_UNIT)
     if twins == "mean":
         return by_unit.agg(pl.col("score").mean())
     whole = by_unit.agg(pl.col("score").product(), pl.len().alias("graded"), pl.col("twin").any())
@@ -230,10 +242,10 @@ def _units(counted: pl.DataFrame, twins: Twins) -> pl.DataFrame:
 
 def _array(units: pl.DataFrame, names: pl.DataFrame, cells: int, seeds: Sequence[int]) -> Array:
     """The scores [cells, seeds, units], the mean over the runs of a seed."""
-    of_seed = units.group_by("cell", "seed", *_UNIT).agg(pl.col("score").mean())
+    of_seed = units.group_by("cell", "for", *_UNIT).agg(pl.col("score").mean())
     means = of_seed.join(names.with_row_index("place"), on=_UNIT)
     array = np.full((cells, len(seeds), names.height), np.nan)
-    seed = np.searchsorted(np.asarray(seeds), means["seed"].to_numpy())
+    seed = np.searchsorted(np.asarray(seeds), means["for"].to_numpy())
     array[means["cell"].to_numpy(), seed, means["place"].to_numpy()] = means["score"].to_numpy()
     return array
 

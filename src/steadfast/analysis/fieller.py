@@ -13,8 +13,8 @@ any interval with two ends would be too sure. With three seeds that happens at a
 A share is given at all only where the gain before is three standard errors or more. Below that, what is left of what
 was hardly there has no meaning.
 
-Simulated, 4,000 studies, true share 0.4, gains before and after correlated by 0.5: how many pass this gate; of those, the
-share of 95% intervals that hold the true share; and the share of them that are unbounded.
+Simulated, 4,000 studies, true share 0.4, gains before and after correlated by 0.5: how many pass this gate; of those,
+the share of 95% intervals that hold the true share; and the share of them that are unbounded.
 
     true gain before   3 seeds               5 seeds               10 seeds
     3 standard errors  0.60  0.949  0.35     0.56  0.945  0.00     0.53  0.952  0.00

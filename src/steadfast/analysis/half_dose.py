@@ -26,7 +26,7 @@ there on it is the bootstrap's. Coverage of nominal 95% intervals in simulation,
     12      0.94 / 0.95 / 0.94    0.97 / 0.94 / 0.97    1.00 / 0.95 / 1.00         0.94 / 0.30 / 0.94
 
 With three seeds a third to two thirds of the quoted intervals are open above, with five a seventh to two fifths, though
-half of the gain is gone at 34 of 256 updates: a ladder of doses needs seeds more than it needs doses.
+half of the gain is gone at 36 of 256 updates: a ladder of doses needs seeds more than it needs doses.
 
 Sources:
     Barlow, Bartholomew, Bremner & Brunk 1972, "Statistical Inference under Order Restrictions".
