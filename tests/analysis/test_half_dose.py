@@ -83,8 +83,8 @@ def test_the_fit_is_the_isotonic_regression_of_scipy_and_crosses_half_once(share
 )
 def test_the_quoted_interval_holds_the_planted_dose_as_often_as_is_claimed(seeds, noise):
     rng = np.random.default_rng(seeds)
-    studies = [found_in(study(rng, seeds=seeds, **noise), draws=150, seed=k) for k in range(120)]
-    assert 0.90 <= np.mean([s.interval.low <= TRUTH <= s.interval.high for s in studies])
+    studies = [found_in(study(rng, seeds=seeds, **noise), draws=150, seed=k) for k in range(200)]
+    assert np.mean([s.interval.low <= TRUTH <= s.interval.high for s in studies]) >= 0.90
     # An interval that is always open would hold everything.
     assert np.mean([s.interval.high < 256 or s.interval.low > 4 for s in studies]) > 0.6
 
@@ -97,9 +97,7 @@ def test_students_interval_alone_covers_at_its_level_where_the_items_are_given()
 
 def test_neither_interval_holds_alone_with_few_seeds():
     rng = np.random.default_rng(2)
-    of_seeds = [
-        found_in(study(rng, seeds=3, start=0.06, dose=0.05, item=0, noise=0.1), draws=150) for _ in range(100)
-    ]
+    of_seeds = [found_in(study(rng, seeds=3, start=0.06, dose=0.05, item=0, noise=0.1), draws=150) for _ in range(100)]
     of_items = [
         found_in(study(rng, seeds=5, start=0.02, dose=0.02, item=0, noise=0.1, fragility=0.4), draws=150)
         for _ in range(100)
