@@ -19,7 +19,7 @@ import polars as pl
 
 from steadfast.analysis.a_over_a import Scores
 from steadfast.analysis.bootstrap import Interval, clustered_bootstrap
-from steadfast.analysis.factorial import Cell, Twins, paired_scores
+from steadfast.analysis.factorial import Cell, PairedScores, Twins, paired_scores
 from steadfast.analysis.points import bounds, points
 from steadfast.analysis.seeds import no_spread, seed_interval, seed_p_value
 
@@ -73,15 +73,24 @@ def contrast(rows: pl.DataFrame, weights: Mapping[Cell, float], *, twins: Twins 
     Raises:
         ValueError: The cells cannot be paired; see `paired_scores`.
     """
-    paired = paired_scores(rows, list(weights), twins=twins)
-    by_cell = np.array(list(weights.values()))
-    values = np.tensordot(by_cell, paired.levels(), axes=1)
-    over_seeds, p, reason = _over_seeds([float(v) for v in values], paired.over)
+    return contrast_of(paired_scores(rows, list(weights), twins=twins), list(weights.values()))
+
+
+def contrast_of(paired: PairedScores, weights: Sequence[float]) -> Contrast:
+    """Take a weighted sum of cells that are paired already, so that several of them are over the same items.
+
+    Args:
+        paired: The scores of the cells.
+        weights: The weight [cells] of each.
+    """
+    by_cell = np.asarray(weights, dtype=np.float64)
+    values = [float(v) for v in np.tensordot(by_cell, paired.levels(), axes=1)]
+    over_seeds, p, reason = _over_seeds(values, paired.over)
     units = np.nanmean(np.tensordot(by_cell, paired.scores_CSU, axes=1), axis=0)
     return Contrast(
         seeds=paired.seeds,
         over=paired.over,
-        values=tuple(float(v) for v in values),
+        values=tuple(values),
         over_seeds=over_seeds,
         over_items=clustered_bootstrap([units[k] for k in paired.of_suite]),
         p=p,
@@ -191,7 +200,7 @@ def persona_contrast(
     plain: str = "plain",
     twins: Twins = "mean",
 ) -> PersonaContrast:
-    """Compare what a persona takes from an arm and from its control, paired by item.
+    """Compare what a persona takes from an arm and from its control, over the items that all conditions have.
 
     Args:
         rows: A table as `analysis.factorial` describes it.
@@ -207,13 +216,13 @@ def persona_contrast(
     if not personas:
         raise ValueError("a persona needs at least one condition")
 
-    def lost(name: str, sign: float = 1.0) -> dict[Cell, float]:
-        return {Cell(name, plain): sign} | {Cell(name, persona): -sign / len(personas) for persona in personas}
-
+    cells = [Cell(name, condition) for name in (arm, baseline) for condition in (plain, *personas)]
+    paired = paired_scores(rows, cells, twins=twins)
+    lost, none = [1.0] + [-1.0 / len(personas)] * len(personas), [0.0] * (1 + len(personas))
     return PersonaContrast(
-        arm=contrast(rows, lost(arm), twins=twins),
-        baseline=contrast(rows, lost(baseline), twins=twins),
-        difference=contrast(rows, lost(baseline) | lost(arm, -1.0), twins=twins),
+        arm=contrast_of(paired, lost + none),
+        baseline=contrast_of(paired, none + lost),
+        difference=contrast_of(paired, [-w for w in lost] + lost),
     )
 
 

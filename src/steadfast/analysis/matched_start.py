@@ -39,7 +39,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from steadfast.analysis.bootstrap import Interval
-from steadfast.analysis.differences import Contrast, contrast, difference_in_differences
+from steadfast.analysis.differences import Contrast, contrast_of
 from steadfast.analysis.equivalence import MARGIN, Equivalence, equivalence_over_seeds
 from steadfast.analysis.factorial import Cell, PairedScores, Twins, paired_scores
 from steadfast.analysis.points import bounds, points
@@ -170,15 +170,16 @@ def at_matched_start(
     Raises:
         ValueError: The cells cannot be paired; see `paired_scores`.
     """
-    kept, mine = _half(rows, "measure"), start.checkpoint
-    before = contrast(kept, {Cell(mine, condition): 1.0, Cell(other, condition): -1.0}, twins=twins)
-    attacked = {Cell(mine, condition, attack, dose): 1.0, Cell(other, condition, attack, dose): -1.0}
+    names = (start.checkpoint, other)
+    cells = [*(Cell(name, condition) for name in names), *(Cell(name, condition, attack, dose) for name in names)]
+    paired = paired_scores(_half(rows, "measure"), cells, twins=twins)
+    before = contrast_of(paired, [1, -1, 0, 0])
     return MatchedStart(
         start=start,
         before=before,
         match=equivalence_over_seeds(before.values, margin=margin, over=before.over),
-        after=contrast(kept, attacked, twins=twins),
-        difference=difference_in_differences(kept, mine, other, attack, dose, condition=condition, twins=twins),
+        after=contrast_of(paired, [0, 0, 1, -1]),
+        difference=contrast_of(paired, [-1, 1, 1, -1]),
     )
 
 
