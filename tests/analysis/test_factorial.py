@@ -108,6 +108,16 @@ def test_a_suite_that_not_all_cells_were_asked_is_left_out_and_named():
     assert (paired.levels().ravel().tolist(), paired.left_out, paired.dropped) == ([0.5, 0.1], ("more",), 0)
 
 
+def test_the_order_of_the_rows_changes_no_bit():
+    rng = np.random.default_rng(0)
+    cells = {BEFORE: rng.uniform(size=(3, 50)), AFTER: rng.uniform(size=(3, 50))}
+    rows = pl.concat([table(cells), *(table({AFTER: rng.uniform(size=(3, 50))}, attack_seed=k) for k in (1, 2))])
+    expected = paired_scores(rows, [BEFORE, AFTER]).levels()
+    for seed in range(3):
+        shuffled = rows.sample(fraction=1.0, shuffle=True, seed=seed)
+        assert (paired_scores(shuffled, [BEFORE, AFTER]).levels() == expected).all()
+
+
 def test_conditions_are_cells_of_their_own():
     persona = Cell("trait", "persona: flatterer")
     rows = table({BEFORE: [[0.5]], persona: [[0.2]]})

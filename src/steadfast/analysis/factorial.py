@@ -126,7 +126,8 @@ def paired_scores(rows: pl.DataFrame, cells: Sequence[Cell], *, twins: Twins = "
     runs, over, missing = _common_runs(keys)
     if not runs:
         raise ValueError(f"no {over} is common to all of: {'; '.join(c.words for c in cells)}")
-    scores = mine.join(_places(keys, runs), on=["cell", *_RUN], nulls_equal=True)
+    # In one order, or sums would differ in their last bits from one call to the next.
+    scores = mine.join(_places(keys, runs), on=["cell", *_RUN], nulls_equal=True).sort("run", "cell", *_TASK)
     graded = scores.filter(pl.col("score").is_not_null())
     counted = graded.filter(pl.len().over("run", *_TASK) == len(cells))
     units = _units(counted, twins)
@@ -242,7 +243,7 @@ def _units(counted: pl.DataFrame, twins: Twins) -> pl.DataFrame:
 
 def _array(units: pl.DataFrame, names: pl.DataFrame, cells: int, seeds: Sequence[int]) -> Array:
     """The scores [cells, seeds, units], the mean over the runs of a seed."""
-    of_seed = units.group_by("cell", "for", *_UNIT).agg(pl.col("score").mean())
+    of_seed = units.sort("run").group_by("cell", "for", *_UNIT).agg(pl.col("score").mean())
     means = of_seed.join(names.with_row_index("place"), on=_UNIT)
     array = np.full((cells, len(seeds), names.height), np.nan)
     seed = np.searchsorted(np.asarray(seeds), means["for"].to_numpy())

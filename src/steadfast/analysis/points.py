@@ -1,6 +1,6 @@
 """Differences between scores as a reader meets them: in points of a hundred."""
 
-from math import isinf, isnan
+from math import isnan
 
 
 def points(value: float, *, sign: bool = True) -> str:
@@ -14,11 +14,10 @@ def points(value: float, *, sign: bool = True) -> str:
 
 
 def bounds(low: float, high: float) -> str:
-    """Write an interval in points of a hundred, as in "[0.1, 2.3]"; an end that is open is said to be so."""
+    """Write an interval in points of a hundred, as in "[0.1, 2.3]"."""
     if isnan(low) or isnan(high):
         return "[interval unknown: one value]"
     if low == high:
         # All pairs differ by the same amount, as when nobody refuses: nothing to draw an interval from.
         return "[no spread]"
-    lower, upper = (("open" if isinf(v) else points(v, sign=False)) for v in (low, high))
-    return f"[{lower}, {upper}]"
+    return f"[{points(low, sign=False)}, {points(high, sign=False)}]"
