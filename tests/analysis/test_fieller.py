@@ -110,16 +110,25 @@ def test_gains_must_be_finite_and_as_many_before_as_after(after, before):
 
 
 def test_what_is_left_is_a_lead_over_the_reference_after_the_same_attack_or_a_height_above_the_untouched_one():
+    before = Cell("trait"), Cell("baseline")
+    after = Cell("trait", attack="harm", dose=4), Cell("baseline", attack="harm", dose=4)
     scores = {
-        Cell("trait"): [[0.8], [0.9], [0.85]],
-        Cell("baseline"): [[0.5], [0.5], [0.5]],
-        Cell("trait", attack="harm", dose=4): [[0.5], [0.7], [0.6]],
-        Cell("baseline", attack="harm", dose=4): [[0.4], [0.4], [0.45]],
+        before[0]: [[0.8], [0.9], [0.85]],
+        before[1]: [[0.5], [0.5], [0.5]],
+        after[0]: [[0.5], [0.7], [0.6]],
+        after[1]: [[0.4], [0.4], [0.45]],
     }
-    rows = table(scores)
-    lead = retained(rows, "trait", "baseline", "harm", 4)
+    lead = retained(table(scores), before, after)
     assert (lead.before, lead.after) == pytest.approx((0.35, 0.55 / 3))
     expected = retention([0.1, 0.3, 0.15], [0.3, 0.4, 0.35]).share
     assert (lead.share.low, lead.share.high) == pytest.approx((expected.low, expected.high))
-    height = retained(rows, "trait", "baseline", "harm", 4, reference_attacked=False)
+    height = retained(table(scores), before, (after[0], before[1]))
     assert height.after == pytest.approx(0.1)
+
+
+def test_wear_by_the_way_of_asking_is_a_condition():
+    before = Cell("trait"), Cell("baseline")
+    hot = Cell("trait", "temperature 1.2"), Cell("baseline", "temperature 1.2")
+    scores = {before[0]: [[0.8], [0.9]], before[1]: [[0.5], [0.6]], hot[0]: [[0.6], [0.7]], hot[1]: [[0.5], [0.5]]}
+    found = retained(table(scores), before, hot)
+    assert (found.before, found.after) == pytest.approx((0.3, 0.15))

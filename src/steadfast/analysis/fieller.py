@@ -115,40 +115,31 @@ def retention(after: Sequence[float], before: Sequence[float], *, level: float =
 
 def retained(
     rows: pl.DataFrame,
-    arm: str,
-    reference: str,
-    attack: str,
-    dose: float,
+    before: tuple[Cell, Cell],
+    after: tuple[Cell, Cell],
     *,
-    reference_attacked: bool = True,
-    condition: str = "plain",
     twins: Twins = "mean",
     level: float = 0.95,
 ) -> Retention:
-    """Take the share of an arm's gain over a reference that an attack left, paired by item and training seed.
+    """Take the share of an arm's gain over a reference that is left, paired by item and training seed.
+
+    What came between may be an attack, or ordinary wear: another attack's name, or another condition. With the
+    reference after the same attack, the share is of the arm's lead: what any model loses falls out. With the untouched
+    reference in both places, it is of the arm's height above it.
 
     Args:
         rows: A table as `analysis.factorial` describes it.
-        arm: The arm's name.
-        reference: What the gain is over: the model before training, or the baseline.
-        attack: The attack's name.
-        dose: Its updates.
-        reference_attacked: Whether the gain after the attack is over the reference after the same attack: what is left
-            of the lead. Otherwise it is over the untouched reference: how far the arm still stands above it.
-        condition: How the checkpoints were asked.
+        before: The arm and its reference before.
+        after: The arm and its reference after.
         twins: What twins count as.
         level: The nominal coverage.
 
     Raises:
         ValueError: The cells cannot be paired; see `paired_scores`.
     """
-    before = [Cell(arm, condition), Cell(reference, condition)]
-    cells = [*before, Cell(arm, condition, attack, dose)]
-    if reference_attacked:
-        cells.append(Cell(reference, condition, attack, dose))
-    levels_CS = paired_scores(rows, cells, twins=twins).levels()
-    after = levels_CS[2] - levels_CS[3 if reference_attacked else 1]
-    return retention(after.tolist(), (levels_CS[0] - levels_CS[1]).tolist(), level=level)
+    levels_CS = paired_scores(rows, [*before, *after], twins=twins).levels()
+    gain, left = levels_CS[0] - levels_CS[1], levels_CS[2] - levels_CS[3]
+    return retention(left.tolist(), gain.tolist(), level=level)
 
 
 def too_small(before: Sequence[float]) -> str:
