@@ -92,7 +92,7 @@ def test_an_arm_that_learns_the_attack_slowly_looks_robust_by_dose_and_not_by_wh
 def test_the_depth_at_which_half_is_gone_is_found_and_held_by_its_interval():
     rng = np.random.default_rng(2)
     held = []
-    for k in range(40):
+    for k in range(30):
         rates = (0.8, 1.2)
         rows = rows_of(rng, fading, rates=rates, noise=0.03)
         found = response_to_learning(

@@ -71,24 +71,26 @@ def test_halves_are_of_like_size_and_twins_are_in_the_same_one():
 
 def test_luck_that_made_a_checkpoint_the_nearest_does_not_count_on_the_other_half():
     rng = np.random.default_rng(2)
+    candidates = [f"trait@{k}" for k in range(8)]
     chosen, measured = [], []
     for _ in range(40):
-        cells = {Cell(name): 0.5 + 0.05 + rng.normal(0, 0.3, (2, 40)) for name in STEPS}
-        cells |= {Cell("baseline"): 0.5 + rng.normal(0, 0.3, (2, 40))}
-        cells |= {attacked(name): rng.normal(0.3, 0.1, (2, 40)) for name in (*STEPS, "baseline")}
+        # All candidates stand five points above the baseline; some seem nearer on the items that choose.
+        cells = {Cell(name): 0.55 + rng.normal(0, 0.3, (2, 40)) for name in candidates}
+        cells[Cell("baseline")] = 0.5 + rng.normal(0, 0.3, (2, 40))
+        cells |= {attacked(name): rng.normal(0.3, 0.1, (2, 40)) for name in (*candidates, "baseline")}
         rows = table(cells)
-        start = choose_start(rows, STEPS, "baseline")
+        start = choose_start(rows, candidates, "baseline")
         chosen.append(start.gap)
         found = at_matched_start(rows, start, "baseline", "harm", 16)
         measured.append(found.before.over_seeds.estimate)
-    assert abs(np.mean(chosen)) < 0.02
-    assert np.mean(measured) == pytest.approx(0.05, abs=0.03)
+    assert abs(np.mean(chosen)) < 0.025
+    assert np.mean(measured) == pytest.approx(0.05, abs=0.025)
 
 
 def test_a_stronger_start_looks_like_a_larger_drop_and_at_a_matched_one_it_does_not():
     rng = np.random.default_rng(3)
     held = []
-    for _ in range(50):
+    for _ in range(40):
         rows = study(rng)
         found = at_matched_start(rows, choose_start(rows, STEPS, "baseline"), "baseline", "harm", 16)
         held.append(found.difference.over_seeds.low <= -0.005 <= found.difference.over_seeds.high)
@@ -158,12 +160,12 @@ def test_the_analysis_of_covariance_is_the_regression_of_statsmodels():
     assert "this is an extrapolation" not in found.sentence
 
 
-@pytest.mark.parametrize("effect", [0.0, 0.08])
-def test_its_intervals_hold_the_adjusted_difference_as_often_as_is_claimed(effect):
+def test_its_intervals_hold_the_adjusted_difference_as_often_as_is_claimed():
     rng = np.random.default_rng(8)
+    effect = 0.08  # any other shifts every estimate alike
     found = [
         analysis_of_covariance(several_suites(rng, effect=effect, items=30), "trait", "baseline", "harm", 16).difference
-        for _ in range(80)
+        for _ in range(120)
     ]
     assert 0.88 <= np.mean([f.low <= effect <= f.high for f in found]) <= 0.99
     assert np.mean([f.estimate for f in found]) == pytest.approx(effect, abs=0.01)
