@@ -111,7 +111,7 @@ def test_the_primary_contrast_is_taken_at_each_dose():
 
 def test_planted_contrasts_are_held_by_their_intervals_and_null_ones_are_found_at_the_nominal_rate():
     rng = np.random.default_rng(4)
-    studies = 120
+    studies = 150
     held = found_in_null = 0
     for _ in range(studies):
         planted = simulated(rng, kept=0.15, harm=0.3)

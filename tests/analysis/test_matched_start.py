@@ -90,7 +90,7 @@ def test_luck_that_made_a_checkpoint_the_nearest_does_not_count_on_the_other_hal
 def test_a_stronger_start_looks_like_a_larger_drop_and_at_a_matched_one_it_does_not():
     rng = np.random.default_rng(3)
     held = []
-    for _ in range(40):
+    for _ in range(50):
         rows = study(rng)
         found = at_matched_start(rows, choose_start(rows, STEPS, "baseline"), "baseline", "harm", 16)
         held.append(found.difference.over_seeds.low <= -0.005 <= found.difference.over_seeds.high)
