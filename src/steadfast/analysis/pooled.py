@@ -86,10 +86,20 @@ def clustered_interval(differences: NDArray[np.float64], clusters: NDArray[np.in
         return item_bootstrap(differences, level=level)
     if count < 2:
         return Interval(estimate, float("nan"), float("nan"), level)
-    sums = _sums(differences - estimate, clusters)
-    error = sqrt(count / (count - 1) * float(sums @ sums)) / len(differences)
-    margin = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    margin = float(stats.t.ppf((1 + level) / 2, count - 1)) * clustered_error(differences, clusters)
     return Interval(estimate, estimate - margin, estimate + margin, level)
+
+
+def clustered_error(differences: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:
+    """The linearized standard error of the mean of differences [tasks], given the cluster [tasks] of each, from 0.
+
+    It has one degree of freedom less than there are clusters, and is NaN with one.
+    """
+    count = len(np.unique(clusters))
+    if count < 2:
+        return float("nan")
+    sums = _sums(differences - float(differences.mean()), clusters)
+    return sqrt(count / (count - 1) * float(sums @ sums)) / len(differences)
 
 
 def _joined(rows: pl.DataFrame, treatment: str, control: str) -> pl.DataFrame:

@@ -20,6 +20,9 @@ from steadfast.analysis.bootstrap import Interval, has_spread, student_interval
 POWER = 0.8
 """The share of runs in which a detectable effect would be found."""
 
+TIE = 1e-12
+"""Values that differ by less than this are the same but for rounding."""
+
 
 def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
     """Student's interval of the mean difference over training seeds.
@@ -52,6 +55,17 @@ def seed_p_value(differences: Sequence[float]) -> float:
         return 1.0 if abs(values[0]) < 1e-12 else float("nan")
     result: Any = stats.ttest_1samp(values, 0.0)
     return float(result.pvalue)
+
+
+def no_spread(values: Sequence[float], over: str) -> str:
+    """Say why a mean of some values, one for each seed, has no interval; empty if it has one."""
+    if over == "model":
+        return "it is one model without a seed"
+    if len(values) < 2:
+        return f"one {over} tells nothing of their spread"
+    if max(values) - min(values) < TIE:
+        return f"every {over} gives the same value, which tells nothing of their spread"
+    return ""
 
 
 def detectable_effect(deviation: float, seeds: int, level: float = 0.95) -> float:

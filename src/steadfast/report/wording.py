@@ -5,6 +5,7 @@ from math import isnan
 
 from steadfast.analysis import Comparison, EvalComparison, Interval
 from steadfast.analysis.over_seeds import OverSeeds
+from steadfast.analysis.points import bounds, points
 from steadfast.messages import printable
 from steadfast.report.judged import Judged, Standing
 from steadfast.report.summary import CheckpointComparison
@@ -25,26 +26,6 @@ def suite_title(name: str) -> str:
     kind = next((k for k in _KINDS if name.startswith(k)), "")
     words = " ".join(printable(name).removeprefix(kind).replace("-", " ").replace("_", " ").split())
     return words if kind else words[:1].upper() + words[1:]
-
-
-def points(value: float, *, sign: bool = True) -> str:
-    """Write a score difference in points of a hundred, as in "+1.2"."""
-    if isnan(value):
-        return "unknown"
-    text = f"{value * 100:{'+' if sign else ''}.1f}"
-    if float(text) == 0:
-        text = "0.0"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def bounds(low: float, high: float) -> str:
-    """Write an interval in points of a hundred, as in "[0.1, 2.3]"."""
-    if isnan(low) or isnan(high):
-        return "[interval unknown: one value]"
-    if low == high:
-        # All pairs differ by the same amount, as when nobody refuses: nothing to draw an interval from.
-        return "[no spread]"
-    return f"[{points(low, sign=False)}, {points(high, sign=False)}]"
 
 
 def difference(value: Interval | EvalComparison) -> str:
