@@ -82,7 +82,7 @@ class ApiSubject:
 
     async def _letters(self, task: Task, condition: Condition) -> Preference:
         scores: list[float | None] = []
-        messages = _styled(task.messages, condition)
+        messages = _asked(task.messages, condition)
         for good, bad in product(task.references.good, task.references.bad):
             first = await self.model.generate(question(messages, good, bad))
             second = await self.model.generate(question(messages, bad, good))
@@ -97,7 +97,7 @@ class ApiSubject:
 
         async def one(task: Task) -> Rollout:
             try:
-                return await (self._act(task) if task.environment else self._reply(task, condition))
+                return await (self._act(task, condition) if task.environment else self._reply(task, condition))
             except Exception as error:  # each provider raises its own kind
                 return Rollout.without_answer(task, f"the model gave no answer: {plain(error)}")
 
@@ -108,16 +108,16 @@ class ApiSubject:
         return [made[_request(t)].for_task(t) for t in tasks]
 
     async def _reply(self, task: Task, condition: Condition) -> Rollout:
-        output = await self.model.generate(as_chat(_styled(task.messages, condition)))
+        output = await self.model.generate(as_chat(_asked(task.messages, condition)))
         if (reason := no_answer(output)) is not None:
             return Rollout.without_answer(task, reason)
         segments = (Segment("prompt", task.text), _said(output))
         return Rollout(task, segments, "length" if _cut_off(output) else "end")
 
-    async def _act(self, task: Task) -> Rollout:
+    async def _act(self, task: Task, condition: Condition) -> Rollout:
         """Play the task's environment with the provider's own tool calls."""
         assert task.environment is not None
-        episode = Episode(task.environment)
+        episode = Episode(task.environment, condition.persona)
         begun = len(episode.messages)
         going_on = True
         output = None
@@ -172,7 +172,9 @@ def _segments(message: ChatMessage) -> list[Segment]:
     return [_spoken(message)] if isinstance(message, ChatMessageAssistant) else []
 
 
-def _styled(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:
+def _asked(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:
+    """The conversation as it is sent: the persona first in the system turn, the condition's style last."""
+    messages = condition.asks(messages)
     if not condition.style:
         return messages
     first = messages[0]
