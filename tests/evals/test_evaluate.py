@@ -12,7 +12,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, PublicEvalError, RecipeError, SteadfastError
 from steadfast.evals import evaluate, public
 from steadfast.evals.evaluate import Options, choose, evaluate_model, open_subject, slug
-from steadfast.evals.rows import BESIDE, ROW_SCHEMA
+from steadfast.evals.rows import BESIDE, FOLLOWED, ROW_SCHEMA
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 from steadfast.evals.surface import CONSTANTS
 from steadfast.graders import JudgeConfig
@@ -433,7 +433,7 @@ def test_an_agentic_eval_is_measured_by_likelihood_and_by_acting(model_dir, tmp_
     asked = options(model_dir, evals=("agent-guardrails",), scoring="both", max_new_tokens=4, limit=1)
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     scores = dict(rows.select("grader", "score").iter_rows())
-    assert scores.keys() == {"preference", *BESIDE, "outcome"}
+    assert scores.keys() == {"preference", *BESIDE, "outcome"} - {FOLLOWED}
     assert (scores["outcome"], scores["harm"], scores["goal"]) == (0, 0, 0)
     assert totals(rows)["episodes"] == 1
 

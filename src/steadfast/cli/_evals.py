@@ -128,7 +128,6 @@ def evaluate(
     template = json_object("--chat-template-kwargs", chat_template_kwargs)
     config = judge_config(judge, max_calls=judge_budget)
     from steadfast.evals.evaluate import Options, evaluate_model, slug
-    from steadfast.evals.measure import Condition
     from steadfast.models.default_model import DEFAULT_MODEL
     from steadfast.progress import ConsoleProgress
     from steadfast.tasks import Taxonomy
@@ -152,7 +151,7 @@ def evaluate(
         trust_remote_code=trust_remote_code,
         chat_template_kwargs=template,
         taxonomy=taxonomy,
-        condition=_condition(persona, personas_file, taxonomy) or Condition(),
+        condition=_condition(persona, personas_file, taxonomy),
     )
     directory = out or Path("runs") / "evaluate" / slug(options.model, adapter)
     evaluated = evaluate_model(options, directory, ConsoleProgress())
@@ -165,17 +164,19 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _condition(persona: str | None, file: Path | None, taxonomy: "Taxonomy") -> "Condition | None":
-    """The condition of a persona; None where none is asked for.
+def _condition(persona: str | None, file: Path | None, taxonomy: "Taxonomy") -> "Condition":
+    """The condition under which a model is asked: a persona, or the plain one where none is asked for.
 
     Raises:
         DataError: There is none of that name or wording, or the file is faulty.
         SteadfastError: A file is given and no persona.
     """
+    from steadfast.evals.measure import Condition
+
     if persona is None:
         if file is not None:
             raise SteadfastError("--personas-file goes with --persona NAME, which says under which of them to ask")
-        return None
+        return Condition()
     from steadfast.attacks.personas import load_personas
     from steadfast.evals.personas import parse_persona
 

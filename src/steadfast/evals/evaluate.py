@@ -107,7 +107,7 @@ class Options:
     trust_remote_code: bool = False
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     taxonomy: Taxonomy = field(default_factory=Taxonomy.load)
-    condition: Condition = Condition()
+    condition: Condition = field(default_factory=Condition)
 
 
 @dataclass
