@@ -197,6 +197,8 @@ def _print_evaluated(evaluated: "Evaluated", directory: Path, as_json: bool) -> 
     print_rows(constructs, False, "by construct")
     refused = "no free answers" if total["refused"] is None else f"{total['refused']:.1%} of free answers refuse"
     echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}")
+    if total["followed"] is not None:
+        echo(f"{total['followed']:.1%} of free answers followed the persona")
     if total["episodes"]:
         outcome = f"{total['harmed']:.1%} did harm, {total['reached']:.1%} reached the goal"
         echo(f"{total['episodes']} episodes of agentic evals: {outcome}")
