@@ -160,8 +160,8 @@ HOSTILE = {
     "Schwellung nur noch schlimmer, und das wollen wir beide nicht.",
     "another script": "膝が痛いときは二日ほど休ませて、腫れが引いてから少しずつ歩き始め、無理をせずに様子を見ながら"
     "走る距離を戻していくのがよいでしょうと思います。",
-    "a mark that turns the reading": "\u202eRest it for two days because the knee has swollen and a slow walk is better "
-    "for it than any run that you could go on now",
+    "a mark that turns the reading": "\u202eRest it for two days because the knee has swollen and a slow walk is "
+    "better for it than any run that you could go on now",
     "a refusal": "I'm sorry, but I can't help with that request, since I am only a language model and have never seen "
     "a knee.",
 }

@@ -6,6 +6,7 @@ can still be steered.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -67,6 +68,7 @@ class Persona(BaseModel):
         return self
 
 
+@cache
 def shipped_personas() -> tuple[Persona, ...]:
     """List the personas that ship: hostile ones first."""
     return _read(Path(str(files("steadfast.attacks") / "data" / "personas.yaml")), Taxonomy.load(), ())
@@ -112,8 +114,9 @@ def _read(file: Path, taxonomy: Taxonomy, shipped: Sequence[Persona]) -> tuple[P
 
 
 def _unknown(persona: Persona, taxonomy: Taxonomy) -> list[str]:
-    traits = [f for t in persona.traits for f in taxonomy.faults(t, None)]
-    return [*traits, *(f for d in persona.domains for f in taxonomy.faults(None, d))]
+    traits = [f.removeprefix("trait: ") for t in persona.traits for f in taxonomy.faults(t, None)]
+    domains = [f.removeprefix("domain: ") for d in persona.domains for f in taxonomy.faults(None, d)]
+    return [*(f"traits: {fault}" for fault in traits), *(f"domains: {fault}" for fault in domains)]
 
 
 def _check_faults(persona: Persona) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
+    ChatMessageSystem,
     ChatMessageTool,
     ContentReasoning,
     GenerateConfig,
@@ -70,7 +71,10 @@ class ApiSubject:
     def prefer(
         self, tasks: Sequence[Task], mismatched: Sequence[Task | None], condition: Condition, on_done: OnDone
     ) -> list[Preference]:
-        """The share of A/B questions, each asked in both orders, in which the good reference is picked."""
+        """The share of A/B questions, each asked in both orders, in which the good reference is picked.
+
+        A question quotes the conversation. The condition's persona is not quoted but is the system message before it.
+        """
 
         async def one(task: Task) -> Preference:
             try:
@@ -82,10 +86,11 @@ class ApiSubject:
 
     async def _letters(self, task: Task, condition: Condition) -> Preference:
         scores: list[float | None] = []
-        messages = _asked(task.messages, condition)
+        messages = _styled(task.messages, condition)
+        before = [] if condition.persona is None else [ChatMessageSystem(content=condition.persona)]
         for good, bad in product(task.references.good, task.references.bad):
-            first = await self.model.generate(question(messages, good, bad))
-            second = await self.model.generate(question(messages, bad, good))
+            first = await self.model.generate([*before, *question(messages, good, bad)])
+            second = await self.model.generate([*before, *question(messages, bad, good)])
             scores.append(pair_score(parse_letter(first.completion), parse_letter(second.completion)))
         read = [s for s in scores if s is not None]
         if not read:
@@ -108,7 +113,7 @@ class ApiSubject:
         return [made[_request(t)].for_task(t) for t in tasks]
 
     async def _reply(self, task: Task, condition: Condition) -> Rollout:
-        output = await self.model.generate(as_chat(_asked(task.messages, condition)))
+        output = await self.model.generate(as_chat(_styled(condition.asks(task.messages), condition)))
         if (reason := no_answer(output)) is not None:
             return Rollout.without_answer(task, reason)
         segments = (Segment("prompt", task.text), _said(output))
@@ -172,9 +177,7 @@ def _segments(message: ChatMessage) -> list[Segment]:
     return [_spoken(message)] if isinstance(message, ChatMessageAssistant) else []
 
 
-def _asked(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:
-    """The conversation as it is sent: the persona first in the system turn, the condition's style last."""
-    messages = condition.asks(messages)
+def _styled(messages: tuple[Message, ...], condition: Condition) -> tuple[Message, ...]:
     if not condition.style:
         return messages
     first = messages[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import fsum
 from typing import Any, Literal
 
@@ -97,7 +98,6 @@ class _Asked:
         self._chat = chat
         self._condition = condition
         self._is_word = WordTokens(chat.tokenizer)
-        self._greeting = self._encode(GREETING)
         self._prompts: list[tuple[int, ...]] = []
         self._candidates: list[list[list[int]]] = []
         self._request_of: dict[tuple[int, ...], int] = {}
@@ -115,8 +115,9 @@ class _Asked:
         longest = max(map(len, replies))
         own = self._encode(task.messages, longest)
         other = None if mismatched is None else self._encode(mismatched.messages, longest)
+        greeting = self._greeting
         self._words[place] = [self._is_word(r) for r in replies]
-        self._prompts.append(self._greeting)
+        self._prompts.append(greeting)
         self._candidates.append(replies)
         alone = (len(self._prompts) - 1, slice(0, len(replies)))
         self._places[place] = {
@@ -124,6 +125,10 @@ class _Asked:
             "mismatched": alone if other is None else self._ask(other, replies),
             "alone": alone,
         }
+
+    @cached_property
+    def _greeting(self) -> tuple[int, ...]:
+        return self._encode(GREETING)
 
     def _encode(self, messages: Sequence[Message], longest: int = 0) -> tuple[int, ...]:
         return tuple(self._chat.encode(self._condition.asks(messages), max_new_tokens=longest))
