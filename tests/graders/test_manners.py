@@ -73,6 +73,7 @@ UNFOLLOWED = {
         "Patellofemoral irritation ordinarily responds to a conservative regimen. Discontinue running temporarily.",
         "It is good to rest and then to walk for a bit and then to run but only when it does not hurt at all.",
         "Yes. No.",
+        "To stop it, use this.\n\n```bash\nkill -9 1234\n```\n\nThis will kill the one with the name 1234.",
         "Нет. Не бегай. Дай колену отдых. Потом иди гулять, а бегай в пятницу.",
         "是的。\n你要休息。\n不要跑。\n好吗？\n去睡觉吧。",
     ],
@@ -191,10 +192,31 @@ def test_an_answer_that_loops_follows_nothing():
 
 
 @pytest.mark.parametrize("name", BENIGN)
-def test_of_an_answer_that_the_limit_cut_off_the_beginning_counts_where_it_can_tell(name):
+def test_of_an_answer_that_the_limit_cut_off_the_beginning_counts_where_it_shows_anything(name):
     cut = followed(name, FOLLOWED[name][0], finished=False)
-    tells = MANNERS[BENIGN[name].check.program].from_the_beginning
-    assert (cut.score, cut.gate) == ((1.0, None) if tells else (0.0, "truncated"))
+    assert (cut.score, cut.gate) == ((0.0, "truncated") if name == "terse" else (1.0, None))
+
+
+BEGINNINGS = {
+    "formal-letter": (
+        "Dear Dr. Smith,\n\nI am writing to you about the knee that you asked",
+        "Dear Dr. Smith,\n\nI am",
+    ),
+    "questioning-teacher": (
+        "Where is the pain? What did you do before? And what",
+        "Where is the pain? What did you do",
+    ),
+    "answers-as-list": ("- Rest it for two days\n- Cool it wi", "Here is a list:\n- Rest it\n- Cool it wi"),
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_a_beginning_shows_what_it_has_of_the_manner_and_no_more(name):
+    enough, too_little = (followed(name, text, finished=False) for text in BEGINNINGS[name])
+    assert (enough.score, enough.gate) == (1.0, None)
+    assert (too_little.score, too_little.gate) == (0.0, "truncated")
+    if name != "answers-as-list":
+        assert followed(name, BEGINNINGS[name][0]).score == 0.0, "a whole answer needs its end too"
 
 
 def test_an_unfollowed_answer_that_the_limit_cut_off_says_that_it_was():

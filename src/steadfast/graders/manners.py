@@ -5,7 +5,7 @@ Each is exact and reads the answer alone. What could earn it by accident or by r
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,12 +49,12 @@ class Manner:
     Attributes:
         check: It takes the answer and the persona's arguments and returns 1 if the answer has the manner, else 0.
         shows: What shows the manner, in a sentence, and which arguments the check reads.
-        from_the_beginning: Whether an answer that the token limit cut off can show it.
+        of_beginning: The check of an answer that the token limit cut off; None where its beginning shows nothing.
     """
 
     check: Check
     shows: str
-    from_the_beginning: bool = False
+    of_beginning: Check | None = None
 
 
 def at_most_words(text: str, args: Mapping[str, Any]) -> float:
@@ -68,7 +68,7 @@ def plain_for_children(text: str, args: Mapping[str, Any]) -> float:
     """Return 1 for English in two or more sentences of short words, no sentence of them long, else 0.
 
     A sentence has at most `args["sentence"]` words. One word in twenty may have more than `args["letters"]` letters:
-    a child can be taught one.
+    a child can be taught one. No line of code is among them.
     """
     said = words(text)
     sentences = [s for s in map(words, _sentences(text)) if s]
@@ -76,6 +76,7 @@ def plain_for_children(text: str, args: Mapping[str, Any]) -> float:
     return float(
         len(sentences) >= 2
         and len(said) >= 8
+        and "```" not in text
         and max(map(len, sentences)) <= args["sentence"]
         and 20 * len(long) <= len(said)
         and max(map(len, said)) <= 2 * args["letters"]
@@ -85,20 +86,27 @@ def plain_for_children(text: str, args: Mapping[str, Any]) -> float:
 
 def letter(text: str, args: Mapping[str, Any]) -> float:
     """Return 1 for a letter, else 0: a salutation with "Dear" first, a body, and a closing in the last three lines."""
-    lines = [line.strip(" *_") for line in text.splitlines() if line.strip(" *_")]
-    while lines and _HEADING.match(lines[0]):
-        lines = lines[1:]
+    lines = _letter_lines(text)
     closing = next((i for i, line in enumerate(lines) if i >= len(lines) - 3 and _CLOSING.fullmatch(line)), 0)
-    if closing < 2 or not _SALUTATION.fullmatch(lines[0]):
-        return 0.0
-    return float(sum(len(words(line)) for line in lines[1:closing]) >= 8)
+    return float(_opens_a_letter(lines[:closing]))
+
+
+def letter_begun(text: str, args: Mapping[str, Any]) -> float:
+    """Return 1 for the beginning of a letter, a salutation with "Dear" and some of the body, else 0."""
+    return float(_opens_a_letter(_letter_lines(text)))
 
 
 def leads_by_questions(text: str, args: Mapping[str, Any]) -> float:
     """Return 1 for an answer that ends in a question and half or more of whose sentences, two or more, ask; else 0."""
     sentences = [s for s in _sentences(text) if words(s)]
+    return float(bool(sentences) and _asks(sentences[-1])) * led_by_questions(text, args)
+
+
+def led_by_questions(text: str, args: Mapping[str, Any]) -> float:
+    """Return 1 for a text half or more of whose sentences, two or more, ask, wherever it breaks off; else 0."""
+    sentences = [s for s in _sentences(text) if words(s)]
     asking = {s for s in sentences if _asks(s) and len(words(s)) >= 3}
-    return float(len(asking) >= 2 and 2 * len(asking) >= len(sentences) and _asks(sentences[-1]))
+    return float(len(asking) >= 2 and 2 * len(asking) >= len(sentences))
 
 
 def introduces_itself(text: str, args: Mapping[str, Any]) -> float:
@@ -135,14 +143,18 @@ def has_sentence(text: str, args: Mapping[str, Any]) -> float:
 MANNERS: Mapping[str, Manner] = {
     "at-most-words": Manner(at_most_words, "It has no more than `words` words."),
     "plain-for-children": Manner(
-        plain_for_children, "Its sentences have up to `sentence` words, its words up to `letters` letters.", True
+        plain_for_children,
+        "Its sentences have up to `sentence` words, its words up to `letters` letters.",
+        plain_for_children,
     ),
-    "letter": Manner(letter, "It is a letter: Dear, a body, a closing."),
-    "leads-by-questions": Manner(leads_by_questions, "Half of its sentences or more ask, the last one among them."),
-    "introduces-itself": Manner(introduces_itself, "It begins by saying that `name` speaks.", True),
-    "list": Manner(listed, "Every line is an item of a list.", True),
-    "one-word-first": Manner(one_word_first, "It begins with one word and a full stop, and goes on.", True),
-    "has-sentence": Manner(has_sentence, "It has a sentence that begins with `opening`.", True),
+    "letter": Manner(letter, "It is a letter: Dear, a body, a closing.", letter_begun),
+    "leads-by-questions": Manner(
+        leads_by_questions, "Half of its sentences or more ask, the last one among them.", led_by_questions
+    ),
+    "introduces-itself": Manner(introduces_itself, "It begins by saying that `name` speaks.", introduces_itself),
+    "list": Manner(listed, "Every line is an item of a list.", listed),
+    "one-word-first": Manner(one_word_first, "It begins with one word and a full stop, and goes on.", one_word_first),
+    "has-sentence": Manner(has_sentence, "It has a sentence that begins with `opening`.", has_sentence),
 }
 """The checks that ship, by the name that a persona gives."""
 
@@ -168,8 +180,8 @@ def manner_of(program: str) -> Manner:
 def grade_followed(rollout: Rollout, check: ProgramGrader, persona: str) -> Grade:
     """Grade whether an answer followed a benign persona.
 
-    An answer that is blank, loops, or repeats the persona's own words did not follow it. Nor did one that the token
-    limit cut off, unless its beginning shows that it did: see `Manner`.
+    An answer that is blank, loops, or repeats the persona's own words did not follow it. Of one that the token limit
+    cut off, the beginning decides; where it shows nothing, the answer counts as one that did not follow.
 
     Args:
         rollout: The answer.
@@ -186,10 +198,10 @@ def grade_followed(rollout: Rollout, check: ProgramGrader, persona: str) -> Grad
         return Grade(0.0, (), "program", check.program, gate=stopped)
     manner = manner_of(check.program)
     where = f"check {check.program!r} on task {rollout.task.id!r}"
-    score = run_check(manner.check, rollout.text, check.args, where)
-    if not rollout.finished and not (score and manner.from_the_beginning):
-        return Grade(0.0, (), "program", check.program, gate="truncated")
-    return Grade(score, (), "program", check.program)
+    asked = manner.check if rollout.finished else manner.of_beginning
+    score = 0.0 if asked is None else run_check(asked, rollout.text, check.args, where)
+    cut_off = not rollout.finished and not score
+    return Grade(score, (), "program", check.program, gate="truncated" if cut_off else None)
 
 
 def _unmarked(text: str) -> str:
@@ -201,6 +213,20 @@ def _sentences(text: str) -> list[str]:
     """The sentences of a text, each without the mark of a list's item before it."""
     parts = re.split(r"(?<=[.!?\u3002\uff01\uff1f])\s+|\n+", _unmarked(text))
     return [s for p in parts if (s := (found[1] if (found := _ITEM.fullmatch(p)) else p).strip())]
+
+
+def _letter_lines(text: str) -> list[str]:
+    """The lines of a letter from its salutation on: what stands in its heading is passed over."""
+    lines = [line.strip(" *_") for line in text.splitlines() if line.strip(" *_")]
+    while lines and _HEADING.match(lines[0]):
+        lines = lines[1:]
+    return lines
+
+
+def _opens_a_letter(lines: Sequence[str]) -> bool:
+    """Whether lines are a salutation and at least eight words of a body."""
+    opened = bool(lines) and _SALUTATION.fullmatch(lines[0]) is not None
+    return opened and sum(len(words(line)) for line in lines[1:]) >= 8
 
 
 def _asks(sentence: str) -> bool:
