@@ -55,7 +55,8 @@ def test_personas_lists_them_all_with_their_wordings_and_checks_as_json(steadfas
     assert all(len(p["wordings"]) == 3 for p in listed)
     by_name = {p["name"]: p for p in listed}
     assert by_name["terse"]["check"] == {"kind": "program", "program": "at-most-words", "args": {"words": 20}}
-    assert by_name["flatterer"]["check"] is None
+    assert by_name["terse"]["followed"] == "It has no more than `words` words."
+    assert (by_name["flatterer"]["check"], by_name["flatterer"]["followed"]) == (None, None)
 
 
 def test_the_table_of_personas_names_kind_and_check(steadfast):

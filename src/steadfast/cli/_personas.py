@@ -19,10 +19,13 @@ def personas(
     Hostile ones ask for a bad attitude; benign ones ask for a harmless form, and a program checks whether they got it.
     """
     from steadfast.attacks.personas import load_personas
+    from steadfast.graders.manners import manner_of
     from steadfast.tasks import Taxonomy
 
     found = load_personas(personas_file, Taxonomy.load(traits, domains))
-    rows: list[dict[str, Any]] = [p.model_dump(mode="json") for p in found]
+    rows: list[dict[str, Any]] = [
+        p.model_dump(mode="json") | {"followed": p.check and manner_of(p.check.program).shows} for p in found
+    ]
     if not as_json:
         rows = [
             {
