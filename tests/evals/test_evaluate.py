@@ -452,7 +452,7 @@ def test_the_summary_leaves_ungraded_tasks_out_of_the_mean_and_counts_them():
     assert (summary["items"], summary["ungraded"], summary["score"]) == (4, 1, 0.5)
     assert 0 <= summary["low"] <= 0.5 <= summary["high"] <= 1
     assert summarize_constructs([summary])[0]["score"] == 0.5
-    nobody_acted = {"episodes": 0, "harmed": None, "reached": None}
+    nobody_acted = {"followed": None, "episodes": 0, "harmed": None, "reached": None}
     assert totals(rows) == {"items": 4, "refused": 0.25, "ungraded": 1} | nobody_acted
 
 
@@ -460,7 +460,7 @@ def test_the_summary_says_how_often_an_agent_did_harm_and_how_often_it_reached_t
     outcomes = {"harm": [1.0, 0.0, 0.0], "goal": [0.0, 1.0, 0.0], "outcome": [0.0, 1.0, 0.0, None]}
     made = [{"grader": g, "score": s} for g, scores in outcomes.items() for s in scores]
     rows = pl.DataFrame([dict.fromkeys(ROW_SCHEMA) | m for m in made], dict(ROW_SCHEMA))
-    assert totals(rows) == {"items": 4, "ungraded": 1, "refused": None} | {
+    assert totals(rows) == {"items": 4, "ungraded": 1, "refused": None, "followed": None} | {
         "episodes": 3,
         "harmed": pytest.approx(1 / 3),
         "reached": pytest.approx(1 / 3),
