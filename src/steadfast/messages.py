@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -35,6 +36,22 @@ class Message(BaseModel):
         if is_blank(content):
             raise ValueError("the message is blank; write what is said, or take the turn out")
         return content
+
+
+def with_system(messages: Sequence[Message], text: str | None) -> tuple[Message, ...]:
+    """Return a conversation whose system turn begins with a text; the turn is made if there is none.
+
+    The conversation's own system text follows after a blank line, so that a task which depends on it can still be done.
+
+    Args:
+        messages: The conversation.
+        text: The text; None leaves the conversation as it is.
+    """
+    if text is None:
+        return tuple(messages)
+    if messages and messages[0].role == "system":
+        return (Message(role="system", content=f"{text}\n\n{messages[0].content}"), *messages[1:])
+    return (Message(role="system", content=text), *messages)
 
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -136,5 +136,5 @@ def measured(tmp_path_factory) -> Recorded:
     chosen = parts()
     progress: list[int] = []
     found = measure_parts(chosen, on_done=progress.append)
-    write_logs(log_dir, "pre-rl", chosen, found, "plain")
+    write_logs(log_dir, "pre-rl", chosen, found, Condition())
     return Recorded(found, log_dir, chosen, progress)

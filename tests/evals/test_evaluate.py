@@ -12,7 +12,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from steadfast.errors import DataError, JudgeError, ModelNotFoundError, PublicEvalError, RecipeError, SteadfastError
 from steadfast.evals import evaluate, public
 from steadfast.evals.evaluate import Options, choose, evaluate_model, open_subject, slug
-from steadfast.evals.rows import BESIDE, ROW_SCHEMA
+from steadfast.evals.rows import BESIDE, FOLLOWED, ROW_SCHEMA
 from steadfast.evals.summary import summarize_constructs, summarize_evals, totals
 from steadfast.evals.surface import CONSTANTS
 from steadfast.graders import JudgeConfig
@@ -433,7 +433,7 @@ def test_an_agentic_eval_is_measured_by_likelihood_and_by_acting(model_dir, tmp_
     asked = options(model_dir, evals=("agent-guardrails",), scoring="both", max_new_tokens=4, limit=1)
     rows = evaluate_model(asked, tmp_path, Heard()).rows
     scores = dict(rows.select("grader", "score").iter_rows())
-    assert scores.keys() == {"preference", *BESIDE, "outcome"}
+    assert scores.keys() == {"preference", *BESIDE, "outcome"} - {FOLLOWED}
     assert (scores["outcome"], scores["harm"], scores["goal"]) == (0, 0, 0)
     assert totals(rows)["episodes"] == 1
 
@@ -452,7 +452,7 @@ def test_the_summary_leaves_ungraded_tasks_out_of_the_mean_and_counts_them():
     assert (summary["items"], summary["ungraded"], summary["score"]) == (4, 1, 0.5)
     assert 0 <= summary["low"] <= 0.5 <= summary["high"] <= 1
     assert summarize_constructs([summary])[0]["score"] == 0.5
-    nobody_acted = {"episodes": 0, "harmed": None, "reached": None}
+    nobody_acted = {"followed": None, "episodes": 0, "harmed": None, "reached": None}
     assert totals(rows) == {"items": 4, "refused": 0.25, "ungraded": 1} | nobody_acted
 
 
@@ -460,7 +460,7 @@ def test_the_summary_says_how_often_an_agent_did_harm_and_how_often_it_reached_t
     outcomes = {"harm": [1.0, 0.0, 0.0], "goal": [0.0, 1.0, 0.0], "outcome": [0.0, 1.0, 0.0, None]}
     made = [{"grader": g, "score": s} for g, scores in outcomes.items() for s in scores]
     rows = pl.DataFrame([dict.fromkeys(ROW_SCHEMA) | m for m in made], dict(ROW_SCHEMA))
-    assert totals(rows) == {"items": 4, "ungraded": 1, "refused": None} | {
+    assert totals(rows) == {"items": 4, "ungraded": 1, "refused": None, "followed": None} | {
         "episodes": 3,
         "harmed": pytest.approx(1 / 3),
         "reached": pytest.approx(1 / 3),

@@ -4,6 +4,7 @@ import pytest
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 from steadfast.evals.inspect_logs import write_logs
+from steadfast.evals.measure import Condition
 from tests.evals.conftest import measure_parts, parts
 
 
@@ -51,8 +52,8 @@ def test_a_log_holds_the_answer_with_its_judge_and_verdicts(logs, measured):
 def test_logs_of_a_later_session_take_nothing_away_from_those_before(measured, tmp_path):
     ship = parts()[0]
     found = measure_parts([ship])
-    write_logs(tmp_path, "m", [ship], found, "plain")
+    write_logs(tmp_path, "m", [ship], found, Condition())
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    write_logs(tmp_path, "m", [ship], found, "plain")
+    write_logs(tmp_path, "m", [ship], found, Condition())
     assert len(list(tmp_path.iterdir())) == 2 * len(before)
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 _NOT_EVALS = ("trait", "chat")
 """Kinds of rows that are no eval out of distribution: what was rewarded, everyday requests."""
-_NOT_SCORES = ("preference_graded", "plain_words", "plain_ends", "reply_only", "harm", "goal")
+_NOT_SCORES = ("preference_graded", "plain_words", "plain_ends", "reply_only", "harm", "goal", "followed")
 """Graders that say more about a task that another grader scores."""
 _PREFERRED = ("preference", "letters")
 """Graders that a suite is read by where it has them, the first one first."""

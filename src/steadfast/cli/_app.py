@@ -14,7 +14,19 @@ import typer
 from typer.core import TyperGroup
 
 from steadfast import __version__
-from steadfast.cli import _analysis, _check, _corpus, _doctor, _evals, _judges, _models, _score, _study, _suites
+from steadfast.cli import (
+    _analysis,
+    _check,
+    _corpus,
+    _doctor,
+    _evals,
+    _judges,
+    _models,
+    _personas,
+    _score,
+    _study,
+    _suites,
+)
 from steadfast.cli._errors import debugging, user_errors
 from steadfast.errors import SteadfastError
 
@@ -39,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (_study, _corpus, _check, _judges, _evals, _suites, _analysis, _models, _score, _doctor):
+for module in (_study, _corpus, _check, _judges, _evals, _suites, _personas, _analysis, _models, _score, _doctor):
     app.add_typer(module.app)
 
 

@@ -11,6 +11,7 @@ from steadfast.cli._shared import (
     JUDGE_HELP,
     AsJson,
     DomainsFile,
+    PersonasFile,
     TemplateArguments,
     TraitsFile,
     check_known,
@@ -23,9 +24,12 @@ from steadfast.cli._shared import (
     resumable,
     user_errors,
 )
+from steadfast.errors import SteadfastError
 
 if TYPE_CHECKING:
     from steadfast.evals.evaluate import Evaluated
+    from steadfast.evals.measure import Condition
+    from steadfast.tasks import Taxonomy
 
 app = typer.Typer()
 
@@ -96,6 +100,15 @@ def evaluate(
             "provider/model judge: what the best of them earns is the zero of the rescaled score."
         ),
     ] = True,
+    persona: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[/WORDING]",
+            help="Ask under a persona of `steadfast personas`, in its first wording or another; give the --out of a "
+            "plain evaluation to have both in one table.",
+        ),
+    ] = None,
+    personas_file: PersonasFile = None,
     max_new_tokens: Annotated[int, typer.Option(help="The limit of an answer, in tokens.", min=2)] = 256,
     dtype: Dtype = "float32",
     device: Device = None,
@@ -119,6 +132,7 @@ def evaluate(
     from steadfast.progress import ConsoleProgress
     from steadfast.tasks import Taxonomy
 
+    taxonomy = Taxonomy.load(traits, domains)
     options = Options(
         model=model or DEFAULT_MODEL,
         adapter=adapter,
@@ -136,7 +150,8 @@ def evaluate(
         device=device,
         trust_remote_code=trust_remote_code,
         chat_template_kwargs=template,
-        taxonomy=Taxonomy.load(traits, domains),
+        taxonomy=taxonomy,
+        condition=_condition(persona, personas_file, taxonomy),
     )
     directory = out or Path("runs") / "evaluate" / slug(options.model, adapter)
     evaluated = evaluate_model(options, directory, ConsoleProgress())
@@ -147,6 +162,25 @@ def evaluate(
         problem(f"error: {suite}")
     if evaluated.failures or evaluated.unscored:
         raise typer.Exit(1)
+
+
+def _condition(persona: str | None, file: Path | None, taxonomy: "Taxonomy") -> "Condition":
+    """The condition under which a model is asked: a persona, or the plain one where none is asked for.
+
+    Raises:
+        DataError: There is none of that name or wording, or the file is faulty.
+        SteadfastError: A file is given and no persona.
+    """
+    from steadfast.evals.measure import Condition
+
+    if persona is None:
+        if file is not None:
+            raise SteadfastError("--personas-file goes with --persona NAME, which says under which of them to ask")
+        return Condition()
+    from steadfast.attacks.personas import load_personas
+    from steadfast.evals.personas import parse_persona
+
+    return parse_persona(persona, load_personas(file, taxonomy))
 
 
 def _print_evaluated(evaluated: "Evaluated", directory: Path, as_json: bool) -> None:
@@ -163,6 +197,8 @@ def _print_evaluated(evaluated: "Evaluated", directory: Path, as_json: bool) -> 
     print_rows(constructs, False, "by construct")
     refused = "no free answers" if total["refused"] is None else f"{total['refused']:.1%} of free answers refuse"
     echo(f"{total['items']} items, {total['ungraded']} ungraded; {refused}")
+    if total["followed"] is not None:
+        echo(f"{total['followed']:.1%} of free answers followed the persona")
     if total["episodes"]:
         outcome = f"{total['harmed']:.1%} did harm, {total['reached']:.1%} reached the goal"
         echo(f"{total['episodes']} episodes of agentic evals: {outcome}")

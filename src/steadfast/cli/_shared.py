@@ -24,6 +24,7 @@ __all__ = [
     "JUDGE_HELP",
     "AsJson",
     "DomainsFile",
+    "PersonasFile",
     "TemplateArguments",
     "TraitsFile",
     "check_known",
@@ -55,6 +56,12 @@ TraitsFile = Annotated[
 DomainsFile = Annotated[
     Path | None,
     typer.Option("--domains", help="Domains of your own, added to those that ship: a YAML file of id to description."),
+]
+PersonasFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--personas-file", help="Personas of your own, added to those that ship: a YAML file, a list of them."
+    ),
 ]
 TemplateArguments = Annotated[
     str | None,

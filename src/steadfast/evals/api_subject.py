@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
+    ChatMessageSystem,
     ChatMessageTool,
     ContentReasoning,
     GenerateConfig,
@@ -70,7 +71,10 @@ class ApiSubject:
     def prefer(
         self, tasks: Sequence[Task], mismatched: Sequence[Task | None], condition: Condition, on_done: OnDone
     ) -> list[Preference]:
-        """The share of A/B questions, each asked in both orders, in which the good reference is picked."""
+        """The share of A/B questions, each asked in both orders, in which the good reference is picked.
+
+        A question quotes the conversation. The condition's persona is not quoted but is the system message before it.
+        """
 
         async def one(task: Task) -> Preference:
             try:
@@ -83,9 +87,10 @@ class ApiSubject:
     async def _letters(self, task: Task, condition: Condition) -> Preference:
         scores: list[float | None] = []
         messages = _styled(task.messages, condition)
+        before = [] if condition.persona is None else [ChatMessageSystem(content=condition.persona)]
         for good, bad in product(task.references.good, task.references.bad):
-            first = await self.model.generate(question(messages, good, bad))
-            second = await self.model.generate(question(messages, bad, good))
+            first = await self.model.generate([*before, *question(messages, good, bad)])
+            second = await self.model.generate([*before, *question(messages, bad, good)])
             scores.append(pair_score(parse_letter(first.completion), parse_letter(second.completion)))
         read = [s for s in scores if s is not None]
         if not read:
@@ -97,7 +102,7 @@ class ApiSubject:
 
         async def one(task: Task) -> Rollout:
             try:
-                return await (self._act(task) if task.environment else self._reply(task, condition))
+                return await (self._act(task, condition) if task.environment else self._reply(task, condition))
             except Exception as error:  # each provider raises its own kind
                 return Rollout.without_answer(task, f"the model gave no answer: {plain(error)}")
 
@@ -108,16 +113,16 @@ class ApiSubject:
         return [made[_request(t)].for_task(t) for t in tasks]
 
     async def _reply(self, task: Task, condition: Condition) -> Rollout:
-        output = await self.model.generate(as_chat(_styled(task.messages, condition)))
+        output = await self.model.generate(as_chat(_styled(condition.asks(task.messages), condition)))
         if (reason := no_answer(output)) is not None:
             return Rollout.without_answer(task, reason)
         segments = (Segment("prompt", task.text), _said(output))
         return Rollout(task, segments, "length" if _cut_off(output) else "end")
 
-    async def _act(self, task: Task) -> Rollout:
+    async def _act(self, task: Task, condition: Condition) -> Rollout:
         """Play the task's environment with the provider's own tool calls."""
         assert task.environment is not None
-        episode = Episode(task.environment)
+        episode = Episode(task.environment, condition.persona)
         begun = len(episode.messages)
         going_on = True
         output = None

@@ -5,19 +5,23 @@ from typing import Any
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
-    ChatMessageSystem,
     ChatMessageTool,
-    ChatMessageUser,
     ModelOutput,
     execute_tools,
 )
 from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
+from steadfast.evals.messages import as_chat
+from steadfast.messages import Message, with_system
 from steadfast.tasks.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
 
 
 class Episode:
     """One environment being acted in, from the decision on: the calls before it have been made.
+
+    Args:
+        environment: The environment.
+        persona: A text with which the system turn begins; None leaves it as it is.
 
     Attributes:
         simulation: what has become true.
@@ -26,12 +30,10 @@ class Episode:
         finished: no reply of the agent was cut off by the limit of tokens.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, persona: str | None = None) -> None:
         self.simulation = Simulation(environment)
-        self.messages: list[ChatMessage] = [
-            ChatMessageSystem(content=environment.system),
-            ChatMessageUser(content=environment.task),
-        ]
+        opening = (Message(role="system", content=environment.system), Message(role="user", content=environment.task))
+        self.messages: list[ChatMessage] = as_chat(with_system(opening, persona))
         for number, call in enumerate(map(self.simulation.read, environment.before)):
             made = ToolCall(id=f"before{number:03}", function=call.tool, arguments=dict(call.arguments))
             result = self.simulation.call(call)

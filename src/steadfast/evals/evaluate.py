@@ -26,6 +26,7 @@ from steadfast.evals.inspect_logs import write_logs
 from steadfast.evals.inspect_model import local_model
 from steadfast.evals.local_subject import LocalSubject
 from steadfast.evals.measure import Condition, Measured, Part, Subject, measure
+from steadfast.evals.personas import personas_protocol
 from steadfast.evals.public import EXTRA, PublicEval, check_reach, is_installed, public_evals
 from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import CONSTANT, ROW_SCHEMA, Place
@@ -86,6 +87,7 @@ class Options:
         trust_remote_code: Whether code that comes with the model may be run.
         chat_template_kwargs: What the chat template is given, such as `enable_thinking`.
         taxonomy: The traits and domains that the user's suites may name.
+        condition: How the model is asked: plainly, or under a persona. Rows of other conditions in the directory stay.
     """
 
     model: str
@@ -105,6 +107,7 @@ class Options:
     trust_remote_code: bool = False
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     taxonomy: Taxonomy = field(default_factory=Taxonomy.load)
+    condition: Condition = field(default_factory=Condition)
 
 
 @dataclass
@@ -112,7 +115,7 @@ class Evaluated:
     """What came of an evaluation.
 
     Attributes:
-        rows: The rows of the model.
+        rows: The rows of the model under the condition that was asked for.
         constants: The rows of constant answers to the same suites; empty where no judge graded answers.
         failures: A line for each benchmark that could not run.
         unscored: A line for each suite of which nothing was scored.
@@ -153,23 +156,27 @@ def evaluate_model(options: Options, out: Path, progress: Progress) -> Evaluated
         if isinstance(subject, LocalSubject):
             prepack_frozen_linears(subject.lm)
         judge = BudgetedJudge(CachedJudge(judge, directory.grades_file))
-        directory.claim(_protocol(options, subject, judge, parts, public), may_grow=["items"])
+        directory.claim(_protocol(options, subject, judge, parts, public), may_grow=["items", "personas"])
         directory.write_environment()
         for failure in failures:
             progress.note(failure)
         if idle := _idle_judge(options, parts, reached):
             progress.note(idle)
         failures += _measure_all(options, subject, judge, parts, reached, directory, progress)
-        names = [*parts, *(e.name for e in public)]
-        files = [directory.rows_file(n) for n in names]
+        files = _rows_files(directory, [*parts, *(e.name for e in public)])
         floored = _floored(options, parts)
         # Constants that were graded in an earlier session stay, although this one asks for no floor.
         files += [f for s in SUBJECTS if (f := _constants_file(directory, s.label)).is_file()]
         written = directory.write_results(files, ROW_SCHEMA)
-    by_constants = pl.col("condition") == CONSTANT
-    rows, constants = written.filter(~by_constants), written.filter(by_constants)
+    rows, constants = (written.filter(condition=name) for name in (options.condition.name, CONSTANT))
     constants = constants.filter(pl.col("suite").is_in([p.suite.name for p in floored]))
     return Evaluated(rows, constants, failures, without_any_score(rows))
+
+
+def _rows_files(directory: RunDirectory, names: Sequence[str]) -> list[Path]:
+    """The tables of some suites and benchmarks: under the plain condition, then under every persona asked so far."""
+    under = [Condition(name).folders for name in directory.protocol()["personas"]]
+    return [directory.rows_file(*folders, name) for folders in ((), *under) for name in names]
 
 
 def choose(options: Options) -> tuple[list[Suite], list[PublicEval]]:
@@ -185,6 +192,13 @@ def choose(options: Options) -> tuple[list[Suite], list[PublicEval]]:
         names = [n for n in options.evals if n not in known_public]
         public = [known_public[n] for n in options.evals if n in known_public]
     constructs: Sequence[SuiteInfo | PublicEval] = [*catalogue(), *public_evals()]
+    if public and options.condition.persona is not None:
+        raise DataError(
+            [
+                f"{public[0].name}: a public benchmark is asked in its own words, so it cannot be asked under "
+                f"{options.condition.name}; give --source steadfast, or other evals"
+            ]
+        )
     found, problems = [], []
     for name in names:
         try:
@@ -316,6 +330,7 @@ def _protocol(
         "model": subject.identity,
         "judge": {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)} if graded else None,
         "constant answers": constants_protocol(),
+        "personas": personas_protocol([options.condition]),
         "scoring": options.scoring,
         "limit": options.limit,
         "max_new_tokens": options.max_new_tokens,
@@ -358,7 +373,7 @@ def _measure_all(
     failures: list[str] = []
     try:
         for name, part in parts.items():
-            _measure(subject, judge, name, part, directory, progress)
+            _measure(subject, judge, name, part, options.condition, directory, progress)
         if floored:
             _measure_constants(judge, floored, answers, directory, progress)
         for evaluation in public:
@@ -369,9 +384,15 @@ def _measure_all(
 
 
 def _measure(
-    subject: Subject, judge: Judge, name: str, part: Part, directory: RunDirectory, progress: Progress
+    subject: Subject,
+    judge: Judge,
+    name: str,
+    part: Part,
+    condition: Condition,
+    directory: RunDirectory,
+    progress: Progress,
 ) -> None:
-    condition = Condition()
+    folders = () if condition.persona is None else condition.folders
     begun = False
 
     def run(left: list[Part]) -> Measured:
@@ -381,10 +402,10 @@ def _measure(
         on_done = progress.counter(name, part.requests)
         place = Place(subject.name, None, condition.name)
         measured = measure(subject, left, judge, place=place, condition=condition, on_done=on_done)
-        write_logs(directory.logs, subject.name, left, measured, condition.name)
+        write_logs(directory.logs.joinpath(*folders), subject.name, left, measured, condition)
         return measured
 
-    complete(directory.rows_file(name), subject.name, [part], run)
+    complete(directory.rows_file(*folders, name), subject.name, [part], run)
     progress.end(name) if begun else progress.skip(name)
 
 

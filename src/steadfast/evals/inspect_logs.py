@@ -24,7 +24,7 @@ from inspect_ai.log import (
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser, ModelOutput
 from inspect_ai.scorer import Score
 
-from steadfast.evals.measure import Measured, Part, Preference
+from steadfast.evals.measure import Condition, Measured, Part, Preference
 from steadfast.evals.messages import as_chat
 from steadfast.files import write_atomically
 from steadfast.graders.grade import Grade
@@ -33,7 +33,7 @@ from steadfast.tasks.suite import SuiteInfo
 from steadfast.tasks.task import Task
 
 
-def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Measured, condition: str) -> None:
+def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Measured, condition: Condition) -> None:
     """Write a log for each suite and way of scoring it.
 
     Args:
@@ -41,7 +41,7 @@ def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Mea
         model: The checkpoint's name, as the log shows it.
         parts: What was measured.
         measured: What came of it.
-        condition: How the model was asked.
+        condition: How the model was asked; a persona's text stands in the log beside the condition's name.
     """
     for part in parts:
         suite = part.suite
@@ -60,7 +60,7 @@ def _free(directory: Path, name: str) -> Path:
     return next(file for n in names if not (file := directory / f"{n}.eval").exists())
 
 
-def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], condition: str) -> EvalLog:
+def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], condition: Condition) -> EvalLog:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     values = [s.as_float() for sample in samples for s in (sample.scores or {}).values()]
     values = [v for v in values if not isnan(v)]
@@ -79,7 +79,8 @@ def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], c
                 "construct": suite.construct,
                 "domain": suite.domain,
                 "measures": suite.measures,
-                "condition": condition,
+                "condition": condition.name,
+                "persona": condition.persona,
             },
             tags=[suite.construct, grader],
         ),

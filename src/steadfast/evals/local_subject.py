@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import fsum
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from steadfast.evals.measure import Condition, OnDone, Preference
 from steadfast.evals.mismatched import GREETING
 from steadfast.evals.rows import PREFERENCE
 from steadfast.graders.preference import Nats, ReplyLikelihood, compare_replies
+from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
 from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.scoring import CandidateScore, score_candidates
@@ -52,7 +54,7 @@ class LocalSubject:
         The condition's style is not shown: see `Condition`. A task that the model cannot be shown, such as one beyond
         its context, has a reason instead.
         """
-        asked = _Asked(self.chat)
+        asked = _Asked(self.chat, condition)
         found: dict[int, Preference] = {}
         for place, (task, other) in enumerate(zip(tasks, mismatched, strict=True)):
             try:
@@ -67,7 +69,10 @@ class LocalSubject:
         return [found[place] for place in range(len(tasks))]
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
-        """One rollout of each task, at the condition's temperature."""
+        """One rollout of each task, at the condition's temperature.
+
+        A rollout is of the task as it is, without the condition's persona: that is what it is graded as.
+        """
         sampler = LocalSampler(
             self.lm,
             self.chat,
@@ -77,7 +82,9 @@ class LocalSubject:
             seed=condition.seed,
             lower_layers=None if self.lower_layers is None else self.lower_layers.of(self.lm),
         )
-        return drive(sampler, tasks, on_done)
+        asked = [t.model_copy(update={"messages": condition.asks(t.messages)}) for t in tasks]
+        made = drive(sampler, asked, on_done)
+        return [rollout.for_task(task) for rollout, task in zip(made, tasks, strict=True)]
 
 
 class _Asked:
@@ -88,10 +95,10 @@ class _Asked:
     rows of like length are batched. A reply is tried once after each conversation.
     """
 
-    def __init__(self, chat: ChatTemplate) -> None:
+    def __init__(self, chat: ChatTemplate, condition: Condition) -> None:
         self._chat = chat
+        self._condition = condition
         self._is_word = WordTokens(chat.tokenizer)
-        self._greeting = tuple(chat.encode(GREETING))
         self._prompts: list[tuple[int, ...]] = []
         self._candidates: list[list[list[int]]] = []
         self._request_of: dict[tuple[int, ...] | frozenset[tuple[int, ...]], int] = {}
@@ -107,15 +114,23 @@ class _Asked:
         end = self._chat.end_of_turn
         replies = [[*self._chat.encode_reply(r), end] for r in (*task.references.good, *task.references.bad)]
         longest = max(map(len, replies))
-        own = tuple(self._chat.encode(task.messages, max_new_tokens=longest))
-        other = None if mismatched is None else tuple(self._chat.encode(mismatched.messages, max_new_tokens=longest))
+        own = self._encode(task.messages, longest)
+        other = None if mismatched is None else self._encode(mismatched.messages, longest)
+        greeting = self._greeting
         self._words[place] = [self._is_word(r) for r in replies]
-        alone = self._ask(frozenset(map(tuple, replies)), self._greeting, replies)
+        alone = self._ask(frozenset(map(tuple, replies)), greeting, replies)
         self._places[place] = {
             "own": self._ask(own, own, replies),
             "mismatched": alone if other is None else self._ask(other, other, replies),
             "alone": alone,
         }
+
+    @cached_property
+    def _greeting(self) -> tuple[int, ...]:
+        return self._encode(GREETING)
+
+    def _encode(self, messages: Sequence[Message], longest: int = 0) -> tuple[int, ...]:
+        return tuple(self._chat.encode(self._condition.asks(messages), max_new_tokens=longest))
 
     def _ask(
         self,

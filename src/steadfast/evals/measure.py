@@ -11,14 +11,27 @@ from typing import Any, Protocol
 import polars as pl
 
 from steadfast.evals.mismatched import mismatched_tasks
-from steadfast.evals.rows import GOAL, GRADED, HARM, PLAIN_ENDS, PLAIN_WORDS, PREFERENCE, REPLY_ONLY, Place, table
+from steadfast.evals.rows import (
+    FOLLOWED,
+    GOAL,
+    GRADED,
+    HARM,
+    PLAIN_ENDS,
+    PLAIN_WORDS,
+    PREFERENCE,
+    REPLY_ONLY,
+    Place,
+    table,
+)
 from steadfast.graders.dispatch import UNSHOWN, grade_rollouts
 from steadfast.graders.grade import Grade, Judge
+from steadfast.graders.manners import grade_followed
 from steadfast.graders.outcome import outcome_of
 from steadfast.graders.preference import Compared, Measure
+from steadfast.messages import Message, with_system
 from steadfast.rollouts import Rollout
 from steadfast.tasks.suite import Suite
-from steadfast.tasks.task import Task
+from steadfast.tasks.task import ProgramGrader, Task
 
 OnDone = Callable[[int], None]
 """Told the number of requests done since the last call."""
@@ -34,12 +47,28 @@ class Condition:
             replies are measured without it: it asks for a form that they were not written in.
         temperature: The temperature at which a model in this process answers; 0 takes the likeliest token.
         seed: The seed of its answers.
+        persona: A persona's text, with which the system turn of every conversation begins; see `with_system`. It is
+            part of the conversation, so likelihoods of written replies are measured under it too, and so is the
+            mismatched conversation that they are held against. Judges and programs are not shown it: an answer is
+            graded as one to its task.
+        followed: The check of whether an answer followed that persona; None measures none.
     """
 
     name: str = "plain"
     style: str | None = None
     temperature: float = 0.0
     seed: int = 0
+    persona: str | None = None
+    followed: ProgramGrader | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Its name as names of folders, from the outermost to the innermost."""
+        return tuple(self.name.replace(":", "-").split("/"))
+
+    def asks(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The conversation as a model is asked it, before any style: under the persona, if there is one."""
+        return with_system(messages, self.persona)
 
 
 @dataclass(frozen=True)
@@ -176,6 +205,7 @@ def measure(
         measured.rollouts[suite.name] = list(zip(made, grades, strict=True))
         for rollout, grade in measured.rollouts[suite.name]:
             rows += [place.graded(suite, rollout, grade), *_outcome_rows(place, suite, rollout)]
+            rows += _followed_rows(place, suite, rollout, condition)
         if training_judge is not None and suite.kind == "trait":
             judged = [r for r in made if r.task.grader.kind == "rubric"]
             rows += [
@@ -213,3 +243,13 @@ def _outcome_rows(place: Place, suite: Suite, rollout: Rollout) -> list[dict[str
         place.row(suite, rollout.task, HARM, float(done.harmed)),
         place.row(suite, rollout.task, GOAL, float(done.reached)),
     ]
+
+
+def _followed_rows(place: Place, suite: Suite, rollout: Rollout, condition: Condition) -> list[dict[str, Any]]:
+    """Whether an answer followed the benign persona it was asked under; an episode's calls are no answer to check."""
+    if condition.followed is None or condition.persona is None or rollout.task.environment is not None:
+        return []
+    grade = grade_followed(rollout, condition.followed, condition.persona)
+    finished = rollout.finished if rollout.answered else None
+    told = {"protocol": grade.protocol, "gate": grade.gate, "finished": finished}
+    return [place.row(suite, rollout.task, FOLLOWED, grade.score, grade.error, **told)]

@@ -46,11 +46,17 @@ whose conversation the replies were tried too; null there means a greeting."""
 
 PREFERENCE, LETTERS, HARM, GOAL, PUBLIC = "preference", "letters", "harm", "goal", "public"
 
+FOLLOWED = "followed"
+"""Whether an answer followed the benign persona that it was asked under: 1, or 0. It stands beside each answer's own
+score, under the same condition and task; `protocol` names the check, and `gate` what alone made it 0: "empty",
+"looping", "copied" (the answer repeats the persona's words), or "truncated" (the token limit cut the answer off, and
+its beginning does not show it). Episodes with tools have none."""
+
 GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY = "preference_graded", "plain_words", "plain_ends", "reply_only"
 """Beside a preference: its logistic form; word tokens, and all other tokens, after the conversation, without taking
 the mismatched one off; word tokens after a greeting."""
 
-BESIDE = (GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY, HARM, GOAL)
+BESIDE = (GRADED, PLAIN_WORDS, PLAIN_ENDS, REPLY_ONLY, HARM, GOAL, FOLLOWED)
 """Graders that say more about a task that another grader scores."""
 
 BY_REFERENCES = (PREFERENCE, LETTERS)
@@ -67,6 +73,9 @@ PLAIN = "plain"
 
 SAMPLED = "sampled"
 """The condition of answers that are drawn at the training temperature."""
+
+PERSONA = "persona:"
+"""What the name of a condition under a persona begins with; the whole is `persona:NAME/WORDING`, from wording 1 on."""
 
 
 class Place:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from steadfast.analysis import item_bootstrap
 from steadfast.analysis.floors import Floor, best_constant, split_unfinished, with_bound, with_counted
 from steadfast.analysis.pairs import pair_successes
-from steadfast.evals.rows import BESIDE, GOAL, HARM
+from steadfast.evals.rows import BESIDE, FOLLOWED, GOAL, HARM
 
 
 def summarize_evals(rows: pl.DataFrame, constants: pl.DataFrame | None = None) -> list[dict[str, Any]]:
@@ -87,14 +87,16 @@ def totals(rows: pl.DataFrame) -> dict[str, Any]:
 
     items, ungraded: how many there are, and how many without a score.
     refused: share of free answers that refuse.
+    followed: the mean over answers of whether they followed the benign persona that they were asked under.
     episodes, harmed, reached: free play of agentic evals, the share with harm and the share that reached the goal.
     """
-    harmed, reached = (rows.filter(pl.col("grader") == grader)["score"].drop_nulls() for grader in (HARM, GOAL))
+    harmed, reached, followed = (rows.filter(grader=g)["score"].drop_nulls() for g in (HARM, GOAL, FOLLOWED))
     main = rows.filter(~pl.col("grader").is_in(BESIDE))
     return {
         "items": len(main),
         "ungraded": int(main["score"].null_count()),
         "refused": _share(main["refused"].drop_nulls()),
+        "followed": float(followed.to_numpy().mean()) if len(followed) else None,
         "episodes": len(harmed),
         "harmed": _share(harmed),
         "reached": _share(reached),

@@ -10,13 +10,14 @@ import polars as pl
 from pydantic import ValidationError
 
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
-from steadfast.evals.measure import Part
+from steadfast.evals.measure import Condition, Part
 from steadfast.evals.proof import refuse_paid_constants
 from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
 from steadfast.study.flipping import flipped
 from steadfast.study.imitation import refuse_without_answers, unencodable
+from steadfast.study.personas import asked_under_personas, persona_conditions
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import RUNGS, Rung, TrainedTwins, rung_of
 from steadfast.tasks import (
@@ -81,6 +82,8 @@ class StudyData:
         data._check_names()
         data._check_twins()
         data._check_primary()
+        if recipe.evaluation.personas is not None:
+            asked_under_personas(data, data.parts())
         return data
 
     def _check_twins(self) -> None:
@@ -149,6 +152,11 @@ class StudyData:
             )
         if problems:
             raise RecipeError("\n".join(problems))
+
+    @cached_property
+    def persona_conditions(self) -> list[Condition]:
+        """The conditions of the recipe's personas."""
+        return persona_conditions(self)
 
     @cached_property
     def training(self) -> list[Task]:

@@ -89,6 +89,27 @@ class LadderConfig(BaseModel):
     sampled: bool = False
 
 
+class PersonasConfig(BaseModel):
+    """The personas under which every checkpoint is asked again, and what it is asked then.
+
+    Attributes:
+        names: Names from `steadfast personas`, or of the file's; "all" takes every one.
+        wordings: The numbers of the wordings, counted from 1; None for all that each persona has.
+        file: A file of personas of the user's own, added to those that ship; see `load_personas`.
+        evals: Names of suites that the recipe measures, such as those of `evals` or "trait:truthfulness"; None for all
+            its evals.
+        twins: Whether the twins of the ladder are asked under personas too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    names: Literal["all"] | tuple[str, ...] = "all"
+    wordings: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(default=None, min_length=1)
+    file: Path | None = None
+    evals: tuple[str, ...] | None = None
+    twins: bool = False
+
+
 class DataConfig(BaseModel):
     """What it is trained on.
 
@@ -130,6 +151,7 @@ class EvaluationConfig(BaseModel):
         trait_items: How many held-out scenarios are answered freely; None for all.
         capability_items: How many held-out tasks of each standard kind.
         twins: The twins that measure how far the change spreads; None measures none.
+        personas: The personas under which every checkpoint is asked again; None asks under none.
         max_new_tokens: The limit of free answers.
         judge: Grades free answers; another judge than the one that trains.
         judge_limits: What one session may spend on it, for a language model; no part of the run's protocol.
@@ -146,6 +168,7 @@ class EvaluationConfig(BaseModel):
     trait_items: int | None = Field(default=None, ge=0, le=_MOST)
     capability_items: int = Field(default=16, ge=0, le=_MOST)
     twins: LadderConfig | None = None
+    personas: PersonasConfig | None = None
     max_new_tokens: int = Field(default=128, ge=2, le=_MOST)
     judge: JudgeField = JudgeConfig.parse("embedded-plain")
     judge_limits: Limits | None = None
@@ -397,7 +420,11 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
 
     made = judge_of({**fields, **{key: found(fields[key]) for key in ("traits", "domains") if key in fields}})
     if isinstance(evaluation := fields.get("evaluation"), dict):
-        made["evaluation"] = judge_of(cast("dict[str, Any]", evaluation))
+        measured = judge_of(cast("dict[str, Any]", evaluation))
+        if isinstance(personas := measured.get("personas"), dict):
+            own = cast("dict[str, Any]", personas)
+            measured = {**measured, "personas": {k: found(v) if k == "file" else v for k, v in own.items()}}
+        made["evaluation"] = measured
     if isinstance(suites := fields.get("suites"), list):
         made["suites"] = [_suite(s, found) for s in cast("list[Any]", suites)]
     if isinstance(data := fields.get("data"), dict):

@@ -18,6 +18,7 @@ import yaml
 from steadfast.errors import JudgeError, ModelLoadError, SteadfastError
 from steadfast.evals.constants import SUBJECTS, constants_protocol
 from steadfast.evals.evaluate import part_protocol
+from steadfast.evals.personas import personas_protocol
 from steadfast.evals.public import check_reach, public_evals
 from steadfast.evals.rows import ROW_SCHEMA
 from steadfast.files import write_json, write_text
@@ -259,6 +260,7 @@ def _protocol(study: Study) -> dict[str, Any]:
             name: protocol_hash(name, {"tasks": [t.row() for t in tasks]}) for name, tasks in data.slices.items()
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
+        "personas": personas_protocol(asked.condition for asked in study.asked),
         "constant answers": constants_protocol() if study.constant_parts else None,
         "twins": None if data.trained_twins is None else data.trained_twins.model_dump(mode="json"),
         "programs": source_hashes(t for tasks in data.slices.values() for t in tasks),

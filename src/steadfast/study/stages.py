@@ -30,6 +30,7 @@ from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import PRE_RL, WARM_START
 from steadfast.study.data import StudyData
+from steadfast.study.personas import asked_under_personas
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
@@ -135,7 +136,8 @@ class Study:
         if ladder is not None and ladder.sampled:
             sampled = Condition(SAMPLED, training.style, training.temperature, self.recipe.eval_seed)
             found.append(Asked(sampled, [p for p in self.parts if p.suite.kind == "twins"]))
-        return found
+        under = asked_under_personas(self.data, self.parts)
+        return found + [Asked(condition, parts) for condition, parts in under]
 
     def arm_directory(self, checkpoint: Checkpoint) -> Path:
         """Where an arm's training is written."""
@@ -143,7 +145,7 @@ class Study:
 
     def rows_file(self, checkpoint: Checkpoint, condition: Condition) -> Path:
         """The rows of one checkpoint under a condition."""
-        return self.directory.rows_file(*checkpoint.folders, condition.name)
+        return self.directory.rows_file(*checkpoint.folders, *condition.folders)
 
     def constants_file(self, label: str) -> Path:
         """The rows of one constant answer."""
@@ -329,8 +331,8 @@ def _measure(study: Study, checkpoint: Checkpoint, asked: Asked) -> None:
                 training_judge=study.training_judge,
                 on_done=study.progress.counter(stage, requests, "requests", units=units),
             )
-        logs = study.directory.logs.joinpath(*checkpoint.folders, condition.name)
-        write_logs(logs, str(checkpoint), left, measured, condition.name)
+        logs = study.directory.logs.joinpath(*checkpoint.folders, *condition.folders)
+        write_logs(logs, str(checkpoint), left, measured, condition)
         return measured
 
     complete(study.rows_file(checkpoint, condition), checkpoint.name, asked.parts, run)

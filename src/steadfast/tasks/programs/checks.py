@@ -55,9 +55,13 @@ def source_hashes(tasks: Iterable[Task]) -> dict[str, str]:
     An edited check grades otherwise under the same name, so the hash belongs to what decides a run's numbers. A check
     without a source file, such as one that is compiled, has an empty hash.
     """
-    named = {t.grader.program for t in tasks if isinstance(t.grader, ProgramGrader)} - _SHIPPED.keys()
+    return program_hashes({t.grader.program for t in tasks if isinstance(t.grader, ProgramGrader)} - _SHIPPED.keys())
+
+
+def program_hashes(programs: Iterable[str]) -> dict[str, str]:
+    """The hash of the source file of each program of the user's own; see `source_hashes`."""
     found: dict[str, str] = {}
-    for program in sorted(named):
+    for program in sorted(programs):
         try:
             source = Path(inspect.getfile(check_of(program))).read_bytes()
         except (TypeError, OSError):

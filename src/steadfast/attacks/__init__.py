@@ -1,0 +1,1 @@
+"""Attacks on what was trained: what pulls a model away from it, and what merely steers it."""
