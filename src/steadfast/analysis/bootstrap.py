@@ -47,6 +47,10 @@ _BATCH = 1_000
 """Draws held in memory at a time."""
 
 
+TIE = 1e-12
+"""Scores closer than this are the same but for rounding: those such as 0.1 and 0.3 have no exact binary form."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval, in the units of the scores.
@@ -123,8 +127,8 @@ def student_interval(values: NDArray[np.float64], level: float = 0.95) -> Interv
 
 
 def has_spread(values: NDArray[np.float64]) -> bool:
-    """Whether values in [-1, 1] differ by more than the rounding of the means that they are."""
-    return bool(np.ptp(values) > 1e-12)
+    """Whether values differ by more than rounding."""
+    return bool(np.ptp(values) > TIE)
 
 
 def _checked(differences: NDArray[np.float64]) -> NDArray[np.float64]:

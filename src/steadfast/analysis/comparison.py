@@ -7,13 +7,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadfast.analysis.bootstrap import Interval, clustered_bootstrap, item_bootstrap
+from steadfast.analysis.bootstrap import TIE, Interval, clustered_bootstrap, item_bootstrap
 from steadfast.analysis.multiplicity import benjamini_hochberg
 from steadfast.analysis.permutation import paired_permutation_test
 
 _KEY = ["suite", "grader", "task"]
-_TIE = 1e-12
-"""A mean difference below this is rounding: scores such as 0.1 and 0.3 have no exact binary form."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,8 @@ def compare(
     clusters = [
         _differences(group) for group in pairs.filter(_graded()).sort(_KEY).partition_by("suite", maintain_order=True)
     ]
-    wins = [e for e in evals if e.difference > _TIE]
-    losses = [e for e in evals if e.difference < -_TIE]
+    wins = [e for e in evals if e.difference > TIE]
+    losses = [e for e in evals if e.difference < -TIE]
     total = sum(e.items > 0 for e in evals)
     return Comparison(
         treatment=treatment,

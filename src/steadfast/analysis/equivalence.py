@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.bootstrap import TIE, Interval
 from steadfast.analysis.points import bounds, points
 from steadfast.analysis.pooled import clustered_error
-from steadfast.analysis.seeds import TIE, no_spread
+from steadfast.analysis.seeds import no_spread
 
 MARGIN = 3.0
 """The margin in points of a hundred, unless another was named beforehand."""

@@ -47,8 +47,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from steadfast.analysis.bootstrap import FEWEST_FOR_BOOTSTRAP, Interval
-from steadfast.analysis.seeds import TIE
+from steadfast.analysis.bootstrap import FEWEST_FOR_BOOTSTRAP, TIE, Interval
 
 Array = NDArray[np.float64]
 

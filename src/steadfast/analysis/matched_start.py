@@ -38,12 +38,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from steadfast.analysis.bootstrap import Interval
+from steadfast.analysis.bootstrap import TIE, Interval
 from steadfast.analysis.differences import Contrast, contrast_of
 from steadfast.analysis.equivalence import MARGIN, Equivalence, equivalence_over_seeds
 from steadfast.analysis.factorial import Cell, PairedScores, Twins, paired_scores
 from steadfast.analysis.points import bounds, points
-from steadfast.analysis.seeds import TIE
 
 Half = Literal["choose", "measure"]
 

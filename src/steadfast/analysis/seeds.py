@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from steadfast.analysis.bootstrap import Interval, has_spread, student_interval
+from steadfast.analysis.bootstrap import TIE, Interval, has_spread, student_interval
 
 POWER = 0.8
 """The share of runs in which a detectable effect would be found."""
-
-TIE = 1e-12
-"""Values that differ by less than this are the same but for rounding."""
 
 
 def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval:
@@ -52,7 +49,7 @@ def seed_p_value(differences: Sequence[float]) -> float:
     if values.size < 2:
         return float("nan")
     if not has_spread(values):
-        return 1.0 if abs(values[0]) < 1e-12 else float("nan")
+        return 1.0 if abs(values[0]) < TIE else float("nan")
     result: Any = stats.ttest_1samp(values, 0.0)
     return float(result.pvalue)
 
@@ -63,7 +60,7 @@ def no_spread(values: Sequence[float], over: str) -> str:
         return "it is one model without a seed"
     if len(values) < 2:
         return f"one {over} tells nothing of their spread"
-    if max(values) - min(values) < TIE:
+    if not has_spread(np.asarray(values)):
         return f"every {over} gives the same value, which tells nothing of their spread"
     return ""
 
