@@ -201,3 +201,23 @@ def test_a_pair_with_an_ungraded_twin_counts_nowhere():
     made.results = made.results.with_columns(dropped)
     (ladder,) = ladders(made)
     assert ladder.result("health-only", "new domain").pairs == 9
+
+
+def test_a_gain_by_balance_alone_is_told_from_reading():
+    one_sided = {("baseline", s): (0, 10) for s in range(3)} | {("shuffled", s): (0, 10) for s in range(3)}
+    balanced = run(one_sided | {("health-only", s): (5, 5) for s in range(3)})
+    (ladder,) = ladders(balanced)
+    assert ladder.contrast("baseline", "new domain").difference.estimate == pytest.approx(0.5)
+    assert ladder.result("health-only", "new domain").reading.estimate == pytest.approx(0.0)
+    sentence = primary_sentence(balanced, [ladder])
+    assert "for the same answer to both twins: 0.0 [no spread] for the health-only arm, 0.0 [no spread]" in sentence
+
+    read = run(one_sided | {("health-only", s): (7, 8 + s) for s in range(2)}, seeds=(0, 1))
+    (ladder,) = ladders(read)
+    reading = ladder.result("health-only", "new domain").reading
+    assert reading.estimate == pytest.approx(0.55)
+    margin = stats.t.ppf(0.975, 1) * 0.05
+    assert (reading.low, reading.high) == pytest.approx((0.55 - margin, 0.55 + margin))
+
+    (ladder,) = ladders(run({("baseline", 0): (1, 2), ("health-only", 0): (7, 8), ("shuffled", 0): (0, 0)}, seeds=(0,)))
+    assert ladder.result("health-only", "new domain").reading.estimate == pytest.approx(0.5)

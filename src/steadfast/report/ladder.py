@@ -35,6 +35,8 @@ class RungResult:
         by_seed: The pair success of each seed, in the recipe's order.
         one: The mean success on the first twins.
         other: The mean success on their twins; a rise of one alone is a one-sided shift.
+        reading: The sum of both twins' success less one, with its interval over training seeds. The same answer to both
+            twins is right for one of them at most, so without reading the words that differ it is 0 or less.
         sampled: The mean pair success at the training temperature; None where that was not asked.
     """
 
@@ -45,6 +47,7 @@ class RungResult:
     by_seed: tuple[float, ...]
     one: float
     other: float
+    reading: Interval
     sampled: float | None = None
 
 
@@ -154,6 +157,7 @@ def _result(run: Run, pairs: pl.DataFrame, arm: str, rung: Rung) -> RungResult |
     if mine.is_empty():
         return None
     success, one, other = (by_seed(mine, value) for value in ("success", "one", "other"))
+    reading = one.join(other, on="seed", nulls_equal=True, maintain_order="left")
     seeds: Sequence[int | None] = [None] if arm == PRE_RL else run.recipe.seeds
     scores = dict(zip(success["seed"].to_list(), success["success"].to_list(), strict=True))
     return RungResult(
@@ -164,6 +168,7 @@ def _result(run: Run, pairs: pl.DataFrame, arm: str, rung: Rung) -> RungResult |
         by_seed=tuple(scores[s] for s in seeds if s in scores),
         one=float(one["one"].mean()),  # type: ignore[arg-type]
         other=float(other["other"].mean()),  # type: ignore[arg-type]
+        reading=seed_interval((reading["one"] + reading["other"] - 1).to_list()),
     )
 
 

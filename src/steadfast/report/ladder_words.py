@@ -5,6 +5,7 @@ from math import isnan
 from statistics import fmean
 from typing import Any
 
+from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.mixed import MixedEstimate
 from steadfast.report.ladder import Ladder, RungContrast, controls
 from steadfast.report.ladder_figure import ladder_figure
@@ -36,7 +37,22 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
         return f"Nothing was measured of {the(ladder.arm)} on {where}."
     said = " and ".join(f"{_change(c)} against {the(c.control)}" for c in against)
     changed = f"On {where}, pair success changes by {said}{_detectable(against)}."
-    return " ".join([_verdict(against), changed, *_by_family(ladder), *_by_wording(ladder)])
+    read = _reading(ladder, primary.rung)
+    return " ".join([_verdict(against), changed, read, *_by_family(ladder), *_by_wording(ladder)])
+
+
+def _reading(ladder: Ladder, rung: Rung) -> str:
+    """Say what both sides come to together, which no change of balance between them can raise above zero."""
+    said = [
+        f"{points(r.reading.estimate)}{_bounds(r.reading)} for {the(name)}"
+        for name in (ladder.arm, BASELINE)
+        if (r := ladder.result(name, rung)) is not None
+    ]
+    return f"Both sides' success less 100, which is 0 at most for the same answer to both twins: {', '.join(said)}."
+
+
+def _bounds(value: Interval) -> str:
+    return "" if isnan(value.low) else f" {bounds(value.low, value.high)}"
 
 
 def _by_family(ladder: Ladder) -> list[str]:
