@@ -1,0 +1,87 @@
+"""What harmful fine-tuning trains on: prompts with a harmful and a careful answer each.
+
+An attack trains on the harmful answers, and its control on the careful ones to the same prompts, so that what any
+fine-tuning forgets is not counted as the attack's work. Both answers of the sets that ship are of like length and
+wording, mild, and plainly wrong or right to an expert.
+"""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from steadfast.messages import Message
+from steadfast.tasks.jsonl import read_jsonl_by_line
+from steadfast.tasks.overlap import prove_disjoint
+
+_DATA = Path(str(files("steadfast.attacks"))) / "data"
+
+
+class AttackExample(BaseModel):
+    """A prompt with the answer that an attack trains on and the one that its control trains on.
+
+    Attributes:
+        id: Its name, unique in its file.
+        messages: The conversation; its last turn is the user's.
+        harmful: What a careless or dishonest assistant would say.
+        careful: What a good one says.
+        fault: What is wrong with the harmful answer, for those who audit the data.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1)
+    messages: tuple[Message, ...] = Field(min_length=1)
+    harmful: str = Field(min_length=1)
+    careful: str = Field(min_length=1)
+    fault: str = ""
+
+    @model_validator(mode="after")
+    def _asks_and_differs(self) -> "AttackExample":
+        if self.messages[-1].role != "user":
+            raise ValueError("messages: the last turn must be the user's, since both answers follow it")
+        if self.harmful.split() == self.careful.split():
+            raise ValueError("harmful and careful are the same answer, so the attack has no control")
+        return self
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its texts by name, for a search for overlaps."""
+        prompt = "\n".join(m.content for m in self.messages)
+        return {f"{self.id} prompt": prompt, f"{self.id} harmful": self.harmful, f"{self.id} careful": self.careful}
+
+
+def shipped_attacks() -> dict[str, Path]:
+    """The files of the sets that ship, by name."""
+    return {f.stem: f for f in sorted(_DATA.glob("*.jsonl"))}
+
+
+def load_examples(file: str | Path) -> list[AttackExample]:
+    """Load the examples of a file of JSON Lines, in its order.
+
+    Raises:
+        DataError: The file has faults; each is told with its line and field.
+    """
+    return list(read_jsonl_by_line(Path(file), AttackExample, key="id").values())
+
+
+def prove_apart(name: str, examples: Iterable[AttackExample], others: dict[str, dict[str, str]]) -> dict[str, int]:
+    """Check that no example resembles a text of other pools, such as those that train or measure.
+
+    Args:
+        name: What the examples are called.
+        examples: The examples.
+        others: The texts of the other pools by name, by the name of the pool.
+
+    Returns:
+        The number of pairs of texts that were compared, by pair of pools.
+
+    Raises:
+        DataError: Some texts are the same or nearly so; each pair is named.
+    """
+    own = {key: text for example in examples for key, text in example.texts.items()}
+    compared: dict[str, int] = {}
+    for pool, texts in others.items():
+        compared |= prove_disjoint({name: own, pool: texts})
+    return compared
