@@ -39,7 +39,7 @@ def test_a_null_and_its_cost_say_what_the_training_seeds_would_have_found(tmp_pa
     found = r"Over 3 training seeds it is \S+ \[\S+, \S+\]; they find a change of \d+\.\d points four times in five\."
     assert re.search(r"^No change shown over 10 evals outside health: .* " + found, summarize(directory)["headline"])
     # Here every seed has the same difference but for rounding, and that is no spread to compute with.
-    same = r"Over 3 training seeds it is 0\.0 \[no spread\]: it is the same with each, which says nothing of other seeds\."
+    same = r"Over 3 training seeds it is 0\.0 \[no spread\]: it is the same with each, which says nothing of other"
     assert re.search(r"Capability over \d+ tasks? shows no detectable change.*" + same, page(directory))
 
 

@@ -1,9 +1,9 @@
 """Stages of a run that do not wait for one another run side by side, each in a process of its own.
 
-A small model keeps two cores less than busy: a training on one thread each, two at a time, is done in 0.77 of the time
-of the same two in turn on both (`benchmarks/workers.py`). What a stage computes depends on its number of threads and
-not on the process that it runs in or on what else runs, so the results are the same bit for bit with any number of
-workers.
+A small model keeps two cores less than busy: trainings on one thread each, two at a time, took 0.77 and 0.86 of the
+time of the same two in turn on both, in two measurements (`benchmarks/workers.py`). What a stage computes depends on
+its number of threads and not on the process that it runs in or on what else runs, so the results are the same bit for
+bit with any number of workers.
 """
 
 import multiprocessing
