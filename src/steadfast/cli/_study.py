@@ -46,7 +46,7 @@ def demo(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the main job, half an hour on two cores: twins in health on SmolLM2-135M, its controls, a report."""
+    """Run the main job, twenty minutes on two cores: twins in health on SmolLM2-135M, its controls, a report."""
     from steadfast.study import demo_recipe
 
     _run(demo_recipe(_values(overrides or [])), out, force, workers, as_json)

@@ -136,7 +136,10 @@ class _Worker:
         )
 
     def stop(self) -> None:
+        """End the process: an idle one ends by itself when its connection does, and clears up what it holds."""
         self.connection.close()
+        if self.stage is None:
+            self.process.join(timeout=10)
         self.process.terminate()
         self.process.join()
 
