@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from steadfast.analysis.bootstrap import TIE
 from steadfast.errors import DataError
 from steadfast.evals.cue import cues
 from steadfast.evals.surface import CONSTANTS
@@ -22,7 +23,7 @@ from steadfast.tasks.task import ProgramGrader, Task
 MOST_OF_A_CONSTANT = 0.05
 """A constant answer or a policy that does not read may earn this much at most."""
 
-_MOST_OF_A_PAIR = 1 + 1e-9
+_MOST_OF_A_PAIR = 1 + TIE
 """What one answer to both twins of a pair may earn together: it can be right for one of them, but for rounding."""
 
 _SHORT: Mapping[str, str] = {
