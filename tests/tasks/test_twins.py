@@ -59,14 +59,14 @@ def test_right_answers_earn_everything_and_constants_policies_and_hostile_answer
 
 
 def test_a_pair_that_pays_one_answer_twice_is_a_problem_and_its_family_refused(tmp_path):
-    nested = own(tmp_path, answer="[the manager on duty|the manager]", label="person")
+    nested = {"answer": "[the manager on duty|the manager]", "label": "person"}
     told = [{"lines": ["{Place} has {a} of {b} and [{low}|{high}]."], "ask": "How sure?"}]
-    near = own(tmp_path, name="near", wordings=told, answer="[{likely_percent}%|100%]", check="probability")
-    for file, said in ((nested, "'the manager on duty' said to both"), (near, "'95%' said to both")):
-        tasks = find_suite(str(file)).tasks
-        assert [p for p in prove(file.stem, tasks).problems if said in p]
+    near = {"wordings": told, "answer": "[{likely_percent}%|100%]", "check": "probability"}
+    for changes, said in ((nested, "'the manager on duty' said to both"), (near, "'95%' said to both")):
+        tasks = find_suite(str(own(tmp_path, **changes))).tasks
+        assert [p for p in prove("towels", tasks).problems if said in p]
         with pytest.raises(DataError, match="together and may earn 1 at most"):
-            refuse_paid_constants(file.stem, tasks)
+            refuse_paid_constants("towels", tasks)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
