@@ -1,6 +1,8 @@
 """A run whose stages are shared by several processes: the same results, and nothing lost when one of them fails."""
 
+import errno
 import io
+import multiprocessing
 import os
 import pickle
 import signal
@@ -18,9 +20,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from steadfast.errors import DataError, JudgeError, SteadfastError
-from steadfast.progress import ConsoleProgress
+from steadfast.progress import ConsoleProgress, Progress
 from steadfast.study import Recipe, load_recipe, run_recipe
-from steadfast.study.workers import Team, team_for
+from steadfast.study.stages import Stage
+from steadfast.study.workers import Team, run_side_by_side, team_for
 from tests.study.examples import content, recipe, save_model
 from tests.study.test_twins_run import TWINS
 
@@ -166,7 +169,9 @@ def test_workers_are_as_many_as_cores_memory_and_stages_allow():
     assert team(alone="it is on cuda") == Team(1, 8)
     assert team(asked=2) == Team(2, 4)
     assert team(asked=1) == Team(1, 8)
-    assert team(asked=16) == Team(16, 1)
+    assert team(asked=50, stages=2) == Team(2, 4)
+    assert team(asked=50, stages=0) == Team(1, 8)
+    assert team(asked=16) == Team(9, 1)
 
 
 @pytest.mark.usefixtures("machine")
@@ -190,3 +195,73 @@ def test_an_error_with_all_its_problems_comes_whole_from_another_process():
     assert isinstance(error, DataError)
     assert error.problems == ["a.jsonl:1: no id", "a.jsonl:2: no id"]
     assert str(error).startswith("2 problems found:")
+
+
+class StubbornError(SteadfastError):
+    """An error of a user's own that no pickle can make again."""
+
+    def __init__(self, file: str, line: int) -> None:
+        super().__init__(f"{file}:{line}: mend this")
+
+
+def meets_a_full_disk():
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device", "rows.parquet")
+    except OSError:
+        raise RuntimeError("the log could not be closed")  # noqa: B904
+
+
+def raises_a_stubborn_error():
+    raise StubbornError("mine.py", 3)
+
+
+def starts_a_process():
+    child = multiprocessing.get_context("fork").Process(target=os.getpid)
+    child.start()
+    child.join()
+
+
+def is_interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def holds_off_its_end():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def leaves():
+    raise SystemExit(3)
+
+
+def stages_that_do_one_thing_each(_progress):
+    found = (meets_a_full_disk, raises_a_stubborn_error, starts_a_process, is_interrupted, holds_off_its_end, leaves)
+    return [Stage(f.__name__, lambda: False, 1.0, f) for f in found]
+
+
+def run_in_a_worker(*stages):
+    left = dict.fromkeys((f.__name__ for f in stages), None)
+    run_side_by_side(left, stages_that_do_one_thing_each, Team(1, 1), Progress())
+
+
+def test_a_stage_may_start_processes_and_hold_off_its_end_and_hears_no_ctrl_c(monkeypatch):
+    monkeypatch.setattr("steadfast.study.workers._SECONDS_TO_END", 0.1)
+    run_in_a_worker(starts_a_process, is_interrupted, holds_off_its_end)
+    assert not [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_a_users_error_that_cannot_be_pickled_is_still_one_that_she_can_mend():
+    with pytest.raises(SteadfastError, match=r"^mine\.py:3: mend this$"):
+        run_in_a_worker(raises_a_stubborn_error)
+
+
+def test_what_an_error_of_a_worker_came_of_comes_with_it():
+    with pytest.raises(RuntimeError, match="the log could not be closed") as found:
+        run_in_a_worker(meets_a_full_disk)
+    assert found.value.__cause__ is None
+    assert isinstance(found.value.__context__, OSError)
+    assert found.value.__context__.errno == errno.ENOSPC
+
+
+def test_a_worker_that_ends_by_itself_is_not_told_as_one_that_was_killed():
+    with pytest.raises(SteadfastError, match=r"ended by itself \(exit code 3\).*if __name__"):
+        run_in_a_worker(leaves)

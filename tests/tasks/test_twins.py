@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steadfast.errors import DataError
-from steadfast.evals.proof import MOST_OF_A_CONSTANT, prove
+from steadfast.evals.proof import MOST_OF_A_CONSTANT, prove, refuse_paid_constants
 from steadfast.graders.program import grade_program
 from steadfast.rollouts import Rollout
 from steadfast.tasks import Taxonomy, find_family, find_suite
@@ -56,6 +56,17 @@ def test_right_answers_earn_everything_and_constants_policies_and_hostile_answer
     assert (proof.gold, proof.pairs) == (1.0, 12 * 4 * 8)
     assert max(proof.constants.values()) <= MOST_OF_A_CONSTANT
     assert len(proof.constants) >= 36
+
+
+def test_a_pair_that_pays_one_answer_twice_is_a_problem_and_its_family_refused(tmp_path):
+    nested = {"answer": "[the manager on duty|the manager]", "label": "person"}
+    told = [{"lines": ["{Place} has {a} of {b} and [{low}|{high}]."], "ask": "How sure?"}]
+    near = {"wordings": told, "answer": "[{likely_percent}%|100%]", "check": "probability"}
+    for changes, said in ((nested, "'the manager on duty' said to both"), (near, "'95%' said to both")):
+        tasks = find_suite(str(own(tmp_path, **changes))).tasks
+        assert [p for p in prove("towels", tasks).problems if said in p]
+        with pytest.raises(DataError, match="together and may earn 1 at most"):
+            refuse_paid_constants("towels", tasks)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

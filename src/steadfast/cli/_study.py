@@ -31,8 +31,8 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="How many processes share the run's stages; left out, as many as cores and memory allow. The results are "
-        "the same.",
+        help="How many processes share the run's stages; left out, as many as cores and memory allow. A new run's "
+        "results are rounded by the threads that each has; a resumed run keeps them.",
     ),
 ]
 

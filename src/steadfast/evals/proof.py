@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from steadfast.analysis.bootstrap import TIE
 from steadfast.errors import DataError
 from steadfast.evals.cue import cues
 from steadfast.evals.surface import CONSTANTS
@@ -21,6 +22,9 @@ from steadfast.tasks.task import ProgramGrader, Task
 
 MOST_OF_A_CONSTANT = 0.05
 """A constant answer or a policy that does not read may earn this much at most."""
+
+_MOST_OF_A_PAIR = 1 + TIE
+"""What one answer to both twins of a pair may earn together: it can be right for one of them, but for rounding."""
 
 _SHORT: Mapping[str, str] = {
     "a bare yes": "Yes.",
@@ -158,6 +162,7 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
     if gold is not None and gold < 1:
         problems.append(f"{name}: the right answers earn {gold:.2f} and should earn 1")
     problems += _paid(name, constants)
+    problems += _paid_twice(name, pairs)
     problems += [f"{name}: {fault}" for fault in hostile]
     by_wording = cues(pairs)
     cue = None if not by_wording else fmean(by_wording.values())
@@ -165,14 +170,16 @@ def prove(name: str, tasks: Sequence[Task]) -> Proof:
 
 
 def refuse_paid_constants(name: str, tasks: Sequence[Task]) -> None:
-    """Refuse twins of whom an answer that is the same to all of them earns more than next to nothing.
+    """Refuse twins of whom an answer that is the same to all of them, or to both of a pair, earns more than it may.
 
     Unlike `prove` it tries no policies that take a number out of the text: a few pairs let one of them win by luck.
 
     Raises:
-        SteadfastError: A constant is paid, or a program raised something or gave no score in [0, 1].
+        SteadfastError: A constant is paid, or a pair pays one answer twice, or a program raised something or gave no
+            score in [0, 1].
     """
-    if problems := _paid(name, _constants(tasks, _pairs(tasks))):
+    pairs = _pairs(tasks)
+    if problems := _paid(name, _constants(tasks, pairs)) + _paid_twice(name, pairs):
         raise DataError([f"{problems[0]}; mend the family's check, and see `steadfast suites check`"])
 
 
@@ -189,6 +196,29 @@ def _paid(name: str, constants: Mapping[str, float]) -> list[str]:
         for label, score in constants.items()
         if score > MOST_OF_A_CONSTANT
     ]
+
+
+def _paid_twice(name: str, pairs: Sequence[tuple[Task, Task]]) -> list[str]:
+    """Name the first answer for which the twins of a pair pay more than 1 together.
+
+    The report says of both sides' success less one that the same answer to both twins brings it to 0 at most.
+    """
+    for a, b in pairs:
+        for text in _right_for_either(a, b):
+            both = _score(a, text) + _score(b, text)
+            if both > _MOST_OF_A_PAIR:
+                return [
+                    f"{name}: {text!r} said to both {a.id} and {b.id} earns {both:.2f} together and may earn 1 at most"
+                ]
+    return []
+
+
+def _right_for_either(a: Task, b: Task) -> list[str]:
+    """The answers that could be right for both twins: those of each, alone and in a sentence, and what lies between."""
+    right = [*correct_answers(a), *correct_answers(b)]
+    stated = [t.grader.args.get("probability") for t in (a, b) if isinstance(t.grader, ProgramGrader)]
+    between = [f"{50 * sum(stated):.0f}%"] if None not in stated else []
+    return [*right, *(f"It is {text}." for text in right), *between]
 
 
 def _pairs(tasks: Sequence[Task]) -> list[tuple[Task, Task]]:

@@ -62,7 +62,9 @@ def run_recipe(
         force: Whether a training judge that fails the exam of polarity may train all the same; the run records it.
         workers: How many processes share the run's stages; None takes as many as this machine's cores and memory
             allow. With more than one, a script must call this under `if __name__ == "__main__"`, since each process
-            imports it. The results do not depend on the number.
+            imports it. With the same threads for each stage the results do not depend on the number; a new run
+            shares the machine's threads out among its workers and records how many each has, and a resumed one keeps
+            that.
 
     Raises:
         SteadfastError: anything that the user can mend, before long work begins wherever it can be seen by then;
@@ -159,7 +161,13 @@ def _prepare(
         threads=directory.threads(),
         alone=_alone(recipe, model),
     )
-    if new or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between the two
+    recorded = directory.threads() is not None
+    if not (new or recorded):
+        progress.note(
+            f"{directory.path / 'environment.json'}: does not say how many threads earlier stages had; from here on "
+            f"they have {team.threads}, and another number rounds results otherwise"
+        )
+    if new or not recorded or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(directory.path / "recipe.yaml", text)
         directory.write_environment(model_source=model.source, polarity_exam=polarity, threads=team.threads)

@@ -2,8 +2,9 @@
 
 A small model keeps two cores less than busy: trainings on one thread each, two at a time, took 0.77 and 0.86 of the
 time of the same two in turn on both, in two measurements (`benchmarks/workers.py`). What a stage computes depends on
-its number of threads and not on the process that it runs in or on what else runs, so the results are the same bit for
-bit with any number of workers.
+its number of threads and not on the process that it runs in or on what else runs: a run's first session shares the
+machine's threads out among its workers, later ones keep that number, and with it the results are the same bit for bit
+with any number of workers.
 """
 
 import multiprocessing
@@ -12,8 +13,10 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -30,6 +33,9 @@ OpenStages = Callable[[Progress], Sequence[Stage]]
 
 _BYTES_BESIDE_WEIGHTS = 1_500_000_000
 """What a worker needs for its libraries, its activations, and what it keeps of the layers below the adapters."""
+
+_SECONDS_TO_END = 10
+"""How long a process that is ending is waited for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ def team_for(asked: int | None, stages: int, *, weights: int, threads: int | Non
     """Choose how many workers a run gets.
 
     Args:
-        asked: The number that the user asked for; None takes as many as threads, stages and free memory allow.
+        asked: The number that the user asked for, of which no more are taken than there are stages; None takes as many
+            as threads and free memory allow, too.
         stages: How many stages are left.
         weights: The bytes of the model's weights.
         threads: The threads of a stage in an earlier session, which are kept so that its results are the same; None
@@ -68,8 +75,9 @@ def team_for(asked: int | None, stages: int, *, weights: int, threads: int | Non
     here = torch.get_num_threads()
     if asked is None:
         memory = psutil.virtual_memory().available // (3 * weights + _BYTES_BESIDE_WEIGHTS)
-        asked = 1 if alone is not None else max(1, min(here // (threads or 1), stages, memory))
-    return Team(asked, threads or max(1, here // asked))
+        asked = 1 if alone is not None else min(here // (threads or 1), memory)
+    workers = max(1, min(asked, stages))
+    return Team(workers, threads or max(1, here // workers))
 
 
 def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, team: Team, progress: Progress) -> None:
@@ -84,7 +92,7 @@ def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, te
 
     Raises:
         Exception: What a stage raised. The other workers are then stopped; what they have saved is there to go on from.
-        SteadfastError: A worker was killed.
+        SteadfastError: A worker was killed, or ended by itself.
     """
     waiting, undone = dict(left), set(left)
     workers = [_Worker.start(open_stages, team.threads) for _ in range(min(team.workers, len(left)))]
@@ -117,7 +125,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of torch's threads
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, open_stages, threads), daemon=True)
-        process.start()
+        with _without_interrupts():
+            process.start()
         theirs.close()  # so that a killed worker ends the connection
         return cls(process, ours)
 
@@ -129,10 +138,17 @@ class _Worker:
             self.lost()
 
     def lost(self) -> None:
-        self.process.join(timeout=10)
+        self.process.join(timeout=_SECONDS_TO_END)
+        code = self.process.exitcode
+        if code is not None and code >= 0:
+            raise SteadfastError(
+                f"a worker process ended by itself (exit code {code}), and what it said of that stands above; what was "
+                'saved is kept. A script must call run_recipe under `if __name__ == "__main__"`; otherwise run with '
+                "--workers 1, which shows the fault where it is"
+            )
         raise SteadfastError(
-            f"a worker process was ended from outside (exit code {self.process.exitcode}), as happens when the memory "
-            "is full; what was saved is kept: run the same command again, with a lower --workers if this repeats"
+            f"a worker process was ended from outside (exit code {code}), as happens when the memory is full; what was "
+            "saved is kept: run the same command again, with a lower --workers if this repeats"
         )
 
     def stop(self) -> None:
@@ -141,6 +157,8 @@ class _Worker:
         if self.stage is None:
             self.process.join(timeout=10)
         self.process.terminate()
+        self.process.join(timeout=_SECONDS_TO_END)
+        self.process.kill()  # code of the user's own may hold off SIGTERM
         self.process.join()
 
 
@@ -160,7 +178,7 @@ def _hear(worker: _Worker, progress: Progress, undone: set[str]) -> None:
             progress.end(worker.stage)
             worker.stage = None
         case _:
-            raise content[0]
+            raise _linked(content[0])
     return None
 
 
@@ -185,7 +203,8 @@ class _Relay(Progress):
 
 def _work(connection: "Connection[Any, Any]", open_stages: OpenStages, threads: int) -> None:
     """Run the stages that are named through the connection, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
+    multiprocessing.current_process().daemon = False  # a check of the user's own may start processes, as it may in ours
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
@@ -198,7 +217,23 @@ def _work(connection: "Connection[Any, Any]", open_stages: OpenStages, threads: 
     except EOFError:
         return
     except Exception as error:
-        connection.send(("failed", _portable(error)))
+        connection.send(("failed", _portable_chain(error)))
+
+
+@contextmanager
+def _without_interrupts() -> Generator[None]:
+    """Let a process that is started in this context never hear Ctrl-C, not even while it imports its libraries.
+
+    Ctrl-C goes to the whole group of processes; the parent stops its workers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:
@@ -209,13 +244,35 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _portable(error: Exception) -> Exception:
-    """The error as it can be sent to another process; one that is a bug of ours keeps its traceback as a note."""
+def _portable_chain(error: Exception) -> list[tuple[Exception, bool]]:
+    """The error and what it came of, each with whether it was raised from the next one; a pickled error forgets both.
+
+    An error that is a bug of ours keeps its traceback as a note.
+    """
     if not isinstance(error, SteadfastError):
-        error.add_note(f"In a worker process:\n{traceback.format_exc()}")
+        error.add_note(f"In a worker process:\n{''.join(traceback.format_exception(error))}")
+    chain = [error]
+    while isinstance(inner := chain[-1].__cause__ or chain[-1].__context__, Exception) and inner not in chain:
+        chain.append(inner)
+    return [(_portable(one), one.__cause__ is not None) for one in chain]
+
+
+def _linked(chain: Sequence[tuple[Exception, bool]]) -> Exception:
+    """The first of some errors that another process sent, with what it came of."""
+    for (error, caused), (inner, _) in pairwise(chain):
+        if caused:
+            error.__cause__ = inner
+        else:
+            error.__context__ = inner
+    return chain[0][0]
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as it can be sent to another process."""
     try:
         if str(pickle.loads(pickle.dumps(error))) == str(error):
             return error
     except Exception:  # a class may pickle as it likes, or not at all
         pass
-    return RuntimeError("".join(traceback.format_exception_only(error)).strip())
+    kind = SteadfastError if isinstance(error, SteadfastError) else RuntimeError
+    return kind(str(error) if kind is SteadfastError else "".join(traceback.format_exception_only(error)).strip())
