@@ -216,8 +216,9 @@ def _paid_twice(name: str, pairs: Sequence[tuple[Task, Task]]) -> list[str]:
 def _right_for_either(a: Task, b: Task) -> list[str]:
     """The answers that could be right for both twins: those of each, alone and in a sentence, and what lies between."""
     right = [*correct_answers(a), *correct_answers(b)]
-    stated = [t.grader.args.get("probability") for t in (a, b) if isinstance(t.grader, ProgramGrader)]
-    between = [f"{50 * sum(stated):.0f}%"] if None not in stated else []
+    arguments = [t.grader.args.get("probability") for t in (a, b) if isinstance(t.grader, ProgramGrader)]
+    stated = [p for p in arguments if isinstance(p, int | float)]
+    between = [f"{100 * fmean(stated):.0f}%"] if len(stated) == 2 else []
     return [*right, *(f"It is {text}." for text in right), *between]
 
 

@@ -155,7 +155,7 @@ class _Worker:
         """End the process: an idle one ends by itself when its connection does, and clears up what it holds."""
         self.connection.close()
         if self.stage is None:
-            self.process.join(timeout=10)
+            self.process.join(timeout=_SECONDS_TO_END)
         self.process.terminate()
         self.process.join(timeout=_SECONDS_TO_END)
         self.process.kill()  # code of the user's own may hold off SIGTERM
