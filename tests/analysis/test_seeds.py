@@ -1,12 +1,14 @@
 """Intervals over seeds, power and pair success, against scipy, simulation and hand-made tables."""
 
+from math import isnan
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
 from steadfast.analysis.pairs import by_seed, pair_successes
-from steadfast.analysis.seeds import detectable_effect, seed_interval
+from steadfast.analysis.seeds import detectable_effect, seed_interval, seed_p_value
 
 
 def test_the_interval_is_students_over_seeds():
@@ -68,3 +70,13 @@ def test_families_weigh_the_same_whatever_their_number_of_pairs():
     rows += [("x", 0, "many", f"{i}b", f"{i}a", 1.0) for i in range(9)]
     rows += [("x", 0, "few", "f-a", "f-b", 0.0), ("x", 0, "few", "f-b", "f-a", 1.0)]
     assert by_seed(pair_successes(table(*rows))).select("success", "pairs").rows() == [(0.5, 10)]
+
+
+def test_differences_that_are_the_same_but_for_rounding_have_no_spread():
+    rounded = [0.1 + 0.2, 0.3, 0.3]
+    assert rounded[0] != rounded[1]
+    interval = seed_interval(rounded)
+    assert interval.low == interval.high == interval.estimate
+    assert isnan(seed_p_value(rounded))
+    assert seed_p_value([0.1 + 0.2 - 0.3, 0.0]) == 1.0
+    assert seed_interval([0.3, 0.3 + 1e-6]).low < 0.3

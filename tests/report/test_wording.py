@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from steadfast.analysis.points import bounds, points
 from steadfast.report.limits import detectable
-from steadfast.report.wording import bounds, direction, points
+from steadfast.report.wording import direction
 
 
 def test_points_have_a_sign_and_no_negative_zero() -> None:

@@ -5,10 +5,12 @@ import io
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +23,7 @@ from safetensors.torch import load_file
 
 from steadfast.errors import DataError, JudgeError, SteadfastError
 from steadfast.progress import ConsoleProgress, Progress
+from steadfast.rundir import RunDirectory
 from steadfast.study import Recipe, load_recipe, run_recipe
 from steadfast.study.stages import Stage
 from steadfast.study.workers import Team, run_side_by_side, team_for
@@ -76,7 +79,7 @@ def test_a_run_by_two_workers_ends_as_one_by_a_single_process(in_turn, model, tm
     progress = ConsoleProgress(Console(file=text, width=200))
     run_recipe(Recipe.model_validate(made_of(model)), tmp_path / "run", progress, workers=2)
     assert_same_end(tmp_path / "run", in_turn)
-    assert "2 worker processes with 1 threads each" in text.getvalue()
+    assert "2 worker processes, each with 1 thread\n" in text.getvalue()
     assert text.getvalue().index("train warm-start, seed 1") < text.getvalue().index("train health-only, seed 1")
     assert "100%" in text.getvalue()
 
@@ -117,7 +120,7 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def wait_for(happened, process):
-    deadline = time.monotonic() + 300  # only so that a hang ends
+    deadline = time.monotonic() + 900  # only so that a hang ends
     while not happened():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
@@ -265,3 +268,34 @@ def test_what_an_error_of_a_worker_came_of_comes_with_it():
 def test_a_worker_that_ends_by_itself_is_not_told_as_one_that_was_killed():
     with pytest.raises(SteadfastError, match=r"ended by itself \(exit code 3\).*if __name__"):
         run_in_a_worker(leaves)
+
+
+def stages_that_tell_their_threads(folder: Path, progress):
+    """Stages that write down how many threads torch has in the process that runs them."""
+
+    def stage(name):
+        return Stage(name, lambda: False, 1.0, lambda: (folder / name).write_text(str(torch.get_num_threads())))
+
+    return [stage("one"), stage("two")]
+
+
+def test_a_worker_has_the_threads_that_it_is_given(tmp_path):
+    opened = partial(stages_that_tell_their_threads, tmp_path)
+    for threads in (1, 3):
+        run_side_by_side({"one": None, "two": "one"}, opened, Team(2, threads), Progress())
+        assert [(tmp_path / name).read_text() for name in ("one", "two")] == [str(threads)] * 2
+
+
+def test_a_run_whose_threads_were_lost_says_so_and_records_those_that_it_takes(in_turn, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(in_turn, directory)
+    (directory / "environment.json").unlink()
+    shutil.rmtree(directory / "rows" / "pre-RL")
+    text = io.StringIO()
+    recipe = load_recipe(directory / "recipe.yaml")
+    run_recipe(recipe, directory, ConsoleProgress(Console(file=text, width=400)))
+    assert "environment.json: does not say how many threads earlier stages had" in text.getvalue()
+    assert RunDirectory(directory).threads() == torch.get_num_threads()
+    again = io.StringIO()
+    run_recipe(recipe, directory, ConsoleProgress(Console(file=again, width=400)))
+    assert "threads" not in again.getvalue()

@@ -1,6 +1,6 @@
 """Weights in this process under test: references by likelihood, answers and episodes by sampling."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum
@@ -101,7 +101,7 @@ class _Asked:
         self._is_word = WordTokens(chat.tokenizer)
         self._prompts: list[tuple[int, ...]] = []
         self._candidates: list[list[list[int]]] = []
-        self._request_of: dict[tuple[int, ...] | frozenset[tuple[int, ...]], int] = {}
+        self._request_of: dict[Hashable, int] = {}
         self._places: dict[int, dict[_Conversation, tuple[int, list[int]]]] = {}
         self._words: dict[int, list[list[bool]]] = {}
 
@@ -132,12 +132,7 @@ class _Asked:
     def _encode(self, messages: Sequence[Message], longest: int = 0) -> tuple[int, ...]:
         return tuple(self._chat.encode(self._condition.asks(messages), max_new_tokens=longest))
 
-    def _ask(
-        self,
-        key: tuple[int, ...] | frozenset[tuple[int, ...]],
-        prompt: tuple[int, ...],
-        replies: list[list[int]],
-    ) -> tuple[int, list[int]]:
+    def _ask(self, key: Hashable, prompt: tuple[int, ...], replies: list[list[int]]) -> tuple[int, list[int]]:
         """Return the place of the request with a key, and the places of the replies in it."""
         if key not in self._request_of:
             self._request_of[key] = len(self._prompts)

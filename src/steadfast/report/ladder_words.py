@@ -7,11 +7,12 @@ from typing import Any
 
 from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.mixed import MixedEstimate
+from steadfast.analysis.points import bounds, points
 from steadfast.report.ladder import Ladder, RungContrast, controls
 from steadfast.report.ladder_figure import ladder_figure
 from steadfast.report.loading import Run
 from steadfast.report.primary import family_words
-from steadfast.report.wording import bounds, direction, points, the
+from steadfast.report.wording import direction, the
 from steadfast.study.arms import BASELINE, SHUFFLED
 from steadfast.study.rungs import Rung
 

@@ -8,13 +8,13 @@ from statistics import median
 import polars as pl
 from scipy.stats import norm
 
+from steadfast.analysis.points import points
 from steadfast.analysis.seeds import POWER
 from steadfast.evals.rows import CONSTANT
 from steadfast.graders.exam.polarity import LEAST, NEGATIONS, in_words
 from steadfast.graders.preference import POINT
 from steadfast.report.loading import Run
 from steadfast.report.summary import CheckpointComparison
-from steadfast.report.wording import points
 from steadfast.study.arms import PRE_RL
 
 PAPER_SHARE, PAPER_STEPS, PAPER_EVALS = 0.05, 200, 53

@@ -2,9 +2,10 @@
 
 from statistics import fmean
 
+from steadfast.analysis.points import points
 from steadfast.report.loading import Run
 from steadfast.report.summary import CheckpointComparison
-from steadfast.report.wording import difference, direction, points, the
+from steadfast.report.wording import difference, direction, the
 
 
 def overoptimization(run: Run, v: CheckpointComparison) -> list[str]:

@@ -85,19 +85,17 @@ def run_recipe(
 def _run(
     data: StudyData, directory: RunDirectory, progress: Progress, started: float, force: bool, workers: int | None
 ) -> None:
-    study, stages, team = _prepare(data, directory, progress, force, workers)
+    study, stages, left, team = _prepare(data, directory, progress, force, workers)
     progress.plan({s.name: s.units for s in stages})
     tables = _tables(study)
-    done = {s.name for s in stages if s.done()}
-    left = {s.name: s.after for s in stages if s.name not in done}
+    for name in (s.name for s in stages if s.name not in left):
+        progress.skip(name)
     with directory.timed(started) if left else nullcontext():
         try:
             if team.workers == 1:
-                _run_in_turn(stages, progress, team.threads)
+                _run_in_turn([s for s in stages if s.name in left], progress, team.threads)
             else:
-                for name in (s.name for s in stages if s.name in done):
-                    progress.skip(name)
-                progress.note(f"{team.workers} worker processes with {team.threads} threads each")
+                progress.note(f"{team.workers} worker processes, each with {_threads(team.threads)}")
                 del study, stages  # each worker loads the model, and this process needs it no more
                 run_side_by_side(left, partial(_open_stages, data.recipe, directory.path, team.workers), team, progress)
         finally:
@@ -105,16 +103,17 @@ def _run(
     directory.write_results(tables, ROW_SCHEMA)
 
 
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
+
+
 def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for stage in stages:
-            if stage.done():
-                progress.skip(stage.name)
-            else:
-                stage.run()
-                progress.end(stage.name)
+            stage.run()
+            progress.end(stage.name)
     finally:
         torch.set_num_threads(before)
 
@@ -128,8 +127,13 @@ def _tables(study: Study) -> list[Path]:
 
 def _prepare(
     data: StudyData, directory: RunDirectory, progress: Progress, force: bool, workers: int | None
-) -> tuple[Study, list[Stage], Team]:
-    """Everything else that can fail fast, in order of cost."""
+) -> tuple[Study, list[Stage], dict[str, str | None], Team]:
+    """Everything else that can fail fast, in order of cost.
+
+    Returns:
+        The study, its stages, the names of those that are left with that of the stage that each comes after, and who
+        runs them.
+    """
     free = shutil.disk_usage(directory.path).free
     if free < _FREE_BYTES:
         raise SteadfastError(f"{directory.path}: only {free / 1e9:.1f} GB free; a run needs {_FREE_BYTES / 1e9:.0f} GB")
@@ -154,9 +158,10 @@ def _prepare(
     study = _study(data, directory, training, evaluation, model, progress)
     new = directory.claim(_protocol(study))
     stages = stages_of(study)
+    left = {s.name: s.after for s in stages if not s.done()}
     team = team_for(
         workers,
-        sum(not s.done() for s in stages),
+        len(left),
         weights=sum(w.numel() * w.element_size() for w in model.lm.parameters()),
         threads=directory.threads(),
         alone=_alone(recipe, model),
@@ -165,14 +170,14 @@ def _prepare(
     if not (new or recorded):
         progress.note(
             f"{directory.path / 'environment.json'}: does not say how many threads earlier stages had; from here on "
-            f"they have {team.threads}, and another number rounds results otherwise"
+            f"each has {_threads(team.threads)}, and another number rounds results otherwise"
         )
     if new or not recorded or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(directory.path / "recipe.yaml", text)
         directory.write_environment(model_source=model.source, polarity_exam=polarity, threads=team.threads)
         write_json(directory.path / "disjoint.json", compared)
-    return study, stages, team
+    return study, stages, left, team
 
 
 def _open_stages(recipe: Recipe, path: Path, workers: int, progress: Progress) -> list[Stage]:
