@@ -14,6 +14,9 @@ from steadfast.tasks.task import Task
 ROW_SCHEMA: Mapping[str, Any] = {
     "checkpoint": pl.String,
     "seed": pl.Int64,
+    "attack": pl.String,
+    "dose": pl.Int64,
+    "attack_seed": pl.Int64,
     "condition": pl.String,
     "kind": pl.String,
     "suite": pl.String,
@@ -79,10 +82,19 @@ PERSONA = "persona:"
 
 
 class Place:
-    """Where rows belong: a checkpoint, the seed it was trained with, and the condition under which it was asked."""
+    """Where rows belong: a checkpoint, its training seed, what attacked it, and the condition it was asked under."""
 
-    def __init__(self, checkpoint: str, seed: int | None, condition: str) -> None:
-        self.fields = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
+    def __init__(
+        self,
+        checkpoint: str,
+        seed: int | None,
+        condition: str,
+        attack: str | None = None,
+        dose: int | None = None,
+        attack_seed: int | None = None,
+    ) -> None:
+        attacked = {"attack": attack, "dose": dose, "attack_seed": attack_seed}
+        self.fields = {"checkpoint": checkpoint, "seed": seed, **attacked, "condition": condition}
 
     def row(
         self, suite: SuiteInfo, task: Task, grader: str, score: float | None, reason: str | None = None, **more: Any

@@ -9,12 +9,14 @@ from random import Random
 import polars as pl
 from pydantic import ValidationError
 
+from steadfast.attacks.attack import Attack
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Condition, Part
 from steadfast.evals.proof import refuse_paid_constants
 from steadfast.graders import Judge, refuse_ungradable
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import SCENARIOS, STANDARD, TWINS, Arm, rubric_of
+from steadfast.study.attacks import attacks_of, unencodable_examples
 from steadfast.study.flipping import flipped
 from steadfast.study.imitation import refuse_without_answers, unencodable
 from steadfast.study.personas import asked_under_personas, persona_conditions
@@ -82,6 +84,7 @@ class StudyData:
         data._check_names()
         data._check_twins()
         data._check_primary()
+        _ = data.attacks
         if recipe.evaluation.personas is not None:
             asked_under_personas(data, data.parts())
         return data
@@ -120,15 +123,20 @@ class StudyData:
 
     def pairs_by_rung(self, arm: str) -> dict[Rung, int]:
         """How many pairs of the ladder stand on each rung of an arm; empty where no twins are trained on."""
+        rungs = [r for suite in self.ladder for r in self.rungs(suite, arm).values()]
+        return {rung: rungs.count(rung) // 2 for rung in RUNGS if rung in rungs}
+
+    def rungs(self, suite: Suite, arm: str) -> dict[str, Rung]:
+        """The rung of an arm on which each twin of a suite stands, by its id; empty where no twins are trained on."""
         if self.trained_twins is None:
             return {}
         cells = pl.DataFrame(
-            [(s.name, s.group, t.domain, t.format, t.wording) for s in self.ladder for t in s.tasks],
+            [(suite.name, suite.group, t.domain, t.format, t.wording) for t in suite.tasks],
             schema=["suite", "group", "domain", "format", "wording"],
             orient="row",
         )
-        rungs = cells.select(rung_of(self.recipe.arm(arm), self.trained_twins).alias("rung"))["rung"].to_list()
-        return {rung: rungs.count(rung) // 2 for rung in RUNGS if rung in rungs}
+        found = cells.select(rung_of(self.recipe.arm(arm), self.trained_twins).alias("rung"))["rung"]
+        return dict(zip((t.id for t in suite.tasks), found.to_list(), strict=True))
 
     def _check_names(self) -> None:
         names = [i.name for i in catalogue()] + [s.name for s in self.suites.values()]
@@ -157,6 +165,15 @@ class StudyData:
     def persona_conditions(self) -> list[Condition]:
         """The conditions of the recipe's personas."""
         return persona_conditions(self)
+
+    @cached_property
+    def attacks(self) -> list[Attack]:
+        """The attacks of the recipe.
+
+        Raises:
+            RecipeError: What it names is not there, or cannot be had.
+        """
+        return attacks_of(self)
 
     @cached_property
     def training(self) -> list[Task]:
@@ -388,6 +405,7 @@ class StudyData:
         imitated = [t for name in imitating for t in (*self.slices[name], *self.standard)]
         imitated += self.slices[self.recipe.leading_arm] if training.warm_start is not None else []
         problems |= unencodable(chat, imitated, training.style)
+        problems |= unencodable_examples(chat, self.attacks, training.style)
         if problems:
             raise DataError(list(problems.values()))
 
@@ -404,14 +422,16 @@ class StudyData:
         suites = {s.name: s for s in (*battery(), *self.suites.values(), *self.evals, *map(self._suite, names))}
         own = [t for name in self._trained for t in suites[name].tasks]
         measuring = [suite for name, suite in suites.items() if name not in self._trained]
-        compared = prove_disjoint(
-            {
-                "training scenario": _texts(t for t in (*self.training, *own) if t.split != "held_out"),
-                "training twin": _texts(_one_of_each_text(self.training_twins)),
-                "held-out scenario": _texts(t for t in (*self.held_out, *own) if t.split == "held_out"),
-                "eval item": _texts(t for suite in measuring for t in suite.tasks),
-            }
-        )
+        pools = {
+            "training scenario": _texts(t for t in (*self.training, *own) if t.split != "held_out"),
+            "training twin": _texts(_one_of_each_text(self.training_twins)),
+            "held-out scenario": _texts(t for t in (*self.held_out, *own) if t.split == "held_out"),
+            "eval item": _texts(t for suite in measuring for t in suite.tasks),
+        }
+        compared = prove_disjoint(pools)
+        for attack in self.attacks:
+            for name, texts in pools.items():
+                compared |= prove_disjoint({f"attack {attack.name}": attack.texts, name: texts})
         twins = {t.messages for t in self.training_twins}
         measured_twins = [t for suite in self.ladder for t in suite.tasks]
         if both := [t.id for t in measured_twins if t.messages in twins]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from steadfast.attacks.config import AttacksConfig
 from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
@@ -225,6 +226,7 @@ class Recipe(BaseModel):
         data: What it is trained on.
         training: How it is trained.
         evaluation: How every checkpoint is measured.
+        attacks: What is done to trained models to see whether the change lasts; None does nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -245,6 +247,7 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    attacks: AttacksConfig | None = None
 
     @field_validator("name")
     @classmethod
@@ -332,6 +335,25 @@ class Recipe(BaseModel):
         needs = (a for a in self.arms if TWINS in (a.suites or ()) or a.sides == "one")
         if self.data.twins is None and (arm := next(needs, None)):
             raise ValueError(f"data.twins: is missing, and arm {arm.name!r} trains on twins")
+        return self
+
+    @model_validator(mode="after")
+    def _can_attack(self) -> Self:
+        attacks = self.attacks
+        if attacks is None:
+            return self
+        if unknown := [a for a in attacks.arms or () if a not in (PRE_RL, *self.arm_names)]:
+            raise ValueError(f"attacks.arms: no arm is named {unknown[0]!r}; there are: {', '.join(self.arm_names)}")
+        if self.model.dtype != "float32":
+            raise ValueError(
+                f"attacks: begin from adapters merged into the weights, which {self.model.dtype} would round away; set "
+                "model.dtype to float32"
+            )
+        if attacks.gated and self.primary is None:
+            raise ValueError(
+                "attacks: need a primary measure, which says before any run what gain is attacked; name one, or set "
+                "attacks.gated to false"
+            )
         return self
 
     @model_validator(mode="after")
@@ -431,6 +453,10 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
         made["data"] = {
             k: found(v) if k in ("scenarios", "gold") else v for k, v in cast("dict[str, Any]", data).items()
         }
+    if isinstance(attacks := fields.get("attacks"), dict):
+        own = cast("dict[str, Any]", attacks)
+        sets = {"data": [found(s) for s in own["data"]]} if isinstance(own.get("data"), list) else {}
+        made["attacks"] = {**own, **sets}
     if isinstance(arms := fields.get("arms"), list):
         made["arms"] = [_arm(a, found) for a in cast("list[Any]", arms)]
     return made

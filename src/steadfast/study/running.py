@@ -6,8 +6,8 @@ again. Each process loads the model once; every checkpoint is an adapter that it
 
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from steadfast.graders import BudgetedJudge, CachedJudge, Judge, make_judge, pro
 from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
-from steadfast.models.lower_layers import KEPT_BYTES, LowerLayers
 from steadfast.models.pretrained import LoadedModel, as_before, load_model
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
+from steadfast.study.attacking import attack_stages, attacked_tables
+from steadfast.study.attacks import attacks_protocol
 from steadfast.study.data import StudyData
 from steadfast.study.judge_gate import examine_training_judge
 from steadfast.study.recipe import Recipe
@@ -41,8 +42,9 @@ from steadfast.tasks.programs import source_hashes
 _FREE_BYTES = 1_000_000_000
 """Room that a run may take: rollouts, states and logs of a small one stay well below."""
 
-_COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "model": {"device"}}
-"""What of a recipe changes no number: a run may be resumed with another budget, or on another device."""
+_APART: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "model": {"device"}, "attacks": True}
+"""What of a recipe is no part of the recipe's protocol: a run may be resumed with another budget, or on another device,
+and attacks have a protocol each, so that others can be added to a run."""
 
 
 def run_recipe(
@@ -82,25 +84,45 @@ def run_recipe(
     return path
 
 
+Phase = Callable[[Study], list[Stage]]
+_PHASES: tuple[Phase, ...] = (stages_of, attack_stages)
+"""The stages of a later phase are known only when those of the earlier ones are done."""
+
+TeamOf = Callable[[int], Team]
+"""Who runs so many stages."""
+
+
 def _run(
     data: StudyData, directory: RunDirectory, progress: Progress, started: float, force: bool, workers: int | None
 ) -> None:
-    study, stages, left, team = _prepare(data, directory, progress, force, workers)
-    progress.plan({s.name: s.units for s in stages})
-    tables = _tables(study)
-    for name in (s.name for s in stages if s.name not in left):
-        progress.skip(name)
-    with directory.timed(started) if left else nullcontext():
-        try:
-            if team.workers == 1:
-                _run_in_turn([s for s in stages if s.name in left], progress, team.threads)
-            else:
-                progress.note(f"{team.workers} worker processes, each with {_threads(team.threads)}")
-                del study, stages  # each worker loads the model, and this process needs it no more
-                run_side_by_side(left, partial(_open_stages, data.recipe, directory.path, team.workers), team, progress)
-        finally:
-            progress.finish()
-    directory.write_results(tables, ROW_SCHEMA)
+    study, team_of = _prepare(data, directory, progress, force, workers)
+    with ExitStack() as stack:
+        timed = False
+        for phase in _PHASES:
+            stages = phase(study)
+            left = {s.name: s.after for s in stages if not s.done()}
+            if left and not timed:
+                stack.enter_context(directory.timed(started))
+                timed = True
+            progress.plan({s.name: s.units for s in stages})
+            for name in (s.name for s in stages if s.name not in left):
+                progress.skip(name)
+            try:
+                _run_phase(study, phase, stages, left, team_of(len(left)))
+            finally:
+                progress.finish()
+    directory.write_results(_tables(study), ROW_SCHEMA)
+
+
+def _run_phase(study: Study, phase: Phase, stages: Sequence[Stage], left: Mapping[str, str | None], team: Team) -> None:
+    """Run the stages of a phase that are left, of which each names the one that it comes after."""
+    if team.workers == 1:
+        _run_in_turn([s for s in stages if s.name in left], study.progress, team.threads)
+        return
+    study.progress.note(f"{team.workers} worker processes, each with {_threads(team.threads)}")
+    study.forget_model()  # each worker loads it, and this process needs it no more
+    open_stages = partial(_open_stages, study.recipe, study.directory.path, team.workers, phase)
+    run_side_by_side(left, open_stages, team, study.progress)
 
 
 def _threads(count: int) -> str:
@@ -122,17 +144,17 @@ def _tables(study: Study) -> list[Path]:
     """The tables of results that the run's stages write, in the order of the whole table."""
     found = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked]
     found += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
+    found += attacked_tables(study)
     return found + [study.constants_file(subject.label) for subject in SUBJECTS]
 
 
 def _prepare(
     data: StudyData, directory: RunDirectory, progress: Progress, force: bool, workers: int | None
-) -> tuple[Study, list[Stage], dict[str, str | None], Team]:
+) -> tuple[Study, TeamOf]:
     """Everything else that can fail fast, in order of cost.
 
     Returns:
-        The study, its stages, the names of those that are left with that of the stage that each comes after, and who
-        runs them.
+        The study, and who runs its stages.
     """
     free = shutil.disk_usage(directory.path).free
     if free < _FREE_BYTES:
@@ -155,37 +177,40 @@ def _prepare(
     model = _load(recipe, directory)
     _look_over(model, progress)
     data.check_prompts(model.chat)
-    study = _study(data, directory, training, evaluation, model, progress)
-    new = directory.claim(_protocol(study))
-    stages = stages_of(study)
-    left = {s.name: s.after for s in stages if not s.done()}
-    team = team_for(
-        workers,
-        len(left),
-        weights=sum(w.numel() * w.element_size() for w in model.lm.parameters()),
-        threads=directory.threads(),
-        alone=_alone(recipe, model),
-    )
+    study = _study(data, directory, training, evaluation, progress)
+    study.model = model
+    new = directory.claim(_protocol(study), may_grow=["attacks"])
+    weights, alone = sum(w.numel() * w.element_size() for w in model.lm.parameters()), _alone(recipe, model)
+
+    def team_of(stages: int) -> Team:
+        return team_for(workers, stages, weights=weights, threads=directory.threads(), alone=alone)
+
+    team = team_of(sum(not s.done() for s in stages_of(study)))
     recorded = directory.threads() is not None
     if not (new or recorded):
         progress.note(
             f"{directory.path / 'environment.json'}: does not say how many threads earlier stages had; from here on "
             f"each has {_threads(team.threads)}, and another number rounds results otherwise"
         )
-    if new or not recorded or not (directory.path / "recipe.yaml").is_file():  # a kill may have come between
-        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_text(directory.path / "recipe.yaml", text)
+    text, file = _as_yaml(recipe), directory.path / "recipe.yaml"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:  # attacks may have been added
+        write_text(file, text)
+    if new or not recorded:  # a kill may have come between
         directory.write_environment(model_source=model.source, polarity_exam=polarity, threads=team.threads)
         write_json(directory.path / "disjoint.json", compared)
-    return study, stages, left, team
+    return study, team_of
 
 
-def _open_stages(recipe: Recipe, path: Path, workers: int, progress: Progress) -> list[Stage]:
-    """The stages of a run that was prepared, in the process of one of its workers."""
+def _as_yaml(recipe: Recipe) -> str:
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _open_stages(recipe: Recipe, path: Path, workers: int, phase: Phase, progress: Progress) -> list[Stage]:
+    """The stages of a phase of a run that was prepared, in the process of one of its workers."""
     directory, data = RunDirectory(path), StudyData.load(recipe)
     training = _kept(make_judge(recipe.judge, recipe.judge_limits), directory)
     evaluation = _kept(make_judge(recipe.evaluation.judge, recipe.evaluation.judge_limits), directory)
-    return stages_of(_study(data, directory, training, evaluation, _load(recipe, directory), progress, workers))
+    return phase(_study(data, directory, training, evaluation, progress, workers))
 
 
 def _study(
@@ -193,17 +218,13 @@ def _study(
     directory: RunDirectory,
     training: Judge,
     evaluation: Judge,
-    model: LoadedModel,
     progress: Progress,
     workers: int = 1,
 ) -> Study:
     """The study in a process that shares the machine's memory with its run's other workers."""
     recipe = data.recipe
-    study = Study(recipe, directory, data, data.parts(), training, evaluation, model, progress)
-    if recipe.training.adapter.layers != "all":
-        layers = int(model.lm.config.get_text_config().num_hidden_layers)
-        study.lower_layers = LowerLayers(layers - recipe.training.adapter.layers, KEPT_BYTES // workers)
-    return study
+    load = partial(_load, recipe, directory)
+    return Study(recipe, directory, data, data.parts(), training, evaluation, load, progress, workers)
 
 
 def _alone(recipe: Recipe, model: LoadedModel | None = None) -> str | None:
@@ -263,7 +284,7 @@ def _protocol(study: Study) -> dict[str, Any]:
     """What decides the run's numbers, as names and hashes."""
     data, recipe = study.data, study.recipe
     return {
-        "recipe": recipe.model_dump(mode="json", exclude=_COST, context=WITHOUT_COST),
+        "recipe": recipe.model_dump(mode="json", exclude=_APART, context=WITHOUT_COST),
         "model": {k: v for k, v in study.model.identity.as_dict().items() if k != "combined"},
         "judges": {
             kind: {"name": judge.name, "protocol": protocol_hash(judge.name, judge.settings)}
@@ -273,6 +294,7 @@ def _protocol(study: Study) -> dict[str, Any]:
             name: protocol_hash(name, {"tasks": [t.row() for t in tasks]}) for name, tasks in data.slices.items()
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
+        "attacks": attacks_protocol(data),
         "personas": personas_protocol(asked.condition for asked in study.asked),
         "constant answers": constants_protocol() if study.constant_parts else None,
         "twins": None if data.trained_twins is None else data.trained_twins.model_dump(mode="json"),

@@ -5,9 +5,10 @@ checkpoint is an adapter that it carries for a while.
 """
 
 import gc
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +23,25 @@ from steadfast.evals.public_run import run_public
 from steadfast.evals.rows import PLAIN, SAMPLED, Place
 from steadfast.files import read_parquet, write_atomically, write_json_lines
 from steadfast.graders import Judge
-from steadfast.models.lower_layers import LowerLayers
+from steadfast.models.lower_layers import KEPT_BYTES, LowerLayers
 from steadfast.models.policy import Policy
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import PRE_RL, WARM_START
+from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.data import StudyData
 from steadfast.study.personas import asked_under_personas
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
-from steadfast.training.loop import OnStep, is_trained, steps_done, train
+from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
 from steadfast.training.supervised import demonstrations_of, train_supervised
 
 _PROMPT_TOKENS, _REQUEST_UNITS, _GRADE_UNITS = 150, 40, 2
 """Tokens of a usual prompt, what a request of an evaluation costs beside its answer, and what a grade of an answer that
 no model gave costs, counted in a step's tokens."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What training leaves behind: the model as it was, a warm start, or an arm that was trained with one of the seeds.
-
-    Attributes:
-        name: The arm, "warm-start", or "pre-RL".
-        seed: The training seed; None for the model as it was.
-    """
-
-    name: str
-    seed: int | None = None
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Its folders in the run directory, from the outermost to the innermost."""
-        return (self.name,) if self.seed is None else (self.name, f"seed-{self.seed}")
-
-    def __str__(self) -> str:
-        return self.name if self.seed is None else f"{self.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +78,19 @@ class Asked:
 
 @dataclass
 class Study:
-    """A run directory with all that is needed to go on in it."""
+    """A run directory with all that is needed to go on in it.
+
+    Attributes:
+        recipe: The recipe.
+        directory: The run directory.
+        data: What the recipe trains and measures on.
+        parts: What of it every checkpoint is measured on.
+        training_judge: The judge that rewards.
+        evaluation_judge: The judge that grades what measures.
+        open_model: It loads the model, when a stage first needs it.
+        progress: It is told how far the run is.
+        workers: How many processes share the machine's memory.
+    """
 
     recipe: Recipe
     directory: RunDirectory
@@ -105,9 +98,26 @@ class Study:
     parts: list[Part]
     training_judge: Judge
     evaluation_judge: Judge
-    model: LoadedModel
+    open_model: Callable[[], LoadedModel]
     progress: Progress
-    lower_layers: LowerLayers | None = None
+    workers: int = 1
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The model, which carries the adapter of one checkpoint at a time."""
+        return self.open_model()
+
+    def forget_model(self) -> None:
+        """Give the model's memory back; a stage that is run loads it again."""
+        self.__dict__.pop("model", None)
+
+    @cached_property
+    def lower_layers(self) -> LowerLayers | None:
+        """What the layers below every adapter computed, which is the same for all checkpoints; None if none are."""
+        if self.recipe.training.adapter.layers == "all":
+            return None
+        layers = int(self.model.lm.config.get_text_config().num_hidden_layers)
+        return LowerLayers(layers - self.recipe.training.adapter.layers, KEPT_BYTES // self.workers)
 
     @property
     def trained(self) -> list[Checkpoint]:
@@ -141,7 +151,13 @@ class Study:
 
     def arm_directory(self, checkpoint: Checkpoint) -> Path:
         """Where an arm's training is written."""
-        return self.directory.path.joinpath("arms", *checkpoint.folders)
+        return self.directory.path.joinpath("arms", *checkpoint.before.folders)
+
+    def attack_directory(self, checkpoint: Checkpoint) -> Path:
+        """Where an attack's training is written, whatever its dose."""
+        assert checkpoint.attack is not None
+        folders = (*checkpoint.before.folders, f"attack-seed-{checkpoint.attack_seed}")
+        return self.directory.path.joinpath("attacks", checkpoint.attack, *folders)
 
     def rows_file(self, checkpoint: Checkpoint, condition: Condition) -> Path:
         """The rows of one checkpoint under a condition."""
@@ -161,9 +177,9 @@ def stages_of(study: Study) -> list[Stage]:
     recipe = study.recipe
     training = [
         Stage(
-            _training_name(one),
+            training_name(one),
             lambda one=one: _is_trained(study, one),
-            _steps(recipe, one) * _step_units(recipe, one),
+            _steps(recipe, one) * step_units(recipe, one),
             lambda one=one: _train(study, one),
             after=_begins_from(recipe, one),
         )
@@ -172,7 +188,8 @@ def stages_of(study: Study) -> list[Stage]:
     return [*training, *_constants(study), *(stage for one in study.checkpoints for stage in _measuring(study, one))]
 
 
-def _training_name(checkpoint: Checkpoint) -> str:
+def training_name(checkpoint: Checkpoint) -> str:
+    """The name of the stage that trains a checkpoint."""
     return f"train {checkpoint}"
 
 
@@ -180,7 +197,7 @@ def _begins_from(recipe: Recipe, checkpoint: Checkpoint) -> str | None:
     """The name of the stage that an arm's training begins from, which is that of the warm start, if there is one."""
     if recipe.training.warm_start is None or checkpoint.name == WARM_START:
         return None
-    return _training_name(Checkpoint(WARM_START, checkpoint.seed))
+    return training_name(Checkpoint(WARM_START, checkpoint.seed))
 
 
 def _constants(study: Study) -> list[Stage]:
@@ -205,17 +222,8 @@ def _constants(study: Study) -> list[Stage]:
 
 def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
     evaluation = study.recipe.evaluation
-    after = None if checkpoint.name == PRE_RL else _training_name(checkpoint)
-    own = [
-        Stage(
-            _measuring_name(checkpoint, asked),
-            lambda asked=asked: _is_measured(study, checkpoint, asked),
-            asked.requests * _request_units(study.recipe),
-            lambda asked=asked: _measure(study, checkpoint, asked),
-            after,
-        )
-        for asked in study.asked
-    ]
+    after = None if checkpoint.name == PRE_RL else training_name(checkpoint)
+    own = [measuring(study, checkpoint, asked, after) for asked in study.asked]
     public = [
         Stage(
             f"{benchmark} on {checkpoint}",
@@ -227,6 +235,17 @@ def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
         for benchmark in evaluation.public
     ]
     return [*own, *public]
+
+
+def measuring(study: Study, checkpoint: Checkpoint, asked: Asked, after: str | None) -> Stage:
+    """The stage that measures a checkpoint under a condition, after the stage that makes it."""
+    return Stage(
+        _measuring_name(checkpoint, asked),
+        lambda: _is_measured(study, checkpoint, asked),
+        asked.requests * _request_units(study.recipe),
+        lambda: _measure(study, checkpoint, asked),
+        after,
+    )
 
 
 def _measuring_name(checkpoint: Checkpoint, asked: Asked) -> str:
@@ -244,7 +263,7 @@ def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
 def _train(study: Study, checkpoint: Checkpoint) -> None:
     recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
     assert seed is not None
-    stage, units = _training_name(checkpoint), _step_units(recipe, checkpoint)
+    stage, units = training_name(checkpoint), step_units(recipe, checkpoint)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
@@ -321,12 +340,12 @@ def _measure(study: Study, checkpoint: Checkpoint, asked: Asked) -> None:
 
     def run(left: list[Part]) -> Measured:
         requests, units = sum(p.requests for p in left), _request_units(study.recipe)
-        with _applied(study, checkpoint):
+        with applied(study, checkpoint):
             measured = measure(
                 _subject(study, checkpoint),
                 left,
                 study.evaluation_judge,
-                place=Place(checkpoint.name, checkpoint.seed, condition.name),
+                place=place_of(checkpoint, condition),
                 condition=condition,
                 training_judge=study.training_judge,
                 on_done=study.progress.counter(stage, requests, "requests", units=units),
@@ -348,7 +367,7 @@ def _measure_public(study: Study, checkpoint: Checkpoint, benchmark: str) -> Non
         from inspect_ai.model import GenerateConfig, get_model
 
         grader = get_model(judge.model, config=GenerateConfig(temperature=0.0))
-    with _applied(study, checkpoint):
+    with applied(study, checkpoint):
         rows = run_public(
             Place(checkpoint.name, checkpoint.seed, PLAIN),
             inspect_model(_subject(study, checkpoint)),
@@ -360,11 +379,22 @@ def _measure_public(study: Study, checkpoint: Checkpoint, benchmark: str) -> Non
     write_atomically(study.public_file(checkpoint, benchmark), lambda p: rows.write_parquet(p))
 
 
-def _applied(study: Study, checkpoint: Checkpoint) -> Any:
-    """The context in which the model is the checkpoint."""
-    if checkpoint.name == PRE_RL:
-        return nullcontext()
-    return study.model.with_adapter(study.arm_directory(checkpoint) / "adapter")
+def place_of(checkpoint: Checkpoint, condition: Condition) -> Place:
+    """Where the rows of a checkpoint under a condition belong."""
+    attack = (checkpoint.attack, checkpoint.dose, checkpoint.attack_seed)
+    return Place(checkpoint.name, checkpoint.seed, condition.name, *attack)
+
+
+@contextmanager
+def applied(study: Study, checkpoint: Checkpoint) -> Generator[None]:
+    """Within this context the model is the checkpoint: an attack's adapter lies upon the merged one of its arm."""
+    with ExitStack() as stack:
+        if checkpoint.name != PRE_RL:
+            stack.enter_context(study.model.with_adapter(study.arm_directory(checkpoint) / "adapter"))
+        if checkpoint.dose is not None:
+            adapter = adapter_after(study.attack_directory(checkpoint), checkpoint.dose)
+            stack.enter_context(study.model.with_adapter(adapter))
+        yield
 
 
 def _subject(study: Study, checkpoint: Checkpoint) -> LocalSubject:
@@ -378,8 +408,8 @@ def _steps(recipe: Recipe, checkpoint: Checkpoint) -> int:
     return (recipe.training.of_warm_start() if checkpoint.name == WARM_START else recipe.training).steps
 
 
-def _step_units(recipe: Recipe, checkpoint: Checkpoint) -> float:
-    """A prompt is read twice; completions use about half of their limit, once sampled and once trained on."""
+def step_units(recipe: Recipe, checkpoint: Checkpoint) -> float:
+    """A step's work: prompts are read twice; completions use about half of their limit, sampled and trained on."""
     t = recipe.training
     supervised = checkpoint.name == WARM_START or recipe.arm(checkpoint.name).method == "supervised"
     return t.prompts_per_step * (2 * _PROMPT_TOKENS + (1 if supervised else t.group_size) * t.max_new_tokens)

@@ -1,8 +1,8 @@
 """The settings of a training run are a part of the recipe."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from steadfast.models.policy import AdapterConfig
 from steadfast.training.losses import Advantage, ImportanceLevel, Normalization
@@ -58,6 +58,7 @@ class TrainingConfig(BaseModel):
         warm_start: The supervised phase that every arm begins with; None for none. Whether or not there is one, the
             KL penalty pulls toward the model without its adapter, and the KL is measured from there.
         save_every: The number of steps between resumable states.
+        keep: The steps after which the adapter is kept as it is then, beside the last one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -83,6 +84,13 @@ class TrainingConfig(BaseModel):
     adapter: AdapterConfig = AdapterConfig()
     warm_start: WarmStart | None = None
     save_every: int = Field(default=5, ge=1, le=1_000_000)
+    keep: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _keeps_its_own_steps(self) -> Self:
+        if beyond := [k for k in self.keep if k > self.steps]:
+            raise ValueError(f"keep: step {beyond[0]} lies beyond the {self.steps} steps of the training")
+        return self
 
     def of_warm_start(self) -> "TrainingConfig":
         """Return the settings of the warm start: these, with its own number of steps and its own learning rate.
@@ -93,7 +101,7 @@ class TrainingConfig(BaseModel):
         if self.warm_start is None:
             raise ValueError("these settings have no warm start")
         rate = self.warm_start.learning_rate or self.learning_rate
-        return self.model_copy(update={"steps": self.warm_start.steps, "learning_rate": rate})
+        return self.model_copy(update={"steps": self.warm_start.steps, "learning_rate": rate, "keep": ()})
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""

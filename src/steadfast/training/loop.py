@@ -5,7 +5,8 @@ function of the run's seed, the step's number and the state before it, so a run 
 last state goes through the same steps as one never killed, bit for bit.
 
 An arm's directory holds `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
-its grade, and `adapter/` when the arm is done; while it is not, `state/` is there to resume from.
+its grade, and `adapter/` when the arm is done; while it is not, `state/` is there to resume from. Of steps that the
+settings name, `adapters/` holds the adapter as it was then.
 """
 
 import json
@@ -150,11 +151,18 @@ def run_steps(
                 if name != "step" and value is not None:
                     board.add_scalar(name, value, number)
             pending.extend(made.rollouts)
+            if number in config.keep:  # before the state, so that a kill between them only writes it again
+                replace_directory(adapter_after(directory, number), policy.save_adapter)
             if number % config.save_every == 0 or number == count:
                 state.save(policy, optimizer, number, pending)
                 pending = []
             on_step(number, metrics)
     state.finish(policy)
+
+
+def adapter_after(directory: Path, step: int) -> Path:
+    """Return the folder of the adapter as it was after a step that the settings name in `keep`."""
+    return directory / "adapters" / f"step-{step}"
 
 
 _TRAINED = "trained.json"
@@ -313,7 +321,8 @@ class _State:
         joined = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
         write_atomically(self.directory / "rollouts.parquet", lambda p: joined.write_parquet(p))
         replace_directory(self.directory / "adapter", policy.save_adapter)
-        made = [self.directory / "rollouts.parquet", *sorted((self.directory / "adapter").glob("adapter_*"))]
+        adapters = [self.directory / "adapter", *sorted(self.directory.glob("adapters/step-*"))]
+        made = [self.directory / "rollouts.parquet", *(f for a in adapters for f in sorted(a.glob("adapter_*")))]
         write_json(self.directory / _TRAINED, {str(f.relative_to(self.directory)): hash_file(f) for f in made})
         for leftover in [*parts, *self.path.glob("*")]:
             leftover.unlink()

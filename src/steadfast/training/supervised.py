@@ -279,19 +279,24 @@ def train_supervised(
         directory: The directory of the arm.
         seed: The seed of the answers.
         held_out: Demonstrations that are not trained on. Their loss is logged after the first step, after every
-            `save_every` steps and after the last one.
+            `save_every` steps, after the steps in `keep` and after the last one; and, with the first step, as it was
+            before that ("held_out_loss_before").
         on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
         SteadfastError: The disk is full, or the saved state is damaged.
         TrainingError: A loss, a gradient or a weight is not finite; the last saved state is whole.
     """
+    told = {1, len(batches), *config.keep}
 
     def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
+        before = supervised_loss(policy, held_out, config.style) if held_out and number == 1 else None
         graded, metrics = supervised_step(
             policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number)
         )
-        if held_out and (number in (1, len(batches)) or number % config.save_every == 0):
+        if before is not None:
+            metrics["held_out_loss_before"] = before
+        if held_out and (number in told or number % config.save_every == 0):
             metrics["held_out_loss"] = supervised_loss(policy, held_out, config.style)
         return StepOutput(rollout_rows(number, graded, rewarded=False), metrics)
 

@@ -1,0 +1,121 @@
+"""An attack: what a trained model is fine-tuned on afterwards, and how often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+from steadfast.attacks.config import AttacksConfig
+from steadfast.attacks.examples import AttackExample, load_examples, shipped_attacks
+from steadfast.errors import DataError
+from steadfast.graders.protocol import protocol_hash
+from steadfast.tasks.task import References, RefusalGrader, Task
+from steadfast.training.supervised import Demonstration
+
+_Side = Literal["harmful", "careful"]
+Kind = _Side | Literal["inverted"]
+
+INVERTED = "inverted-reward"
+"""The attack by reinforcement with the leading arm's reward inverted."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A fine-tuning after training.
+
+    Attributes:
+        name: Its name in files and results.
+        kind: Whether it trains on harmful answers, on careful ones to the same prompts, or by the inverted reward.
+        doses: The updates after which it is measured, from the smallest.
+        trained: What is imitated; empty where a reward trains.
+        held_out: What is not, and tells by its loss whether the attack took.
+        control: The name of the attack that differs from this one in its answers alone; None if there is none.
+    """
+
+    name: str
+    kind: Kind
+    doses: tuple[int, ...]
+    trained: tuple[Demonstration, ...] = ()
+    held_out: tuple[Demonstration, ...] = ()
+    control: str | None = None
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its prompts and answers by name, for a search for overlaps."""
+        return {
+            f"{d.task.id} {part}": text
+            for d in (*self.trained, *self.held_out)
+            for part, text in (("prompt", d.task.text), ("answer", d.answer))
+        }
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What decides what it trains on, as plain data."""
+        shown = {
+            name: [[m.model_dump() for m in d.messages] for d in demonstrations]
+            for name, demonstrations in (("trained", self.trained), ("held out", self.held_out))
+        }
+        return {"kind": self.kind, "examples": protocol_hash(self.name, shown)}
+
+
+def fine_tunings(config: AttacksConfig) -> list[Attack]:
+    """The attacks of a recipe that imitate answers: each set's harmful ones, then its careful ones.
+
+    Raises:
+        DataError: A set is not there or faulty, two share a name, or a dose lies beyond what a set's examples give.
+    """
+    found: list[Attack] = []
+    for name in config.data:
+        file = _file(name)
+        if any(a.name == file.stem for a in found):
+            raise DataError([f"attacks.data: two sets are named {file.stem!r}; rename one of the files"])
+        found += _of_set(file.stem, load_examples(file), config)
+    return found
+
+
+def _file(name: str) -> Path:
+    shipped = shipped_attacks()
+    if name in shipped:
+        return shipped[name]
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise DataError([f"attacks.data: {name!r} is no file, and no set that ships: {', '.join(shipped)}"])
+    return file
+
+
+def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig) -> list[Attack]:
+    """Both attacks of a set: they share which prompts are held out, and the order is that of the seed alone."""
+    trained = len(examples) - config.held_out
+    if trained < 1:
+        raise DataError(
+            [f"attacks.held_out: {config.held_out} leaves none of the {len(examples)} examples of {name!r} to train on"]
+        )
+    most = config.passes * trained // config.examples_per_update
+    if (largest := config.updates[-1]) > most:
+        raise DataError(
+            [
+                f"attacks.doses: {largest} updates of {config.examples_per_update} examples lie beyond {name!r}, whose "
+                f"{trained} examples give {most} in {config.passes} passes; name smaller doses, give more examples, or "
+                "raise attacks.passes"
+            ]
+        )
+    held_out = set(Random(f"{name}/held out").sample(range(len(examples)), config.held_out))
+    control = f"{name}-careful"
+
+    def demonstrations(side: _Side, measured: bool) -> tuple[Demonstration, ...]:
+        return tuple(
+            _demonstration(e, getattr(e, side), name) for i, e in enumerate(examples) if (i in held_out) is measured
+        )
+
+    sides: tuple[tuple[str, _Side, str], ...] = ((name, "harmful", control), (control, "careful", name))
+    return [
+        Attack(attack, side, config.updates, demonstrations(side, False), demonstrations(side, True), twin)
+        for attack, side, twin in sides
+    ]
+
+
+def _demonstration(example: AttackExample, answer: str, pool: str) -> Demonstration:
+    """An example's answer alone is imitated: earlier turns of the assistant are the same on both sides."""
+    task = Task(id=example.id, messages=example.messages, grader=RefusalGrader(), references=References(good=(answer,)))
+    return Demonstration(task, answer, pool)

@@ -1,0 +1,75 @@
+"""The settings of attacks are a part of the recipe."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+DOSES = (4, 16, 64, 256)
+"""The ladder of updates by default; the level before any, dose 0, is what the run measures anyway."""
+
+
+class AttacksConfig(BaseModel):
+    """What is done to trained models to see whether the change lasts.
+
+    An attack begins from an arm's adapter merged into the base, and trains a fresh adapter with the same start, the
+    same order of data and the same rate for every arm, so that all arms have the same capacity to be changed.
+
+    Attributes:
+        data: Sets of prompts with a harmful and a careful answer each, by shipped name or file; the careful answers
+            are trained on as well, as an attack of their own, so that what any fine-tuning takes away is known.
+        arms: The arms that are attacked; None attacks the arm that the run is about and the controls that the recipe
+            has. The model before training and the baseline always are.
+        doses: After how many updates a checkpoint is measured; 0 is the arm itself and may be named.
+        seeds: The seeds of an attack's data order and of its fresh adapter; every arm and training seed meets each.
+        examples_per_update: The number of examples in an update.
+        passes: How often the largest dose may go through the examples at most.
+        held_out: How many examples of each set are not trained on: their loss tells whether the attack took.
+        learning_rate: The rate of every update; it neither rises nor falls, so that a dose is the beginning of every
+            larger one.
+        inverted_updates: As many updates of reinforcement with the leading arm's reward inverted are an attack too;
+            doses beyond are left out of it. 0 makes none.
+        evals: Names of the recipe's evals that attacked checkpoints are measured on; None for all.
+        rungs: The rungs of the leading arm's ladder whose twins they are measured on; None for all.
+        gated: Whether trained arms are attacked only where the gain before the attack excludes zero over training
+            seeds on the primary measure. Without a gain there is nothing whose persistence could be measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    data: tuple[str, ...] = ("bad-medical-advice",)
+    arms: tuple[str, ...] | None = None
+    doses: tuple[Annotated[int, Field(ge=0, le=1_000_000)], ...] = Field(default=DOSES, min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(default=(0,), min_length=1)
+    examples_per_update: int = Field(default=4, ge=1, le=10_000)
+    passes: int = Field(default=20, ge=1, le=10_000)
+    held_out: int = Field(default=16, ge=1, le=100_000)
+    learning_rate: float = Field(default=2e-4, gt=0, le=10)
+    inverted_updates: int = Field(default=0, ge=0, le=1_000_000)
+    evals: tuple[str, ...] | None = None
+    rungs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    gated: bool = True
+
+    @field_validator("data", "arms", "doses", "seeds", "evals", "rungs")
+    @classmethod
+    def _differ(cls, values: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise ValueError(f"{next(v for v in values if values.count(v) > 1)!r} stands there twice")
+        return values
+
+    @model_validator(mode="after")
+    def _attacks_something(self) -> Self:
+        if not self.updates:
+            raise ValueError("doses: none is above 0, so nothing would be attacked")
+        if not self.data and not self.inverted_updates:
+            raise ValueError("data: is empty and inverted_updates is 0, so there is no attack")
+        if self.inverted_updates and self.updates[0] > self.inverted_updates:
+            raise ValueError(
+                f"inverted_updates: is {self.inverted_updates}, and the smallest dose is {self.updates[0]}; raise the "
+                "one or name a smaller dose"
+            )
+        return self
+
+    @property
+    def updates(self) -> tuple[int, ...]:
+        """The doses above 0, from the smallest."""
+        return tuple(sorted(d for d in self.doses if d))

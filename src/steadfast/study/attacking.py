@@ -1,0 +1,195 @@
+"""The stages of a run that attack what it trained: they begin once every arm is trained and measured.
+
+Only then is it known whether there is a gain whose persistence could be measured. One training of an attack gives the
+checkpoints of all its doses, since its rate is constant. What is measured of them is a part of what every checkpoint
+is measured on, so an arm before the attack is its dose 0.
+"""
+
+import gc
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from steadfast.analysis.pairs import by_seed, pair_successes
+from steadfast.analysis.points import bounds, points
+from steadfast.analysis.seeds import no_spread, seed_interval
+from steadfast.attacks.attack import INVERTED, Attack
+from steadfast.evals.completion import rows_of
+from steadfast.evals.measure import Condition
+from steadfast.evals.rows import PLAIN
+from steadfast.models.policy import Policy
+from steadfast.study.arms import BASELINE, PRE_RL
+from steadfast.study.attacks import attacked_arms, attacked_parts, inverted_slice, settings_of
+from steadfast.study.checkpoints import Checkpoint
+from steadfast.study.recipe import Recipe
+from steadfast.study.rungs import rung_of
+from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
+from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
+from steadfast.training.mixture import build_mixture
+from steadfast.training.supervised import batches_of, train_supervised
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether trained arms are attacked, or the model before training alone.
+
+    Attributes:
+        open: Whether they are.
+        sentence: Why, in words.
+    """
+
+    open: bool
+    sentence: str
+
+
+def gate(study: Study) -> Gate:
+    """See whether there is a gain to attack: the leading arm above the baseline on the primary rung, over seeds.
+
+    Every checkpoint must have been measured.
+    """
+    recipe = study.recipe
+    assert recipe.attacks is not None
+    if not recipe.attacks.gated:
+        return Gate(True, "The recipe attacks trained arms whether or not they gained anything (attacks.gated: false).")
+    primary, lead = recipe.primary, recipe.leading_arm
+    assert primary is not None
+    levels = {name: _levels(study, name) for name in (lead, BASELINE)}
+    gains = [levels[lead][s] - levels[BASELINE][s] for s in recipe.seeds]
+    found = seed_interval(gains)
+    told = f"Before any attack {lead} stands {points(found.estimate)} points above the baseline on {primary.rung!r}"
+    if reason := no_spread(gains, "training seed"):
+        return Gate(False, f"{told}, without an interval: {reason}. So the model before training alone is attacked.")
+    told = f"{told}, {bounds(found.low, found.high)} over {len(gains)} training seeds"
+    if found.low > 0:
+        return Gate(True, f"{told}. The interval lies above zero, so there is a gain to attack.")
+    return Gate(
+        False,
+        f"{told}. The interval does not lie above zero, so there is no gain whose persistence could be measured, and "
+        "the model before training alone is attacked.",
+    )
+
+
+def _levels(study: Study, name: str) -> dict[int, float]:
+    """Pair success of an arm on the primary rung, by training seed."""
+    recipe, twins = study.recipe, study.data.trained_twins
+    assert recipe.primary is not None
+    assert twins is not None
+    files = [study.rows_file(Checkpoint(name, seed), Condition(PLAIN)) for seed in recipe.seeds]
+    pairs = pair_successes(pl.concat([rows_of(f, name).filter(pl.col("kind") == "twins") for f in files]))
+    there = pairs.filter(rung_of(recipe.arm(recipe.leading_arm), twins) == recipe.primary.rung)
+    return dict(by_seed(there).select("seed", "success").iter_rows())
+
+
+def attacked_checkpoints(study: Study, trained: bool) -> list[Checkpoint]:
+    """What is attacked, each with every attack, attack seed and dose.
+
+    Args:
+        study: The study.
+        trained: Whether trained arms are attacked, or the model before training alone.
+    """
+    config = study.recipe.attacks
+    assert config is not None
+    arms = attacked_arms(study.recipe) if trained else ()
+    before = [Checkpoint(PRE_RL), *(Checkpoint(name, seed) for seed in study.recipe.seeds for name in arms)]
+    return [
+        replace(one, attack=attack.name, dose=dose, attack_seed=seed)
+        for attack in study.data.attacks
+        for seed in config.seeds
+        for one in before
+        for dose in attack.doses
+    ]
+
+
+def attack_stages(study: Study) -> list[Stage]:
+    """The stages that attack what was trained, and measure it; none where the recipe attacks nothing.
+
+    Every checkpoint must have been measured before.
+    """
+    if study.recipe.attacks is None:
+        return []
+    asked = Asked(_condition(study), attacked_parts(study.data))
+    found: list[Stage] = []
+    for one in attacked_checkpoints(study, gate(study).open):
+        attack = next(a for a in study.data.attacks if a.name == one.attack)
+        name = _attacking_name(one)
+        if all(s.name != name for s in found):
+            units = attack.doses[-1] * _update_units(study.recipe, attack)
+            done, run = partial(_is_attacked, study, one, attack), partial(_run, study, one, attack)
+            found.append(Stage(name, done, units, run))
+        found.append(measuring(study, one, asked, name))
+    return found
+
+
+def _condition(study: Study) -> Condition:
+    return Condition(PLAIN, study.recipe.training.style)
+
+
+def attacked_tables(study: Study) -> list[Path]:
+    """The tables of results that the stages write."""
+    if study.recipe.attacks is None:
+        return []
+    return [study.rows_file(c, _condition(study)) for c in attacked_checkpoints(study, gate(study).open)]
+
+
+def _attacking_name(checkpoint: Checkpoint) -> str:
+    """The name of the stage that makes a checkpoint, whatever its dose."""
+    return f"attack {checkpoint.before} by {checkpoint.attack}, attack seed {checkpoint.attack_seed}"
+
+
+def _update_units(recipe: Recipe, attack: Attack) -> float:
+    assert recipe.attacks is not None
+    if attack.kind == "inverted":
+        return step_units(recipe, Checkpoint(recipe.leading_arm))
+    shown = [sum(len(m.content) for m in d.messages) / 4 for d in attack.trained]  # four characters are about a token
+    return recipe.attacks.examples_per_update * (2 * sum(shown) / len(shown) + recipe.training.max_new_tokens)
+
+
+def _is_attacked(study: Study, checkpoint: Checkpoint, attack: Attack) -> bool:
+    directory = study.attack_directory(checkpoint)
+    return is_trained(directory) and all(adapter_after(directory, d).is_dir() for d in attack.doses)
+
+
+def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
+    directory, seed = study.attack_directory(checkpoint), checkpoint.attack_seed
+    assert seed is not None
+    stage, units = _attacking_name(checkpoint), _update_units(study.recipe, attack)
+    if is_trained(directory):  # up to smaller doses, and without a state to go on from
+        shutil.rmtree(directory)
+    study.progress.begin(stage, steps_done(directory) * units)
+
+    def on_step(step: int, metrics: Mapping[str, Any]) -> None:
+        study.progress.reach(stage, step * units, f"update {step}/{attack.doses[-1]}  loss {metrics['loss']:.2f}")
+
+    with applied(study, checkpoint.before):
+        policy = study.model.fresh_policy(study.recipe.training.adapter, seed)
+        try:
+            _train(study, policy, attack, directory, seed, on_step)
+        finally:
+            study.model.release(policy)
+            gc.collect()  # PEFT's modules refer to one another in circles
+
+
+def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: int, on_step: OnStep) -> None:
+    settings, judge = settings_of(study.recipe, attack), study.training_judge
+    steps, per_step = settings.steps, settings.prompts_per_step
+    if attack.kind == "inverted":
+        schedule = build_mixture(
+            inverted_slice(study.data),
+            [],
+            steps=steps,
+            prompts_per_step=per_step,
+            share=1.0,
+            seed=f"{seed}/{INVERTED}",
+            in_pairs=study.recipe.data.twins is not None,
+        )
+        train(policy, schedule, judge, settings, directory, seed=seed, on_step=on_step)
+    else:
+        batches = batches_of(attack.trained, steps=steps, per_step=per_step, seed=seed)
+        train_supervised(
+            policy, batches, judge, settings, directory, seed=seed, held_out=attack.held_out, on_step=on_step
+        )

@@ -1,0 +1,139 @@
+"""What a recipe's attacks are: their data, what they are trained with, and what is measured of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from steadfast.attacks.attack import INVERTED, Attack, fine_tunings
+from steadfast.errors import ChatTemplateError, DataError, RecipeError
+from steadfast.evals.measure import Part
+from steadfast.models.chat import ChatTemplate
+from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL
+from steadfast.study.flipping import flipped
+from steadfast.study.recipe import Recipe
+from steadfast.training.config import TrainingConfig
+from steadfast.training.mixture import ScheduledTask
+from steadfast.training.supervised import encode_demonstration
+
+if TYPE_CHECKING:
+    from steadfast.study.data import StudyData
+
+_STATES = 16
+"""The number of updates between resumable states of an attack: they are short."""
+
+
+def attacks_of(data: "StudyData") -> list[Attack]:
+    """The attacks of a recipe; none where it names none.
+
+    Raises:
+        RecipeError: What it names is not there, or cannot be had.
+    """
+    recipe, config = data.recipe, data.recipe.attacks
+    if config is None:
+        return []
+    try:
+        found = fine_tunings(config)
+    except DataError as error:
+        raise RecipeError("\n".join(error.problems)) from error
+    if config.inverted_updates:
+        inverted_slice(data)
+        doses = tuple(d for d in config.updates if d <= config.inverted_updates)
+        found.append(Attack(INVERTED, "inverted", doses))
+    names = {s.name for s in data.evals}
+    if unknown := [n for n in config.evals or () if n not in names]:
+        raise RecipeError(
+            f"attacks.evals: {unknown[0]!r} is not measured by this recipe, so no attack could be held against it; "
+            f"measured are: {', '.join(sorted(names)) or 'none'}"
+        )
+    there = data.pairs_by_rung(recipe.leading_arm)
+    if unknown := [r for r in config.rungs or () if r not in there]:
+        raise RecipeError(
+            f"attacks.rungs: no twins of evaluation.twins stand on {unknown[0]!r} for arm {recipe.leading_arm!r}; "
+            f"measured are: {', '.join(there) or 'none'}"
+        )
+    if not attacked_parts(data):
+        raise RecipeError("attacks: nothing that the recipe measures is left for attacked checkpoints; name evals")
+    return found
+
+
+def inverted_slice(data: "StudyData") -> list[ScheduledTask]:
+    """The leading arm's tasks with the opposite reward.
+
+    Raises:
+        RecipeError: A task has no opposite.
+    """
+    lead = data.recipe.arm(data.recipe.leading_arm)
+    try:
+        tasks = flipped(data.slices[lead.name], lead.name)
+    except RecipeError as error:
+        raise RecipeError(f"attacks.inverted_updates: {error}") from error
+    return [ScheduledTask(t, lead.pool) for t in tasks]
+
+
+def attacked_parts(data: "StudyData") -> list[Part]:
+    """What attacked checkpoints are measured on: the chosen evals and twins, and all capability tasks."""
+    config, lead, found = data.recipe.attacks, data.recipe.leading_arm, list[Part]()
+    assert config is not None
+    for part in data.parts():
+        suite = part.suite
+        if suite.kind == "twins" and config.rungs is not None:
+            rungs = data.rungs(suite, lead)
+            part = replace(part, answered=tuple(t for t in part.answered if rungs[t.id] in config.rungs))
+        chosen = suite.kind in ("twins", "capability") or (
+            suite.kind == "eval" and (config.evals is None or suite.name in config.evals)
+        )
+        if chosen and part.requests:
+            found.append(part)
+    return found
+
+
+def unencodable_examples(chat: ChatTemplate, attacks: Sequence[Attack], style: str | None) -> dict[str, str]:
+    """Return why examples of attacks cannot be shown to a model, by attack and example; empty if all can be."""
+    found: dict[str, str] = {}
+    for attack in attacks:
+        for one in (*attack.trained, *attack.held_out):
+            try:
+                encode_demonstration(chat, one, style)
+            except ChatTemplateError as error:
+                found[f"{attack.name}/{one.task.id}"] = f"attack {attack.name!r}, example {one.task.id!r}: {error}"
+    return found
+
+
+def attacked_arms(recipe: Recipe) -> tuple[str, ...]:
+    """The arms that are attacked, the baseline first."""
+    assert recipe.attacks is not None
+    chosen = recipe.attacks.arms or (*(a for a in CONTROLS if a in recipe.arm_names), recipe.leading_arm)
+    return tuple(dict.fromkeys((BASELINE, *(a for a in chosen if a != PRE_RL))))
+
+
+def settings_of(recipe: Recipe, attack: Attack) -> TrainingConfig:
+    """The settings of an attack's training: those of the arms, at a constant rate, and no warm start.
+
+    By the inverted reward they keep the arms' rate and the size of their steps.
+    """
+    config = recipe.attacks
+    assert config is not None
+    settings: dict[str, Any] = {
+        "steps": attack.doses[-1],
+        "keep": attack.doses,
+        "warmup_steps": 0,
+        "decay": "constant",
+        "warm_start": None,
+        "save_every": _STATES,
+    }
+    if attack.kind != "inverted":
+        settings |= {
+            "prompts_per_step": config.examples_per_update,
+            "learning_rate": config.learning_rate,
+            "updates_per_rollout": 1,
+        }
+    return recipe.training.model_copy(update=settings)
+
+
+def attacks_protocol(data: "StudyData") -> dict[str, Any]:
+    """What decides the numbers of each attack, by its name; doses, arms and seeds may be added to."""
+    found: dict[str, Any] = {}
+    for attack in data.attacks:
+        settings = settings_of(data.recipe, attack).model_dump(mode="json", exclude={"steps", "keep"})
+        found[attack.name] = {**attack.protocol, "training": settings}
+    return found
