@@ -91,8 +91,12 @@ class ConsoleProgress(Progress):
         self.console.print(printable(text), markup=False, highlight=False)
 
     def plan(self, units: Mapping[str, float]) -> None:
-        """Make the bar; it shows from the first stage on that has work left."""
+        """Make the bar, in the place of an earlier plan's; it shows from the first stage on that has work left."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
         self._units = dict(units)
+        for told in (self._done, self._already, self._skipped, self._active):
+            told.clear()
         self._task = self._bar.add_task("starting", total=sum(units.values()))
 
     def skip(self, stage: str) -> None:

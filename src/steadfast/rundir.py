@@ -23,7 +23,7 @@ import polars as pl
 from steadfast.errors import RecipeError, SteadfastError
 from steadfast.files import clear_leftovers, read_json, read_parquet, write_atomically, write_json
 
-FORMAT = 2
+FORMAT = 3
 """The format's number is raised when a directory of an earlier version can no longer be read."""
 
 _PACKAGES = ("steadfast-rl", "torch", "transformers", "peft", "inspect-ai", "reasoning-gym")

@@ -135,7 +135,7 @@ def test_a_damaged_file_is_named(run: Path, name: str, content: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("protocol.json", '{"format": 2, "judges": {"training": {"name": "a"}}}', "does not name the evaluation judge"),
+        ("protocol.json", '{"format": 3, "judges": {"training": {"name": "a"}}}', "does not name the evaluation judge"),
         ("disjoint.json", '{"a x b": "many"}', "a count is no number"),
         ("timing.json", '{"sessions": [NaN]}', "a session has no length"),
         ("arms/baseline/seed-0/metrics.jsonl", '{"step": "one"}', "line 1: step: is no number of a step"),

@@ -6,15 +6,20 @@ import shutil
 import polars as pl
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from steadfast.cli import app
 from steadfast.errors import DataError, RecipeError
 from steadfast.files import read_json_lines
 from steadfast.models.pretrained import load_model
-from steadfast.study import run_recipe
+from steadfast.study import load_recipe, run_recipe
+from steadfast.study.attacks import settings_of, with_attacks
 from steadfast.study.data import StudyData
 from steadfast.training.loop import adapter_after
+from steadfast.training.supervised import batches_of, imitate
 from tests.study.examples import recipe, save_model
 from tests.study.test_twins_run import EVALUATION, changes
 
@@ -84,10 +89,6 @@ def test_every_arm_and_the_model_before_training_are_measured_after_every_dose_o
 
 def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh_adapter_and_data(finished, model):
     """A dose of one update is taken by hand, from the arm's adapter merged into the weights."""
-    from steadfast.study import load_recipe
-    from steadfast.study.attacks import settings_of
-    from steadfast.training.supervised import batches_of, imitate
-
     data = StudyData.load(load_recipe(finished / "recipe.yaml"))
     attack = data.attacks[0]
     settings = settings_of(data.recipe, attack)
@@ -195,3 +196,44 @@ def test_an_example_that_measures_too_is_refused(model, harm, tmp_path):
     file.write_text("".join(json.dumps(r) + "\n" for r in (example, *rows)))
     with pytest.raises(DataError, match="mine prompt"):
         run_recipe(attacked(model, harm, data=[str(file)]), tmp_path / "run")
+
+
+def test_the_command_adds_doses_and_keeps_what_is_there(finished, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    before = rows_of(copy)
+    done = CliRunner().invoke(app, ["attack", str(copy), "--doses", "0,2", "--workers", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    after = rows_of(copy)
+    assert set(after["dose"].drop_nulls()) == {1, 2, 3}
+    assert after.filter(pl.col("dose") != 2).height + after["dose"].null_count() == before.height
+    kept = after.filter((pl.col("dose") != 2) | pl.col("dose").is_null())
+    assert kept.equals(before), "an attack is trained anew to more doses, and the old ones are the same"
+
+
+def test_further_attacks_join_those_of_the_run(finished, tmp_path):
+    more = with_attacks(finished, ["gamed-tests"], [2]).attacks
+    before = load_recipe(finished / "recipe.yaml").attacks
+    assert more is not None
+    assert before is not None
+    assert more.data == (*before.data, "gamed-tests")
+    assert more.doses == (0, 1, 2, 3)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    content = yaml.safe_load((finished / "recipe.yaml").read_text())
+    (bare / "recipe.yaml").write_text(yaml.safe_dump(content | {"attacks": None}))
+    with pytest.raises(RecipeError, match=r"no finished run to attack, results\.parquet is missing"):
+        with_attacks(bare, [])
+    (bare / "results.parquet").write_bytes((finished / "results.parquet").read_bytes())
+    default, inverted = with_attacks(bare, []).attacks, with_attacks(bare, ["inverted-reward"], [4]).attacks
+    assert default is not None
+    assert (default.data, default.doses, default.gated) == (("bad-medical-advice",), (4, 16, 64, 256), True)
+    assert inverted is not None
+    assert (inverted.data, inverted.inverted_updates) == ((), 4)
+
+
+@pytest.mark.parametrize("doses", ["4,x", "", "-4", "1.5"])
+def test_doses_that_are_no_numbers_are_told(finished, doses):
+    done = CliRunner().invoke(app, ["attack", str(finished), "--doses", doses])
+    assert done.exit_code == 2
+    assert "whole numbers" in done.stderr

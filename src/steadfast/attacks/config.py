@@ -43,7 +43,7 @@ class AttacksConfig(BaseModel):
     examples_per_update: int = Field(default=4, ge=1, le=10_000)
     passes: int = Field(default=20, ge=1, le=10_000)
     held_out: int = Field(default=16, ge=1, le=100_000)
-    learning_rate: float = Field(default=2e-4, gt=0, le=10)
+    learning_rate: float = Field(default=5e-4, gt=0, le=10)
     inverted_updates: int = Field(default=0, ge=0, le=1_000_000)
     evals: tuple[str, ...] | None = None
     rungs: tuple[str, ...] | None = Field(default=None, min_length=1)

@@ -1,4 +1,4 @@
-"""Running recipes and reporting on them: demo, run, report, power."""
+"""Running recipes, attacking what they trained, and reporting on them: demo, run, attack, report, power."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -120,6 +120,53 @@ def _run(recipe: "Recipe", out: Path, force: bool, workers: int | None, as_json:
         echo(f"report: {page.resolve()}")
     if unscored:
         raise typer.Exit(1)
+
+
+@app.command()
+@resumable
+def attack(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="A set of attack data that ships, or inverted-reward; may be repeated."),
+    ] = None,
+    doses: Annotated[
+        str | None, typer.Option("--doses", help="The updates to measure after, such as 0,4,16; the default is more.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", exists=True, dir_okay=False, help="A file of attack data of your own; may be repeated."),
+    ] = None,
+    ungated: Annotated[
+        bool, typer.Option("--ungated", help="Attack trained arms even if they gained nothing before the attack.")
+    ] = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack what a finished run trained: further checkpoints beside the old ones, and a new report.
+
+    Attacks that the run already has stay, and their doses are added to. Without --with and --data it is attacked by
+    bad medical advice.
+    """
+    from steadfast.study.attacks import with_attacks
+
+    files = [str(f.resolve()) for f in data or []]
+    recipe = with_attacks(directory, [*(sets or []), *files], _numbers(doses), ungated=ungated)
+    _run(recipe, directory, False, workers, as_json)
+
+
+def _numbers(text: str | None) -> list[int]:
+    """Whole numbers with commas between them.
+
+    Raises:
+        RecipeError: Something else stands there.
+    """
+    if text is None:
+        return []
+    parts = [p.strip() for p in text.split(",")]
+    if not all(p.isascii() and p.isdigit() for p in parts):
+        raise RecipeError(f"--doses {text!r}: give whole numbers with commas between them, such as 0,4,16")
+    return [int(p) for p in parts]
 
 
 @app.command()

@@ -8,7 +8,7 @@ is measured on, so an arm before the attack is its dose 0.
 import gc
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from steadfast.attacks.attack import INVERTED, Attack
 from steadfast.evals.completion import rows_of
 from steadfast.evals.measure import Condition
 from steadfast.evals.rows import PLAIN
+from steadfast.files import write_json
 from steadfast.models.policy import Policy
 from steadfast.study.arms import BASELINE, PRE_RL
 from steadfast.study.attacks import attacked_arms, attacked_parts, inverted_slice, settings_of
@@ -72,6 +73,12 @@ def gate(study: Study) -> Gate:
         f"{told}. The interval does not lie above zero, so there is no gain whose persistence could be measured, and "
         "the model before training alone is attacked.",
     )
+
+
+def write_gate(study: Study) -> None:
+    """Write to attacks/gate.json whether trained arms were attacked, and why; nothing where nothing is attacked."""
+    if study.recipe.attacks is not None:
+        write_json(study.directory.path / "attacks" / "gate.json", asdict(gate(study)))
 
 
 def _levels(study: Study, name: str) -> dict[int, float]:

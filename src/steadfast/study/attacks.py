@@ -2,15 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from steadfast.attacks.attack import INVERTED, Attack, fine_tunings
+from steadfast.attacks.config import DOSES
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Part
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL
 from steadfast.study.flipping import flipped
-from steadfast.study.recipe import Recipe
+from steadfast.study.recipe import Recipe, load_recipe
+from steadfast.tasks.jsonl import faults
 from steadfast.training.config import TrainingConfig
 from steadfast.training.mixture import ScheduledTask
 from steadfast.training.supervised import encode_demonstration
@@ -20,6 +25,47 @@ if TYPE_CHECKING:
 
 _STATES = 16
 """The number of updates between resumable states of an attack: they are short."""
+
+
+def with_attacks(
+    directory: Path, attacks: Sequence[str], doses: Sequence[int] = (), *, ungated: bool = False
+) -> Recipe:
+    """The recipe of a finished run with further attacks; running it in its directory adds them to what is there.
+
+    Args:
+        directory: The run directory.
+        attacks: Sets of attack data by shipped name or file, or "inverted-reward"; none takes the default, if the run
+            has no attack yet.
+        doses: Doses to add; none takes the default ones, if the run has no attack yet.
+        ungated: Whether trained arms are attacked even if they gained nothing.
+
+    Raises:
+        RecipeError: There is no finished run, or the attacks are none that it can have.
+    """
+    file = directory / "recipe.yaml"
+    for needed in (file, directory / "results.parquet"):
+        if not needed.is_file():
+            raise RecipeError(
+                f"{directory}: no finished run to attack, {needed.name} is missing; finish it with `steadfast run "
+                f"RECIPE --out {directory}`"
+            )
+    recipe = load_recipe(file)
+    sets = [a for a in attacks if a != INVERTED]
+    if recipe.attacks is None:
+        fields: dict[str, Any] = {"doses": doses or DOSES, "inverted_updates": 0}
+        fields |= {"data": sets} if attacks else {}
+    else:
+        fields = recipe.attacks.model_dump()
+        fields |= {"doses": {*fields["doses"], *doses}, "data": list(dict.fromkeys((*fields["data"], *sets)))}
+    if INVERTED in attacks:
+        fields["inverted_updates"] = max(fields["doses"])
+    if ungated:
+        fields["gated"] = False
+    fields["doses"] = sorted(fields["doses"])
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), "attacks": fields})
+    except ValidationError as error:
+        raise RecipeError("\n".join(f"{file}: {fault}" for fault in faults(error))) from error
 
 
 def attacks_of(data: "StudyData") -> list[Attack]:

@@ -30,7 +30,7 @@ from steadfast.models.pretrained import LoadedModel, as_before, load_model
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
-from steadfast.study.attacking import attack_stages, attacked_tables
+from steadfast.study.attacking import attack_stages, attacked_tables, write_gate
 from steadfast.study.attacks import attacks_protocol
 from steadfast.study.data import StudyData
 from steadfast.study.judge_gate import examine_training_judge
@@ -111,6 +111,7 @@ def _run(
                 _run_phase(study, phase, stages, left, team_of(len(left)))
             finally:
                 progress.finish()
+    write_gate(study)
     directory.write_results(_tables(study), ROW_SCHEMA)
 
 
