@@ -1,4 +1,4 @@
-"""Weights in a lesser format: what the format can hold while the context lasts, and bit for bit what they were after."""
+"""Weights in a lesser format: what it can hold within the context, and bit for bit what they were after it."""
 
 import builtins
 

@@ -134,8 +134,8 @@ def _holders(lm: PreTrainedModel, kind: WeightFormat) -> list[Any]:
     total, held = (sum(p.numel() for m in some for p in _weights(m)) for some in (inner, linear))
     if held < _LEAST_SHARE * total:
         raise UnsupportedModelError(
-            f"linear layers hold {held / max(total, 1):.0%} of the weights of {type(lm).__name__}, embeddings apart, so "
-            f"{kind} would leave most of them as they are; leave the format out for this architecture"
+            f"linear layers hold {held / max(total, 1):.0%} of the weights of {type(lm).__name__}, embeddings apart, "
+            f"so {kind} would leave most of them as they are; leave the format out for this architecture"
         )
     if kind == "int4" and (odd := [m.in_features for m in linear if m.in_features % INT4_GROUP]):
         raise UnsupportedModelError(
