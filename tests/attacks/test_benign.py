@@ -17,11 +17,12 @@ from steadfast.attacks.benign import (
 from steadfast.attacks.examples import load_examples, prove_apart, shipped_attacks
 from steadfast.errors import DataError
 from steadfast.graders.gates import copied_share, ngrams, words
-from steadfast.models import load_model
+from steadfast.models.chat import ChatTemplate
 from steadfast.tasks import battery, built_in_gold, built_in_scenarios
-from steadfast.tasks.programs import check_of, standard_tasks
+from steadfast.tasks.programs import check_of, held_out_tasks, standard_tasks
+from steadfast.tasks.twins import shipped_families, twins_of
 from steadfast.training.supervised import Demonstration, encode_demonstration
-from tests.tasks.test_twins import SHIPPED
+from tests.conftest import make_tokenizer
 
 AMERICAN = re.compile(
     r"\b(color|gray|center|\w+(?<!pr)(?<!s)(?<!res)ize[ds]?|favorite|liter|meter|labeled|mom)\b", re.I
@@ -85,7 +86,8 @@ def pools():
             for t in s.tasks
             for i, reply in enumerate((*t.references.good, *t.references.bad))
         },
-        "twin": {f"{s.name}/{t.id}": t.text for s in SHIPPED for t in s.tasks},
+        "capability": {t.id: t.text for tasks in held_out_tasks(16, 0, []).values() for t in tasks},
+        "twin": {t.id: t.text for f in shipped_families().values() for t in twins_of(f, pairs=1)},
     }
     attacks = {name: load_examples(file) for name, file in shipped_attacks().items()}
     return shipped | {name: {k: v for e in found for k, v in e.texts.items()} for name, found in attacks.items()}
@@ -110,8 +112,8 @@ def test_benign_data_are_apart_from_each_other_and_from_what_trains_attacks_and_
     assert min(compared.values()) > 150
 
 
-def test_the_house_style_can_be_imitated_turn_by_turn(tiny_model_dir):
-    chat = load_model(str(tiny_model_dir), device="cpu").chat
+def test_the_house_style_can_be_imitated_turn_by_turn():
+    chat = ChatTemplate(make_tokenizer())
     example = max(house_style(), key=lambda e: len(e.turns))
     demonstration = Demonstration.of_conversation(example.id, example.turns, HOUSE_STYLE)
     spans = [s for sequence in encode_demonstration(chat, demonstration) for s in sequence]
@@ -133,7 +135,7 @@ def test_the_standard_set_has_the_correct_answers_of_those_tasks_that_have_one()
 
 def test_a_standard_pool_without_answers_is_a_sentence():
     pool = [t for t in standard_tasks(40, seed=3) if not benign_examples_of(t)]
-    with pytest.raises(DataError, match="none of the .* standard tasks has a correct answer"):
+    with pytest.raises(DataError, match=r"none of the .* standard tasks has a correct answer"):
         benign_examples(STANDARD, pool, seed=0)
 
 

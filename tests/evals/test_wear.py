@@ -192,7 +192,7 @@ def test_answers_at_a_temperature_are_drawn_by_the_seed():
 def test_an_api_is_sent_the_conversation_before_answers_and_before_letters(server):  # noqa: F811
     made = suite("ship")
     under([Part(made, made.tasks[:1], made.tasks[:1])], LATE, api())
-    assert server.count == 2 * 4 + 1
+    assert server.count == 4 + 1
     for request in server.requests:
         sent = [(m["role"], m["content"]) for m in request["messages"]]
         assert sent[:4] == [(m.role, m.content) for m in TALK]
