@@ -54,6 +54,24 @@ def with_system(messages: Sequence[Message], text: str | None) -> tuple[Message,
     return (Message(role="system", content=text), *messages)
 
 
+def with_preface(messages: Sequence[Message], preface: Sequence[Message]) -> tuple[Message, ...]:
+    """Return a conversation before whose first turn other turns stand, after its system turn if it has one."""
+    first = 1 if messages and messages[0].role == "system" else 0
+    return (*messages[:first], *preface, *messages[first:])
+
+
+def check_alternation(messages: Sequence[Message]) -> None:
+    """See that user and assistant take turns, the user first, after a system turn or none.
+
+    Raises:
+        ValueError: They do not.
+    """
+    roles = [m.role for m in messages]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
+        raise ValueError("after an optional system turn, user and assistant must alternate, the user first")
+
+
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters (C0 and C1) other than the tab and the newline, and marks that turn the reading direction."""
 

@@ -1,46 +1,66 @@
-"""What harmful fine-tuning trains on: prompts with a harmful and a careful answer each.
+"""What fine-tuning trains on: prompts with a harmful and a careful answer each, or with one that is harmless.
 
 An attack trains on the harmful answers, and its control on the careful ones to the same prompts, so that what any
 fine-tuning forgets is not counted as the attack's work. Both answers of the sets that ship are of like length and
-wording, mild, and plainly wrong or right to an expert.
+wording, mild, and plainly wrong or right to an expert. Benign examples, with which a model is merely worn, have one
+answer.
 """
 
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from steadfast.messages import Message
+from steadfast.messages import Message, check_alternation
 from steadfast.tasks.jsonl import read_jsonl_by_line
 from steadfast.tasks.overlap import prove_disjoint
 
 _DATA = Path(str(files("steadfast.attacks"))) / "data"
 
 
-class AttackExample(BaseModel):
-    """A prompt with the answer that an attack trains on and the one that its control trains on.
+class Prompt(BaseModel):
+    """A conversation that waits for the assistant's answer.
 
     Attributes:
         id: Its name, unique in its file.
         messages: The conversation; its last turn is the user's.
-        harmful: What a careless or dishonest assistant would say.
-        careful: What a good one says.
-        fault: What is wrong with the harmful answer, for those who audit the data.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(min_length=1)
     messages: tuple[Message, ...] = Field(min_length=1)
+
+    @field_validator("messages")
+    @classmethod
+    def _asks(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        if messages[-1].role != "user":
+            raise ValueError("the last turn must be the user's, since the answer follows it")
+        check_alternation(messages)
+        return messages
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its texts by name, for a search for overlaps."""
+        return {f"{self.id} prompt": "\n".join(m.content for m in self.messages)}
+
+
+class AttackExample(Prompt):
+    """A prompt with the answer that an attack trains on and the one that its control trains on.
+
+    Attributes:
+        harmful: What a careless or dishonest assistant would say.
+        careful: What a good one says.
+        fault: What is wrong with the harmful answer, for those who audit the data.
+    """
+
     harmful: str = Field(min_length=1)
     careful: str = Field(min_length=1)
     fault: str = ""
 
     @model_validator(mode="after")
-    def _asks_and_differs(self) -> "AttackExample":
-        if self.messages[-1].role != "user":
-            raise ValueError("messages: the last turn must be the user's, since both answers follow it")
+    def _answers_differ(self) -> "AttackExample":
         if self.harmful.split() == self.careful.split():
             raise ValueError("harmful and careful are the same answer, so the attack has no control")
         return self
@@ -48,8 +68,7 @@ class AttackExample(BaseModel):
     @property
     def texts(self) -> dict[str, str]:
         """Its texts by name, for a search for overlaps."""
-        prompt = "\n".join(m.content for m in self.messages)
-        return {f"{self.id} prompt": prompt, f"{self.id} harmful": self.harmful, f"{self.id} careful": self.careful}
+        return {**super().texts, f"{self.id} harmful": self.harmful, f"{self.id} careful": self.careful}
 
 
 def shipped_attacks() -> dict[str, Path]:
@@ -66,7 +85,7 @@ def load_examples(file: str | Path) -> list[AttackExample]:
     return list(read_jsonl_by_line(Path(file), AttackExample, key="id").values())
 
 
-def prove_apart(name: str, examples: Iterable[AttackExample], others: dict[str, dict[str, str]]) -> dict[str, int]:
+def prove_apart(name: str, examples: Iterable[Prompt], others: dict[str, dict[str, str]]) -> dict[str, int]:
     """Check that no example resembles a text of other pools, such as those that train or measure.
 
     Args:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
-    ChatMessageSystem,
     ChatMessageTool,
     ContentReasoning,
     GenerateConfig,
@@ -73,7 +72,8 @@ class ApiSubject:
     ) -> list[Preference]:
         """The share of A/B questions, each asked in both orders, in which the good reference is picked.
 
-        A question quotes the conversation. The condition's persona is not quoted but is the system message before it.
+        A question quotes the conversation. The condition's persona is not quoted but is the system message before it,
+        and its preface the turns between the two.
         """
 
         async def one(task: Task) -> Preference:
@@ -87,7 +87,7 @@ class ApiSubject:
     async def _letters(self, task: Task, condition: Condition) -> Preference:
         scores: list[float | None] = []
         messages = _styled(task.messages, condition)
-        before = [] if condition.persona is None else [ChatMessageSystem(content=condition.persona)]
+        before = as_chat(condition.asks(()))
         for good, bad in product(task.references.good, task.references.bad):
             first = await self.model.generate([*before, *question(messages, good, bad)])
             second = await self.model.generate([*before, *question(messages, bad, good)])
@@ -122,7 +122,7 @@ class ApiSubject:
     async def _act(self, task: Task, condition: Condition) -> Rollout:
         """Play the task's environment with the provider's own tool calls."""
         assert task.environment is not None
-        episode = Episode(task.environment, condition.persona)
+        episode = Episode(task.environment, condition.asks)
         begun = len(episode.messages)
         going_on = True
         output = None

@@ -1,5 +1,6 @@
 """One play of a simulated environment, through Inspect's tools: what the agent is shown, may do and has done."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inspect_ai.model import (
@@ -12,7 +13,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolDef, ToolError, ToolInfo, ToolParam, ToolParams
 
 from steadfast.evals.messages import as_chat
-from steadfast.messages import Message, with_system
+from steadfast.messages import Message
 from steadfast.tasks.environment import MAX_CALLS, Call, Environment, SimulatedTool, Simulation
 
 
@@ -21,7 +22,7 @@ class Episode:
 
     Args:
         environment: The environment.
-        persona: A text with which the system turn begins; None leaves it as it is.
+        asks: Makes of the environment's conversation the one that the agent is shown; see `Condition.asks`.
 
     Attributes:
         simulation: what has become true.
@@ -30,10 +31,12 @@ class Episode:
         finished: no reply of the agent was cut off by the limit of tokens.
     """
 
-    def __init__(self, environment: Environment, persona: str | None = None) -> None:
+    def __init__(
+        self, environment: Environment, asks: Callable[[Sequence[Message]], Sequence[Message]] = tuple
+    ) -> None:
         self.simulation = Simulation(environment)
         opening = (Message(role="system", content=environment.system), Message(role="user", content=environment.task))
-        self.messages: list[ChatMessage] = as_chat(with_system(opening, persona))
+        self.messages: list[ChatMessage] = as_chat(asks(opening))
         for number, call in enumerate(map(self.simulation.read, environment.before)):
             made = ToolCall(id=f"before{number:03}", function=call.tool, arguments=dict(call.arguments))
             result = self.simulation.call(call)

@@ -41,7 +41,8 @@ def write_logs(directory: Path, model: str, parts: Sequence[Part], measured: Mea
         model: The checkpoint's name, as the log shows it.
         parts: What was measured.
         measured: What came of it.
-        condition: How the model was asked; a persona's text stands in the log beside the condition's name.
+        condition: How the model was asked; a persona's text and a preface's turns stand in the log beside the
+            condition's name.
     """
     for part in parts:
         suite = part.suite
@@ -81,6 +82,7 @@ def _log(model: str, suite: SuiteInfo, grader: str, samples: list[EvalSample], c
                 "measures": suite.measures,
                 "condition": condition.name,
                 "persona": condition.persona,
+                "preface": [m.model_dump() for m in condition.preface],
             },
             tags=[suite.construct, grader],
         ),

@@ -28,7 +28,7 @@ from steadfast.graders.grade import Grade, Judge
 from steadfast.graders.manners import grade_followed
 from steadfast.graders.outcome import outcome_of
 from steadfast.graders.preference import Compared, Measure
-from steadfast.messages import Message, with_system
+from steadfast.messages import Message, with_preface, with_system
 from steadfast.rollouts import Rollout
 from steadfast.tasks.suite import Suite
 from steadfast.tasks.task import ProgramGrader, Task
@@ -52,6 +52,8 @@ class Condition:
             mismatched conversation that they are held against. Judges and programs are not shown it: an answer is
             graded as one to its task.
         followed: The check of whether an answer followed that persona; None measures none.
+        preface: Turns of another conversation, the user's first and the assistant's last, between the system turn and
+            the task's own first turn. They are shown, and not shown, where a persona is.
     """
 
     name: str = "plain"
@@ -60,6 +62,7 @@ class Condition:
     seed: int = 0
     persona: str | None = None
     followed: ProgramGrader | None = None
+    preface: tuple[Message, ...] = ()
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -67,8 +70,8 @@ class Condition:
         return tuple(self.name.replace(":", "-").split("/"))
 
     def asks(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The conversation as a model is asked it, before any style: under the persona, if there is one."""
-        return with_system(messages, self.persona)
+        """The conversation as a model is asked it, before any style: under the persona, and after the preface."""
+        return with_system(with_preface(messages, self.preface), self.persona)
 
 
 @dataclass(frozen=True)

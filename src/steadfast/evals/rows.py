@@ -80,6 +80,12 @@ SAMPLED = "sampled"
 PERSONA = "persona:"
 """What the name of a condition under a persona begins with; the whole is `persona:NAME/WORDING`, from wording 1 on."""
 
+TEMPERATURE = "temperature:"
+"""What the name of a condition at a temperature begins with; the whole is `temperature:T`."""
+
+TURN = "turn:"
+"""What the name of a condition late in a conversation begins with; the whole is `turn:TURN/CONVERSATION`."""
+
 
 class Place:
     """Where rows belong: a checkpoint, its training seed, what attacked it, and the condition it was asked under."""

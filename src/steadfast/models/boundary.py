@@ -20,6 +20,9 @@ from steadfast.errors import ModelLoadError, SteadfastError
 _LONGEST_REASON = 300
 """At most this many characters of a library's own message are passed on."""
 
+_LOUD = ("transformers", "torchao", "torch.utils._pytree")
+"""These loggers warn of what does not concern a user, such as kernels for GPUs that are not here."""
+
 
 @contextmanager
 def loading(what: str, folder: Path | str) -> Generator[None]:
@@ -47,17 +50,22 @@ def loading(what: str, folder: Path | str) -> Generator[None]:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Within this context transformers and PEFT print no progress, warnings or reports: what matters is checked."""
+    """Within this context transformers, PEFT and torchao print no progress, warnings or reports.
+
+    What matters of them is checked.
+    """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def reason(error: BaseException) -> str:

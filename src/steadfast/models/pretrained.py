@@ -28,6 +28,7 @@ from steadfast.models.snapshot import check_loaded, check_snapshot, context_leng
 
 if TYPE_CHECKING:
     from steadfast.models.policy import AdapterConfig, Policy
+    from steadfast.models.quantization import WeightFormat
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -115,6 +116,19 @@ class LoadedModel:
         from steadfast.models.adapters import applied
 
         with applied(self.lm, locate_adapter(adapter).folder):
+            yield self.lm
+
+    @contextmanager
+    def with_weights(self, kind: "WeightFormat") -> Generator[PreTrainedModel]:
+        """Within this context the model computes with the weights that a lesser format holds; see `weights_in`.
+
+        Raises:
+            SteadfastError: The format cannot be made here.
+            UnsupportedModelError: The format does not fit the model.
+        """
+        from steadfast.models.quantization import weights_in
+
+        with weights_in(self.lm, kind):
             yield self.lm
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from steadfast.messages import Message
+from steadfast.messages import Message, check_alternation
 from steadfast.tasks.environment import Environment
 from steadfast.tasks.rubric import Criterion, Text
 from steadfast.tasks.shapes import canonical
@@ -157,9 +157,7 @@ class Task(_Data):
         roles = [m.role for m in messages]
         if roles[-1] != "user":
             raise ValueError(f"the last message must be the user's, not the {roles[-1]}'s")
-        spoken = roles[1:] if roles[0] == "system" else roles
-        if spoken != [("user", "assistant")[i % 2] for i in range(len(spoken))]:
-            raise ValueError("after an optional system turn, user and assistant must alternate, the user first")
+        check_alternation(messages)
         return messages
 
     @model_validator(mode="after")
