@@ -39,10 +39,14 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "gate": pl.String,
     "reason": pl.String,
     "verdicts": VERDICTS,
+    "attack": pl.String,
+    "dose": pl.Int64,
+    "attack_seed": pl.Int64,
 }
 """The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it. Where
 likelihoods are compared, `nats` is the mean difference between good and bad replies, and `mismatched` the task after
-whose conversation the replies were tried too; null there means a greeting."""
+whose conversation the replies were tried too; null there means a greeting. `attack` is what was done to the checkpoint
+after its training, `dose` its updates and `attack_seed` the seed of their order; all three are null before any."""
 
 PREFERENCE, LETTERS, HARM, GOAL, PUBLIC = "preference", "letters", "harm", "goal", "public"
 
@@ -78,11 +82,34 @@ PERSONA = "persona:"
 """What the name of a condition under a persona begins with; the whole is `persona:NAME/WORDING`, from wording 1 on."""
 
 
-class Place:
-    """Where rows belong: a checkpoint, the seed it was trained with, and the condition under which it was asked."""
+UNATTACKED = pl.col("attack").is_null()
+"""Selects the rows of checkpoints as training left them. An attack does not rename a checkpoint, so whoever compares
+checkpoints by name selects these first."""
 
-    def __init__(self, checkpoint: str, seed: int | None, condition: str) -> None:
-        self.fields = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
+
+class Place:
+    """Where rows belong.
+
+    Args:
+        checkpoint: The checkpoint's name.
+        seed: The seed that it was trained with; None for one without.
+        condition: The condition under which it was asked.
+        attack: What was done to it after its training; None for nothing.
+        dose: The attack's updates; None before any.
+        attack_seed: The seed of the attack's data order; None before any.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        seed: int | None,
+        condition: str,
+        attack: str | None = None,
+        dose: int | None = None,
+        attack_seed: int | None = None,
+    ) -> None:
+        self.fields: dict[str, Any] = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
+        self.fields |= {"attack": attack, "dose": dose, "attack_seed": attack_seed}
 
     def row(
         self, suite: SuiteInfo, task: Task, grader: str, score: float | None, reason: str | None = None, **more: Any
