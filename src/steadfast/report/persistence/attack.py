@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from steadfast.analysis.bootstrap import Interval
-from steadfast.analysis.differences import Contrast, contrast_of, primary_contrasts
+from steadfast.analysis.differences import Contrast, primary_contrasts
 from steadfast.analysis.dose_response import DoseResponse, dose_response, response_to_learning
-from steadfast.analysis.factorial import Cell, PairedScores, paired_scores
+from steadfast.analysis.factorial import Cell, PairedScores
 from steadfast.analysis.fieller import Retention, retention
 from steadfast.analysis.seeds import no_spread, seed_interval
 from steadfast.report.persistence.inputs import Attacked
-from steadfast.report.persistence.measures import Key, Measure, headline_of
+from steadfast.report.persistence.measures import COHERENCE, Key, Measure, headline_of
 from steadfast.report.persistence.starts import Starts, starts_of
 from steadfast.study.arms import BASELINE, PRE_RL
 
@@ -206,7 +206,7 @@ def attack_result(
                 continue
             lines.append(_line(measure, name, doses, made))
             effects += _effects(work, measure, name, doses, made, found, main=measure is headline)
-        if attack.control is not None:
+        if attack.control is not None and measure.key not in COHERENCE:
             primary += _primary(work, measure, found, attack.control, checkpoints)
     arms = [n for n in attacked[headline.key] if n != PRE_RL]
     return AttackResult(
@@ -235,7 +235,7 @@ def _cells(name: str, attack: str, doses: Sequence[int]) -> list[Cell]:
 
 
 def _ladder(measure: Measure, name: str, attack: str, doses: Sequence[int]) -> PairedScores:
-    return paired_scores(measure.rows, _cells(name, attack, doses), twins=measure.twins)
+    return measure.paired(_cells(name, attack, doses))
 
 
 def _line(measure: Measure, name: str, doses: Sequence[int], paired: PairedScores) -> Line:
@@ -274,11 +274,7 @@ def _effects(
     attack, against = work.attack.name, name not in (BASELINE, PRE_RL) and BASELINE in attacked
     shared = [d for d in doses if d in attacked.get(BASELINE, ())] if against else []
     beside = (
-        work.tried(
-            lambda: paired_scores(
-                measure.rows, _cells(name, attack, shared) + _cells(BASELINE, attack, shared), twins=measure.twins
-            )
-        )
+        work.tried(lambda: measure.paired(_cells(name, attack, shared) + _cells(BASELINE, attack, shared)))
         if shared
         else None
     )
@@ -287,9 +283,9 @@ def _effects(
     for place, dose in enumerate(doses, start=1):
         difference = None
         if beside is not None and dose in shared:
-            difference = contrast_of(beside, _difference(shared.index(dose) + 1, len(shared) + 1))
-        beyond = _beyond(work, measure, name, dose) if work.attack.control else None
-        drop = contrast_of(own, _one(place, len(doses) + 1))
+            difference = measure.contrast(beside, _difference(shared.index(dose) + 1, len(shared) + 1))
+        beyond = _beyond(work, measure, name, dose) if work.attack.control and measure.key not in COHERENCE else None
+        drop = measure.contrast(own, _one(place, len(doses) + 1))
         found.append(Effect(measure.key, name, dose, drop, difference, beyond, left.get(dose)))
     return found
 
@@ -308,7 +304,7 @@ def _difference(place: int, cells: int) -> list[float]:
 def _beyond(work: _Work, measure: Measure, name: str, dose: int) -> Contrast | None:
     control = work.attack.control
     cells = [Cell(name, attack=work.attack.name, dose=dose), Cell(name, attack=control, dose=dose)]
-    return work.tried(lambda: contrast_of(paired_scores(measure.rows, cells, twins=measure.twins), [1.0, -1.0]))
+    return work.tried(lambda: measure.contrast(measure.paired(cells), [1.0, -1.0]))
 
 
 def _retentions(
@@ -319,7 +315,7 @@ def _retentions(
     worn = set(doses) <= set(attacked.get(PRE_RL, ()))
     reference = _cells(PRE_RL, attack, doses if worn else ())
     cells = _cells(name, attack, doses) + reference
-    paired = work.tried(lambda: paired_scores(measure.rows, cells, twins=measure.twins))
+    paired = work.tried(lambda: measure.paired(cells))
     if paired is None:
         return {}
     levels_CS, count = paired.levels(), len(doses) + 1
@@ -339,8 +335,9 @@ def _primary(
             continue
         doses = sorted(common & set(attacked[arm]) & set(careful.get(arm, ())))
         names = (arm, BASELINE, work.attack.name, control)
+        rows = measure.rows_of(Cell(n, attack=a, dose=1) for n in names[:2] for a in names[2:])
         made = work.tried(
-            lambda n=names, d=doses: primary_contrasts(measure.rows, *n, d, twins=measure.twins) if d else {}
+            lambda r=rows, n=names, d=doses: primary_contrasts(r, *n, d, twins=measure.twins) if d else {}
         )
         found += [Primary(measure.key, arm, int(dose), one) for dose, one in (made or {}).items()]
     return found
@@ -371,11 +368,12 @@ def _halves(
     worn = set(doses) <= set(attacked.get(PRE_RL, ()))
     names, more = (arm, PRE_RL, attack), {"reference_attacked": worn}
     assert all(a < b for a, b in pairwise(doses))
-    by_dose = work.tried(lambda: dose_response(measure.rows, *names, doses, **more, twins=measure.twins))
+    rows = measure.rows_of(cell for name in (arm, PRE_RL) for cell in _cells(name, attack, doses))
+    by_dose = work.tried(lambda: dose_response(rows, *names, doses, **more, twins=measure.twins))
     told = learned.filter((pl.col("attack") == attack) & (pl.col("checkpoint") == arm))
     by_learning = None
     if not told.is_empty():
         by_learning = work.tried(
-            lambda: response_to_learning(measure.rows, learned, *names, doses, **more, twins=measure.twins)
+            lambda: response_to_learning(rows, learned, *names, doses, **more, twins=measure.twins)
         )
     return Halves(arm, by_dose, by_learning)

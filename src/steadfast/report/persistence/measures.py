@@ -1,18 +1,22 @@
 """What is measured of a checkpoint before and after an attack, as tables that `analysis.factorial` can pair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import polars as pl
 
-from steadfast.analysis.factorial import Twins
+from steadfast.analysis.differences import Contrast, contrast_of
+from steadfast.analysis.factorial import Cell, PairedScores, Twins, paired_scores
 from steadfast.evals.rows import BY_ANSWER, BY_REFERENCES, CONSTANT
 from steadfast.graders.gates import gate
 from steadfast.report.loading import Run
 from steadfast.study.rungs import rung_of
 
 _COLUMNS = ["checkpoint", "seed", "condition", "suite", "task", "pair", "score", "attack", "dose", "attack_seed"]
+
+_DRAWS = 1_000
 
 DEGENERATE = ("empty", "looping")
 """The gates whose texts say nothing."""
@@ -51,6 +55,28 @@ class Measure:
     unit: str
     rows: pl.DataFrame
     twins: Twins
+
+    @cached_property
+    def _parts(self) -> dict[tuple[object, ...], pl.DataFrame]:
+        """The rows by checkpoint, condition and attack: a table is paired many times, each time by a few of these."""
+        return self.rows.partition_by("checkpoint", "condition", "attack", as_dict=True)
+
+    def rows_of(self, cells: Iterable[Cell]) -> pl.DataFrame:
+        """The rows among which those of some cells are."""
+        keys = dict.fromkeys((c.checkpoint, c.condition, c.attack) for c in cells)
+        return pl.concat([self.rows.clear(), *(self._parts[k] for k in keys if k in self._parts)])
+
+    def paired(self, cells: Sequence[Cell]) -> PairedScores:
+        """Pair the scores of some cells.
+
+        Raises:
+            ValueError: They cannot be paired; see `paired_scores`.
+        """
+        return paired_scores(self.rows_of(cells), cells, twins=self.twins)
+
+    def contrast(self, paired: PairedScores, weights: Sequence[float]) -> Contrast:
+        """A weighted sum of paired cells; its interval over items, which no table shows, is by few draws."""
+        return contrast_of(paired, weights, draws=_DRAWS)
 
 
 def measures_of(run: Run, domains: Sequence[str] = ()) -> list[Measure]:

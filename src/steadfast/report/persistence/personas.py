@@ -9,7 +9,7 @@ import polars as pl
 from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.differences import Contrast, contrast, contrast_of, persona_contrast
 from steadfast.analysis.equivalence import Equivalence, equivalence_over_seeds
-from steadfast.analysis.factorial import Cell, paired_scores
+from steadfast.analysis.factorial import Cell
 from steadfast.evals.rows import FOLLOWED, PERSONA, UNATTACKED
 from steadfast.report.loading import Run
 from steadfast.report.persistence.attack import interval_over
@@ -209,13 +209,16 @@ def _under(
 def _one_under(measure: Measure, name: str, conditions: Sequence[str]) -> Under:
     share = 1.0 / len(conditions)
     cells = [Cell(name), *(Cell(name, condition) for condition in conditions)]
-    paired = paired_scores(measure.rows, cells, twins=measure.twins)
+    paired = measure.paired(cells)
     levels_CS = paired.levels()
-    lost = contrast_of(paired, [1.0] + [-share] * len(conditions))
+    weights = [1.0] + [-share] * len(conditions)
+    # Of a model without a training seed nothing but the interval over items tells whether it is lower at all.
+    lost = contrast_of(paired, weights) if paired.over == "model" else measure.contrast(paired, weights)
     difference = None
     against = name not in (BASELINE, PRE_RL) and not measure.rows.filter(pl.col("checkpoint") == BASELINE).is_empty()
     if against:
-        difference = persona_contrast(measure.rows, name, BASELINE, conditions, twins=measure.twins).difference
+        rows = measure.rows_of([*cells, *(Cell(BASELINE, c.condition) for c in cells)])
+        difference = persona_contrast(rows, name, BASELINE, conditions, twins=measure.twins).difference
     low = lost.over_items.low if lost.over == "model" else lost.over_seeds.low
     return Under(
         checkpoint=name,

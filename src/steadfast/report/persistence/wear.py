@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from steadfast.analysis.differences import Contrast, contrast_of
-from steadfast.analysis.factorial import Cell, paired_scores
+from steadfast.analysis.differences import Contrast
+from steadfast.analysis.factorial import Cell
 from steadfast.analysis.fieller import Retention, retention
 from steadfast.evals.rows import PLAIN, UNATTACKED
 from steadfast.report.persistence.attack import measured_doses
@@ -73,13 +73,17 @@ def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequ
         arms: The arms whose gain is asked for.
     """
     coherence = [m for m in measures if m.key in COHERENCE]
+    beside: dict[tuple[Wear, str], tuple[tuple[Key, Contrast], ...]] = {}
     found: list[Worn] = []
     for measure in measures:
         if measure.key in COHERENCE:
             continue
         for wear in _kinds(measure, attacks):
             for arm in arms:
-                one = _worn(measure, wear, arm, coherence)
+                if (wear, arm) not in beside:
+                    changes = ((m.key, _change(m, arm, wear.cells(arm))) for m in coherence)
+                    beside[wear, arm] = tuple((key, c) for key, c in changes if c is not None)
+                one = _worn(measure, wear, arm, beside[wear, arm])
                 found += [one] if one else []
     return tuple(found)
 
@@ -105,18 +109,18 @@ def _number(condition: str) -> tuple[float, str]:
     return (float(number) if number.replace(".", "", 1).isdigit() else float("inf"), condition)
 
 
-def _worn(measure: Measure, wear: Wear, arm: str, coherence: Sequence[Measure]) -> Worn | None:
+def _worn(measure: Measure, wear: Wear, arm: str, coherence: tuple[tuple[Key, Contrast], ...]) -> Worn | None:
     """What one kind of wear left; None where the arm or the baseline was not measured after it."""
     mine, others = wear.cells(arm), wear.cells(BASELINE)
     try:
         cells = [Cell(arm), Cell(BASELINE), *mine, *others]
-        paired = paired_scores(measure.rows, cells, twins=measure.twins)
+        paired = measure.paired(cells)
     except ValueError:
         return None
     share, nothing = 1.0 / len(mine), [0.0] * (2 * len(mine))
-    before = contrast_of(paired, [1.0, -1.0, *nothing])
-    after = contrast_of(paired, [0.0, 0.0, *([share] * len(mine)), *([-share] * len(mine))])
-    change = contrast_of(paired, [-1.0, 1.0, *([share] * len(mine)), *([-share] * len(mine))])
+    before = measure.contrast(paired, [1.0, -1.0, *nothing])
+    after = measure.contrast(paired, [0.0, 0.0, *([share] * len(mine)), *([-share] * len(mine))])
+    change = measure.contrast(paired, [-1.0, 1.0, *([share] * len(mine)), *([-share] * len(mine))])
     return Worn(
         wear=wear,
         measure=measure.key,
@@ -125,7 +129,7 @@ def _worn(measure: Measure, wear: Wear, arm: str, coherence: Sequence[Measure]) 
         after=after,
         change=change,
         left=retention(after.values, before.values),
-        coherence=tuple((m.key, c) for m in coherence if (c := _change(m, arm, mine)) is not None),
+        coherence=coherence,
     )
 
 
@@ -133,6 +137,6 @@ def _change(measure: Measure, arm: str, worn: Sequence[Cell]) -> Contrast | None
     """How far a coherence measure moved in the arm; None where it was not measured after the wear."""
     weights = {Cell(arm): -1.0} | dict.fromkeys(worn, 1.0 / len(worn))
     try:
-        return contrast_of(paired_scores(measure.rows, list(weights)), list(weights.values()))
+        return measure.contrast(measure.paired(list(weights)), list(weights.values()))
     except ValueError:
         return None
