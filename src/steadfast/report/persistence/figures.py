@@ -42,12 +42,13 @@ def attack_figure(harmful: AttackResult, careful: AttackResult | None, arms: Seq
         panels.append(
             ("level by what was learned: harmful", "points", lambda x: _by_loss(x, harmful, key, arms, limits))
         )
+    depth = ", and by the fall of its held-out loss in nats a token" if harmful.learning else ""
     said = "; ".join(_said(line) for a in shown if (line := harmful.line(key, a)))
     return picture(
         f"attack-{harmful.attack.name}",
         f"Levels of {words} along {harmful.attack.name}, in points by updates. {said}.",
-        f"In points of a hundred, {words}; by updates of the attack, on a scale that grows by factors, and by the fall "
-        "of its held-out loss in nats a token. A line is the mean over training seeds, its band reaches from the "
+        f"In points of a hundred, {words}, by updates of the attack, on a scale that grows by factors{depth}. "
+        "A line is the mean over training seeds, its band reaches from the "
         "lowest seed to the highest; the tables have the intervals.",
         lambda width: _draw(width, panels, [(a, arms.index(a)) for a in shown]),
     )

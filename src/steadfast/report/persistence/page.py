@@ -26,6 +26,7 @@ from steadfast.report.persistence.words import (
     spread_sentences,
     starts_sentences,
     take_sentence,
+    wear_sentences,
 )
 from steadfast.report.svg import Picture
 
@@ -68,7 +69,8 @@ def section_of(run: Run, found: Persistence) -> Section:
         parts.append(_personas(found, arms))
     if found.wear:
         tables = tuple(wear_tables(found.wear, found.words))
-        parts.append(Part("Ordinary wear", (), None, tables))
+        said = tuple(("What is left", s) for s in wear_sentences(found.wear, found.lead))
+        parts.append(Part("Ordinary wear", said, None, tables))
     return Section(found.gate, tuple(parts))
 
 

@@ -45,13 +45,17 @@ class Followed:
     Attributes:
         checkpoint: The checkpoint's name.
         rate: The share of answers that follow, over seeds.
-        items: The number of tasks and conditions.
+        items: The number of answers of each seed.
+        seeds: The number of seeds.
+        over: What they are; "model" for a checkpoint without.
         same: Whether the arm's share is the baseline's, within the margin; None for the baseline and pre-RL.
     """
 
     checkpoint: str
     rate: Interval
     items: int
+    seeds: int
+    over: str
     same: Equivalence | None
 
 
@@ -247,7 +251,7 @@ def _followed(
             gaps.append(str(error))
             continue
         over = interval_over(rate.values, rate.over)
-        found.append(Followed(name, over, rate.items * len(conditions), same))
+        found.append(Followed(name, over, rate.items * len(conditions), len(rate.seeds), rate.over, same))
     return tuple(found)
 
 

@@ -1,10 +1,11 @@
 """The persistence section's tables, as words in cells."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.differences import Contrast
+from steadfast.analysis.equivalence import Equivalence
 from steadfast.analysis.fieller import Retention
 from steadfast.analysis.points import bounds, points
 from steadfast.report.persistence.attack import AttackResult
@@ -14,7 +15,7 @@ from steadfast.report.persistence.wear import Wear, Worn
 from steadfast.report.persistence.words import alone, interval, level, value
 from steadfast.report.wording import direction, probability
 
-_SHORT: dict[Key, str] = {"finished": "finished", "sound": "neither empty nor looping", "capability": "capability"}
+_SHORT: dict[Key, str] = {"finished": "finished", "sound": "not empty or looping", "capability": "capability"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def primary_table(result: AttackResult) -> Table | None:
         "The harm in the answers: the level after the harmful answers less that after the careful ones, and how much "
         "less of it an arm lost than the baseline."
     )
-    return Table(f"primary-{result.attack.name}", caption, head, tuple(rows)) if rows else None
+    return _without_empty(Table(f"primary-{result.attack.name}", caption, head, tuple(rows))) if rows else None
 
 
 def retention_table(result: AttackResult, words: str) -> Table:
@@ -113,20 +114,18 @@ def retention_table(result: AttackResult, words: str) -> Table:
                 )
             )
     over = "after the same dose" if result.reference_attacked else "untouched"
-    caption = (
-        f"What is left: {words}. The share of the gain is over the pre-RL model, {over}; beside it how many answers "
-        "make sense, since what is no answer holds no trait."
+    shares = (
+        f" The share of the gain is over the pre-RL model, {over}, with Fieller's interval." if result.halves else ""
     )
+    beside = (
+        " Beside each level stands coherence, in points too: what is no answer holds no trait." if coherence else ""
+    )
+    caption = f"What is left: {words}.{shares}{beside}"
     head = ("checkpoint", "updates", "level", "drop", "smaller than the baseline's by", "of the gain left")
     notes = [f"No share is given where it would mean nothing. {r}" for r in dict.fromkeys(reasons)]
     notes += _halves(result)
-    return Table(
-        f"retention-{result.attack.name}",
-        caption,
-        (*head, *(_SHORT[k] for k in coherence), "n"),
-        tuple(rows),
-        tuple(notes),
-    )
+    head = (*head, *(_SHORT[k] for k in coherence), "n")
+    return _without_empty(Table(f"retention-{result.attack.name}", caption, head, tuple(rows), tuple(notes)))
 
 
 def _halves(result: AttackResult) -> list[str]:
@@ -144,26 +143,15 @@ def _halves(result: AttackResult) -> list[str]:
 def _coherence(result: AttackResult, key: Key, checkpoint: str, dose: int) -> str:
     line = result.line(key, checkpoint)
     if line is None or dose not in line.doses:
-        return "not measured"
-    effect = result.effect(key, checkpoint, dose)
-    now = points(line.levels[line.doses.index(dose)].estimate, sign=False)
-    if effect is None:
-        return now
-    change = Interval(*(-v for v in _ends(effect.drop)), effect.drop.over_seeds.level)
-    reason = effect.drop.reason
-    ends = bounds(change.low, change.high) if not reason else interval(change, reason, effect.drop.over)
-    return f"{now} ({points(change.estimate)} {ends})"
-
-
-def _ends(drop: Contrast) -> tuple[float, float, float]:
-    return drop.over_seeds.estimate, drop.over_seeds.high, drop.over_seeds.low
+        return ""
+    return points(line.levels[line.doses.index(dose)].estimate, sign=False)
 
 
 def spread_table(result: AttackResult, words: dict[Key, str]) -> Table | None:
-    """Every other measure at the largest dose; None where nothing else was measured."""
+    """Every other measure at the largest dose, coherence last; None where nothing else was measured."""
     rows: list[tuple[str, ...]] = []
     for line in result.lines:
-        if line.measure == result.headline or line.measure in COHERENCE:
+        if line.measure == result.headline:
             continue
         dose = line.doses[-1]
         effect = result.effect(line.measure, line.checkpoint, dose)
@@ -182,8 +170,16 @@ def spread_table(result: AttackResult, words: dict[Key, str]) -> Table | None:
             )
         )
     head = ("measure", "checkpoint", "updates", "before", "after", "drop", "smaller than the baseline's by", "n")
-    caption = "How far the attack spreads: other measures after the largest dose."
-    return Table(f"spread-{result.attack.name}", caption, head, tuple(rows)) if rows else None
+    caption = "How far it spreads, and coherence, with intervals: every other measure after the largest dose."
+    made = Table(f"spread-{result.attack.name}", caption, head, tuple(rows), folded=True)
+    return _without_empty(made) if rows else None
+
+
+def _without_empty(table: Table) -> Table:
+    """The table without the columns in which nothing stands, as those of arms where none was attacked."""
+    kept = [i for i, cells in enumerate(zip(*table.rows, strict=True)) if any(cells)]
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return replace(table, head=tuple(table.head[i] for i in kept), rows=rows)
 
 
 def share(found: Retention) -> str:
@@ -192,8 +188,10 @@ def share(found: Retention) -> str:
         return "not given"
     said = f"{found.share.estimate:.0%}"
     if found.hole is not None:
-        return f"{said} [all but {found.hole[0]:.0%} to {found.hole[1]:.0%}]"
-    return f"{said} [{found.share.low:.0%}, {found.share.high:.0%}]" if found.bounded else f"{said} [unbounded]"
+        said = f"{said} [all but {found.hole[0]:.0%} to {found.hole[1]:.0%}]"
+    else:
+        said += f" [{found.share.low:.0%}, {found.share.high:.0%}]" if found.bounded else " [unbounded]"
+    return said.replace("-", "\N{MINUS SIGN}")
 
 
 def persona_tables(people: Personas, words: dict[Key, str]) -> list[Table]:
@@ -209,23 +207,15 @@ def persona_tables(people: Personas, words: dict[Key, str]) -> list[Table]:
         head = ("persona", "checkpoint", "plain", "under it", "drop", "smaller than the baseline's by", "n", "wordings")
         caption = f"What personas take: {words[key]}. The pre-RL model is one, so its interval is over items."
         notes = () if key != people.measure else ("All hostile: those together that lower the pre-RL model.",)
-        found.append(
-            Table(f"personas-{key}".replace(" ", "-"), caption, head, tuple(rows), notes if people.hostile else ())
-        )
+        name, noted = f"personas-{key}".replace(" ", "-"), notes if people.hostile else ()
+        found.append(Table(name, caption, head, tuple(rows), noted, folded=key != people.measure))
     followed = [
         (
             r.name if place == 0 else "",
             f.checkpoint,
             _rate(f.rate),
-            {None: "", "equivalent": "the same", "different": "different", "undecided": "undecided"}[f.same.verdict]
-            if f.same
-            else "",
-            f"{points(f.same.difference.estimate)} {bounds(f.same.difference.low, f.same.difference.high)}"
-            if f.same and f.same.verdict
-            else "[one training run]"
-            if f.same
-            else "",
-            f"{f.items} answers",
+            *(_same(f.same) if f.same else ("", "")),
+            f"{f.items} answers, {_seeds(f.seeds, f.over)}",
         )
         for r in (*people.each, *([people.benign] if people.benign else []))
         for place, f in enumerate(r.followed)
@@ -238,6 +228,13 @@ def persona_tables(people: Personas, words: dict[Key, str]) -> list[Table]:
         head = ("persona", "checkpoint", "followed", "as the baseline", "difference", "n")
         found.append(Table("followed", caption, head, tuple(followed)))
     return found
+
+
+def _same(found: Equivalence) -> tuple[str, str]:
+    """Whether a share is the baseline's, and the difference with the interval that decides it."""
+    said = {"equivalent": "the same", "different": "different", "undecided": "undecided", None: "not tested"}
+    ends = interval(found.difference, found.reason, found.over)
+    return said[found.verdict], f"{points(found.difference.estimate)} {ends}"
 
 
 def _under(found: Under) -> tuple[str, ...]:
@@ -278,7 +275,7 @@ def wear_tables(worn: Sequence[Worn], words: dict[Key, str]) -> list[Table]:
                 value(w.after),
                 value(w.change),
                 share(w.left),
-                *(value(c) if (c := dict(w.coherence).get(k)) else "not measured" for k in coherence),
+                *(value(c) if (c := dict(w.coherence).get(k)) else "" for k in coherence),
                 _count(w.before),
             )
             for w in mine
@@ -288,7 +285,8 @@ def wear_tables(worn: Sequence[Worn], words: dict[Key, str]) -> list[Table]:
         reasons = dict.fromkeys(f"{w.arm}: {w.left.reason}." for w in mine if w.left.share is None)
         notes = tuple(f"No share is given where it would mean nothing. {r}" for r in reasons)
         names = (f"{_SHORT[k]}, change in the arm" for k in coherence)
-        found.append(Table(f"wear-{key}".replace(" ", "-"), caption, (*head, *names, "n"), tuple(rows), notes))
+        name, columns = f"wear-{key}".replace(" ", "-"), (*head, *names, "n")
+        found.append(Table(name, caption, columns, tuple(rows), notes, folded=key != worn[0].measure))
     return found
 
 
@@ -324,4 +322,4 @@ def _n(items: int, seeds: int, over: str, dropped: int, missing: Iterable[int]) 
 def _seeds(count: int, over: str) -> str:
     if over == "model":
         return "one model"
-    return f"{count} {over}{'s' * (count != 1)}"
+    return f"{count} {over.removeprefix('training ')}{'s' * (count != 1)}"

@@ -9,7 +9,7 @@ from steadfast.analysis.factorial import Cell
 from steadfast.analysis.fieller import Retention, retention
 from steadfast.evals.rows import PLAIN, UNATTACKED
 from steadfast.report.persistence.attack import measured_doses
-from steadfast.report.persistence.inputs import Attacked
+from steadfast.report.persistence.inputs import WEIGHTS, Attacked
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure
 from steadfast.study.arms import BASELINE
 
@@ -75,11 +75,9 @@ def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequ
     coherence = [m for m in measures if m.key in COHERENCE]
     beside: dict[tuple[Wear, str], tuple[tuple[Key, Contrast], ...]] = {}
     found: list[Worn] = []
-    for measure in measures:
-        if measure.key in COHERENCE:
-            continue
-        for wear in _kinds(measure, attacks):
-            for arm in arms:
+    for measure in (m for m in measures if m.key not in COHERENCE):
+        for arm in arms:
+            for wear in _kinds(measure, attacks):
                 if (wear, arm) not in beside:
                     changes = ((m.key, _change(m, arm, wear.cells(arm))) for m in coherence)
                     beside[wear, arm] = tuple((key, c) for key, c in changes if c is not None)
@@ -90,9 +88,8 @@ def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequ
 
 def _kinds(measure: Measure, attacks: Sequence[Attacked]) -> list[Wear]:
     found: list[Wear] = []
-    for attack in attacks:
-        if attack.kind in ("benign", "weights"):
-            kind = "fine-tuning" if attack.kind == "benign" else "weights"
+    for sort, kind in (("benign", "fine-tuning"), ("weights", "weights")):
+        for attack in sorted((a for a in attacks if a.kind == sort), key=_as_shipped):
             doses = measured_doses(measure, attack.name, [BASELINE]).get(BASELINE, ())
             found += [Wear(kind, attack.name, dose) for dose in doses]
     conditions = sorted(measure.rows.filter(UNATTACKED)["condition"].unique().to_list())
@@ -102,6 +99,11 @@ def _kinds(measure: Measure, attacks: Sequence[Attacked]) -> list[Wear]:
     for condition in sorted((c for c in conditions if c.startswith(TURN)), key=_number):
         turns.setdefault(condition.removeprefix(TURN).partition("/")[0], []).append(condition)
     return found + [Wear("turn", turn, 0, tuple(of_turn)) for turn, of_turn in turns.items()]
+
+
+def _as_shipped(attack: Attacked) -> tuple[int, str]:
+    """Changes of the weights from the finest to the coarsest, then the rest by name."""
+    return (WEIGHTS.index(attack.name) if attack.name in WEIGHTS else len(WEIGHTS), attack.name)
 
 
 def _number(condition: str) -> tuple[float, str]:

@@ -11,6 +11,7 @@ from steadfast.report.persistence.attack import AttackResult, Effect, Primary
 from steadfast.report.persistence.measures import COHERENCE, Key
 from steadfast.report.persistence.section import Persistence
 from steadfast.report.persistence.starts import Starts
+from steadfast.report.persistence.wear import Worn
 from steadfast.report.wording import direction, the
 from steadfast.study.arms import BASELINE, PRE_RL
 
@@ -221,6 +222,22 @@ def selective_sentences(found: Persistence) -> list[str]:
             "that follow them is what is compared."
         )
     return said
+
+
+def wear_sentences(worn: Sequence[Worn], arm: str) -> list[str]:
+    """Say after how many kinds of wear an arm's gain is still shown, by the first measure; empty without any."""
+    mine = [w for w in worn if w.arm == arm and w.measure == worn[0].measure]
+    if not mine:
+        return []
+    if mine[0].before.reason:
+        return [f"{verdict(mine[0].before)}: the table has the gains of {the(arm)} after each kind of wear."]
+    left = sum(verdict(w.after) == "Shown" for w in mine)
+    less = sum(not w.change.reason and w.change.over_seeds.high < 0 for w in mine)
+    return [
+        f"Before wear the gain of {the(arm)} over the baseline is {value(mine[0].before)} points. Of {len(mine)} kinds "
+        f"and doses of wear it is shown to lie above zero after {left}, and shown to have shrunk after {less}; a gain "
+        "that is not shown to have shrunk is not shown to have lasted whole."
+    ]
 
 
 def _the(name: str) -> str:
