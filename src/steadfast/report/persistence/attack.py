@@ -366,14 +366,14 @@ def _halves(
 ) -> Halves:
     doses, attack = attacked[arm], work.attack.name
     worn = set(doses) <= set(attacked.get(PRE_RL, ()))
-    names, more = (arm, PRE_RL, attack), {"reference_attacked": worn}
+    names = (arm, PRE_RL, attack)
     assert all(a < b for a, b in pairwise(doses))
     rows = measure.rows_of(cell for name in (arm, PRE_RL) for cell in _cells(name, attack, doses))
-    by_dose = work.tried(lambda: dose_response(rows, *names, doses, **more, twins=measure.twins))
+    by_dose = work.tried(lambda: dose_response(rows, *names, doses, reference_attacked=worn, twins=measure.twins))
     told = learned.filter((pl.col("attack") == attack) & (pl.col("checkpoint") == arm))
     by_learning = None
     if not told.is_empty():
         by_learning = work.tried(
-            lambda: response_to_learning(rows, learned, *names, doses, **more, twins=measure.twins)
+            lambda: response_to_learning(rows, learned, *names, doses, reference_attacked=worn, twins=measure.twins)
         )
     return Halves(arm, by_dose, by_learning)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import polars as pl
 
@@ -21,18 +20,9 @@ _DRAWS = 1_000
 DEGENERATE = ("empty", "looping")
 """The gates whose texts say nothing."""
 
-Key = Literal[
-    "primary",
-    "twins",
-    "twins inside",
-    "twins outside",
-    "evals",
-    "evals inside",
-    "evals outside",
-    "finished",
-    "sound",
-    "capability",
-]
+Key = str
+"""What tells measures apart: "primary" (twins on the primary rung), "twins", "twins inside" and "twins outside" (of the
+domains of an attack's data), "evals", "evals inside", "evals outside", and those of `COHERENCE`."""
 
 COHERENCE: tuple[Key, ...] = ("finished", "sound", "capability")
 """The measures that say whether a model still makes sense."""

@@ -16,6 +16,8 @@ from steadfast.report.persistence.attack import interval_over
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure
 from steadfast.study.arms import BASELINE, PRE_RL
 
+Kind = Literal["hostile", "benign"]
+
 
 @dataclass(frozen=True)
 class Under:
@@ -74,7 +76,7 @@ class PersonaResult:
     """
 
     name: str
-    kind: Literal["hostile", "benign"]
+    kind: Kind
     wordings: int
     measure: Key | None
     under: tuple[Under, ...] = ()
@@ -131,7 +133,8 @@ def personas_of(run: Run, measures: Sequence[Measure], checkpoints: Sequence[str
     coherence = [m for m in measures if m.key in COHERENCE]
     gaps: list[str] = []
     each: list[PersonaResult] = []
-    for kind, group in (("hostile", hostile), ("benign", benign)):
+    groups: list[tuple[Kind, dict[str, list[str]]]] = [("hostile", hostile), ("benign", benign)]
+    for kind, group in groups:
         for name, conditions in group.items():
             each += _results(name, kind, conditions, scored, coherence, following, checkpoints, gaps)
     main = next((m for m in scored if _asked(m.rows, [c for cs in hostile.values() for c in cs])), None)
@@ -155,7 +158,7 @@ def personas_of(run: Run, measures: Sequence[Measure], checkpoints: Sequence[str
 
 def _results(
     name: str,
-    kind: Literal["hostile", "benign"],
+    kind: Kind,
     conditions: Sequence[str],
     scored: Sequence[Measure],
     coherence: Sequence[Measure],
@@ -177,7 +180,7 @@ def _results(
 
 
 def _pooled(
-    kind: Literal["hostile", "benign"],
+    kind: Kind,
     conditions: Sequence[str],
     measure: Measure,
     coherence: Sequence[Measure],

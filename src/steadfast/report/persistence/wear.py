@@ -17,6 +17,9 @@ TURN, TEMPERATURE = "turn:", "temperature:"
 """What conditions begin with that ask after some turns of a conversation, and at a temperature."""
 
 
+Kind = Literal["fine-tuning", "weights", "turn", "temperature"]
+
+
 @dataclass(frozen=True)
 class Wear:
     """One kind of wear.
@@ -28,7 +31,7 @@ class Wear:
         conditions: The conditions under which it is asked, which weigh the same.
     """
 
-    kind: Literal["fine-tuning", "weights", "turn", "temperature"]
+    kind: Kind
     name: str
     dose: int
     conditions: tuple[str, ...] = (PLAIN,)
@@ -88,7 +91,8 @@ def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequ
 
 def _kinds(measure: Measure, attacks: Sequence[Attacked]) -> list[Wear]:
     found: list[Wear] = []
-    for sort, kind in (("benign", "fine-tuning"), ("weights", "weights")):
+    sorts: dict[str, Kind] = {"benign": "fine-tuning", "weights": "weights"}
+    for sort, kind in sorts.items():
         for attack in sorted((a for a in attacks if a.kind == sort), key=_as_shipped):
             doses = measured_doses(measure, attack.name, [BASELINE]).get(BASELINE, ())
             found += [Wear(kind, attack.name, dose) for dose in doses]
