@@ -7,7 +7,7 @@ import pytest
 
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows, without_any_score
-from steadfast.evals.rows import ROW_SCHEMA, Place
+from steadfast.evals.rows import ROW_SCHEMA, UNATTACKED, Place
 from steadfast.report import summarize, write_report
 from steadfast.report.ladder import ladders
 from steadfast.report.limits import limits
@@ -33,7 +33,7 @@ def add(directory: Path, *, score: float | None = 0.0, **columns) -> None:
     """Add all rows of trained checkpoints and of pre-RL once more, worse, under other columns."""
     file = directory / "results.parquet"
     rows = pl.read_parquet(file)
-    worse = rows.filter(pl.col("condition") == "plain").with_columns(score=pl.lit(score, pl.Float64))
+    worse = rows.filter((pl.col("condition") == "plain") & UNATTACKED).with_columns(score=pl.lit(score, pl.Float64))
     literal = {name: pl.lit(value, ROW_SCHEMA[name]) for name, value in columns.items()}
     pl.concat([rows, worse.with_columns(**literal)]).write_parquet(file)
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from scipy import stats
 
 from steadfast.errors import SteadfastError
 from steadfast.report.loading import load_run
-from steadfast.report.persistence.inputs import AttackInputs, Attacked, inputs_of_run, read_learned
+from steadfast.report.persistence.inputs import Attacked, AttackInputs, inputs_of_run, read_learned
 from steadfast.report.persistence.page import section_of
 from steadfast.report.persistence.section import persistence_of
 from steadfast.report.persistence.words import (
@@ -75,18 +76,12 @@ def states(checkpoints=("pre-RL", "baseline", "health-only"), seeds=SEEDS):
     return found
 
 
-def follows(state: State) -> float:
-    return 0.8
-
-
 def computed(directory: Path, gate: str | None = None):
     run = load_run(directory)
     return run, persistence_of(run, inputs_of_run(run, gate))
 
 
 def only_benign_have_checks(directory: Path) -> None:
-    import polars as pl
-
     file = directory / "results.parquet"
     benign = pl.col("condition").str.starts_with("persona:terse")
     rows = pl.read_parquet(file).filter((pl.col("grader") != "followed") | benign)
