@@ -76,12 +76,13 @@ def contrast(rows: pl.DataFrame, weights: Mapping[Cell, float], *, twins: Twins 
     return contrast_of(paired_scores(rows, list(weights), twins=twins), list(weights.values()))
 
 
-def contrast_of(paired: PairedScores, weights: Sequence[float]) -> Contrast:
+def contrast_of(paired: PairedScores, weights: Sequence[float], *, draws: int = 10_000) -> Contrast:
     """Take a weighted sum of cells that are paired already, so that several of them are over the same items.
 
     Args:
         paired: The scores of the cells.
         weights: The weight [cells] of each.
+        draws: The bootstrap draws of the interval over items.
     """
     by_cell = np.asarray(weights, dtype=np.float64)
     values = [float(v) for v in np.tensordot(by_cell, paired.levels(), axes=1)]
@@ -92,7 +93,7 @@ def contrast_of(paired: PairedScores, weights: Sequence[float]) -> Contrast:
         over=paired.over,
         values=tuple(values),
         over_seeds=over_seeds,
-        over_items=clustered_bootstrap([units[k] for k in paired.of_suite]),
+        over_items=clustered_bootstrap([units[k] for k in paired.of_suite], draws=draws),
         p=p,
         items=len(paired.suites),
         dropped=paired.dropped,

@@ -68,14 +68,16 @@ def _scored(rows: pl.DataFrame) -> set[tuple[str, str]]:
 def without_any_score(rows: pl.DataFrame) -> list[str]:
     """The suites of which nothing was scored, each with a reason and what can be done about it."""
     found: list[str] = []
-    for (checkpoint, suite), group in rows.group_by("checkpoint", "suite", maintain_order=True):
+    which = ("checkpoint", "attack", "dose", "suite")
+    for (checkpoint, attack, dose, suite), group in rows.group_by(which, maintain_order=True):
         if group["score"].null_count() == len(group):
             reasons = group["reason"].drop_nulls()
             why = reasons[0] if len(reasons) else "no reason given"
             never = (group["gate"] == UNSHOWN).fill_null(False).all()
             advice = "the model cannot be shown them" if never else "run the same command again to ask once more"
+            after = "" if attack is None else f" after {dose} updates of {attack}"
             found.append(
-                f"{suite} on {checkpoint}: none of {group['task'].n_unique()} tasks was scored: {why}; {advice}"
+                f"{suite} on {checkpoint}{after}: none of {group['task'].n_unique()} tasks was scored: {why}; {advice}"
             )
     return found
 

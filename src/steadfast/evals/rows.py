@@ -42,10 +42,14 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "gate": pl.String,
     "reason": pl.String,
     "verdicts": VERDICTS,
+    "attack": pl.String,
+    "dose": pl.Int64,
+    "attack_seed": pl.Int64,
 }
 """The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it. Where
 likelihoods are compared, `nats` is the mean difference between good and bad replies, and `mismatched` the task after
-whose conversation the replies were tried too; null there means a greeting."""
+whose conversation the replies were tried too; null there means a greeting. `attack` is what was done to the checkpoint
+after its training, `dose` its updates and `attack_seed` the seed of their order; all three are null before any."""
 
 PREFERENCE, LETTERS, HARM, GOAL, PUBLIC = "preference", "letters", "harm", "goal", "public"
 
@@ -87,8 +91,22 @@ TURN = "turn:"
 """What the name of a condition late in a conversation begins with; the whole is `turn:TURN/CONVERSATION`."""
 
 
+UNATTACKED = pl.col("attack").is_null()
+"""Selects the rows of checkpoints as training left them. An attack does not rename a checkpoint, so whoever compares
+checkpoints by name selects these first."""
+
+
 class Place:
-    """Where rows belong: a checkpoint, its training seed, what attacked it, and the condition it was asked under."""
+    """Where rows belong.
+
+    Args:
+        checkpoint: The checkpoint's name.
+        seed: The seed that it was trained with; None for one without.
+        condition: The condition under which it was asked.
+        attack: What was done to it after its training; None for nothing.
+        dose: The attack's updates; None before any.
+        attack_seed: The seed of the attack's data order; None before any.
+    """
 
     def __init__(
         self,
@@ -99,8 +117,8 @@ class Place:
         dose: int | None = None,
         attack_seed: int | None = None,
     ) -> None:
-        attacked = {"attack": attack, "dose": dose, "attack_seed": attack_seed}
-        self.fields = {"checkpoint": checkpoint, "seed": seed, **attacked, "condition": condition}
+        self.fields: dict[str, Any] = {"checkpoint": checkpoint, "seed": seed, "condition": condition}
+        self.fields |= {"attack": attack, "dose": dose, "attack_seed": attack_seed}
 
     def row(
         self, suite: SuiteInfo, task: Task, grader: str, score: float | None, reason: str | None = None, **more: Any

@@ -9,6 +9,8 @@ from steadfast.report.judged import constants_table, standings
 from steadfast.report.ladder import Ladder, ladders
 from steadfast.report.ladder_words import primary_sentence
 from steadfast.report.loading import Run, load_run
+from steadfast.report.persistence.inputs import inputs_of_run
+from steadfast.report.persistence.section import Persistence, persistence_json, persistence_of
 from steadfast.report.structure import StructureAnalysis, structure_json, structure_of_run
 from steadfast.report.summary import CheckpointComparison, all_comparisons
 from steadfast.report.training import trained_amounts
@@ -23,11 +25,16 @@ def summarize(directory: Path) -> dict[str, Any]:
         SteadfastError: The run is unfinished, or a file of it cannot be read.
     """
     run = load_run(directory)
-    return summary_json(run, all_comparisons(run), structure_of_run(run), ladders(run))
+    lasting = persistence_of(run, inputs_of_run(run))
+    return summary_json(run, all_comparisons(run), structure_of_run(run), ladders(run), lasting)
 
 
 def summary_json(
-    run: Run, comparisons: list[CheckpointComparison], structure: StructureAnalysis | None, found: Sequence[Ladder]
+    run: Run,
+    comparisons: list[CheckpointComparison],
+    structure: StructureAnalysis | None,
+    found: Sequence[Ladder],
+    lasting: Persistence | None,
 ) -> dict[str, Any]:
     """Collect what `summarize` does, for a run that is already read and analysed."""
     lead = comparisons[0]
@@ -50,6 +57,7 @@ def summary_json(
             "trained": [asdict(amount) for amount in trained_amounts(run)],
             "primary": primary_sentence(run, found),
             "ladders": [asdict(ladder) for ladder in found],
+            "persistence": None if lasting is None else persistence_json(lasting),
             "judged": [asdict(one) for one in standings(run)],
             "constants": constants_table(run),
             "comparisons": [{**asdict(v), "scope": v.scope.model_dump(mode="json")} for v in comparisons],

@@ -30,7 +30,7 @@ def limits(run: Run, lead: CheckpointComparison) -> list[str]:
         _detectable(lead),
         _items(lead),
         _arms(run),
-        _attacks(),
+        _attacks(run),
         _grading_gaps(run),
         _training_gaps(run),
     ]
@@ -193,10 +193,11 @@ def _arms(run: Run) -> str | None:
     )
 
 
-def _attacks() -> str:
+def _attacks(run: Run) -> str:
+    nothing = "Nothing was attacked: whether a change lasts is not measured here. And the"
     return (
-        f"Nothing was attacked: whether a change lasts is not measured here. And the comparison with {PRE_RL} alone "
-        "cannot tell trait RL from RL in general; the one with the baseline can."
+        f"{nothing if run.attacked.is_empty() else 'The'} comparison with {PRE_RL} alone cannot tell trait RL from RL "
+        "in general; the one with the baseline can."
     )
 
 

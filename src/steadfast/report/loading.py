@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from steadfast.analysis.floors import split_unfinished
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
-from steadfast.evals.rows import BY_ANSWER, CONSTANT, PLAIN
+from steadfast.evals.rows import BY_ANSWER, CONSTANT, PLAIN, UNATTACKED
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
@@ -48,7 +48,9 @@ class Run:
         environment: The versions of the software, and the machine.
         disjoint: The number of pairs of texts that were compared, by pair of pools.
         sessions: The duration of each session, in seconds.
-        results: The table of results; see `steadfast.evals.rows.ROW_SCHEMA`.
+        results: The results of checkpoints before any attack; see `steadfast.evals.rows.ROW_SCHEMA`.
+        attacked: Those of checkpoints after an attack, which have the same names; a table of its own, so that what
+            compares checkpoints by name never meets them.
         metrics: One mapping for each training step, by arm; the mean over training seeds.
         second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm; the
             mean over training seeds.
@@ -62,6 +64,7 @@ class Run:
     disjoint: Mapping[str, int]
     sessions: Sequence[float]
     results: pl.DataFrame
+    attacked: pl.DataFrame
     metrics: Mapping[str, Sequence[Mapping[str, Any]]]
     second_opinions: Mapping[str, Sequence[Mapping[str, Any]]]
     warm_start: Sequence[Mapping[str, Any]] = ()
@@ -246,8 +249,9 @@ def load_run(directory: Path) -> Run:
             )
     protocol = _read_protocol(files.protocol_file)
     recipe = load_recipe(directory / "recipe.yaml")
-    results = read_rows(files.results_file)
-    _refuse_doubled(results, files.results_file)
+    rows = read_rows(files.results_file)
+    _refuse_doubled(rows, files.results_file)
+    results, attacked = rows.filter(UNATTACKED), rows.filter(~UNATTACKED)
     measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
     names = _trained_names(recipe)
     if unmeasured := sorted({PRE_RL, *names} - set(measured)):
@@ -267,6 +271,7 @@ def load_run(directory: Path) -> Run:
         disjoint=_read_counts(directory / "disjoint.json"),
         sessions=seconds,
         results=results,
+        attacked=attacked,
         metrics={arm: _over_seeds(directory, recipe, arm, "metrics.jsonl") for arm in recipe.arm_names},
         warm_start=_over_seeds(directory, recipe, WARM_START, "metrics.jsonl") if WARM_START in names else [],
         second_opinions={
@@ -278,7 +283,8 @@ def load_run(directory: Path) -> Run:
 
 def _refuse_doubled(results: pl.DataFrame, file: Path) -> None:
     """Refuse a task with two scores, of which nothing would tell the one that counts."""
-    key = ["checkpoint", "seed", "condition", "kind", "suite", "grader", "judge", "task"]
+    key = ["checkpoint", "seed", "attack", "dose", "attack_seed"]
+    key += ["condition", "kind", "suite", "grader", "judge", "task"]
     scored = results.filter(pl.col("score").is_not_null())
     twice = scored.filter(pl.struct(key).is_duplicated()).sort(key)
     if not twice.is_empty():

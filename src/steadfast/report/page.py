@@ -21,6 +21,9 @@ from steadfast.report.ladder_words import ladder_context, primary_sentence
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
+from steadfast.report.persistence.inputs import inputs_of_run
+from steadfast.report.persistence.page import section_of
+from steadfast.report.persistence.section import persistence_of
 from steadfast.report.structure import structure_of_run
 from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import CheckpointComparison, all_comparisons
@@ -64,11 +67,13 @@ def _context(run: Run) -> dict[str, Any]:
     structure = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     found, stands = ladders(run), standings(run)
+    lasting = persistence_of(run, inputs_of_run(run))
     return {
         "run": run,
         "lead": lead,
         "primary": primary_sentence(run, found),
         "ladders": ladder_context(run, found),
+        "persistence": None if lasting is None else section_of(run, lasting),
         "bounds": wording.bounds,
         "direction": wording.direction,
         "question": run.recipe.arm(lead.treatment).question,
@@ -98,7 +103,7 @@ def _context(run: Run) -> dict[str, Any]:
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
         "duration": _duration(sum(run.sessions)),
-        "summary": _script(summary_json(run, comparisons, structure, found)),
+        "summary": _script(summary_json(run, comparisons, structure, found, lasting)),
     }
 
 

@@ -1,0 +1,1 @@
+"""Whether what was trained lasts: attacks, personas and ordinary wear become numbers, sentences and figures."""
