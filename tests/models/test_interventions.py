@@ -1,6 +1,7 @@
 """Steering and ablation: the project's own sampler and scorer feel them, and nothing of them is left afterwards."""
 
 import copy
+from contextlib import suppress
 
 import pytest
 import torch
@@ -103,9 +104,9 @@ def test_nothing_of_an_intervention_is_left_afterwards_bit_for_bit_even_after_an
     lm = make_lm()
     ids = torch.tensor([PROMPTS[0]])
     before = lm(input_ids=ids).logits
-    with pytest.raises(RuntimeError, match="midway"), intervened(lm, Addition(0, vector()), Removal(2, vector(1))):
+    with suppress(ZeroDivisionError), intervened(lm, Addition(0, vector()), Removal(2, vector(1))):
         assert not torch.equal(lm(input_ids=ids).logits, before)
-        raise RuntimeError("midway")
+        _ = 1 / 0
     assert torch.equal(lm(input_ids=ids).logits, before)
     assert not any(layer._forward_hooks for layer in lm.model.layers)
 

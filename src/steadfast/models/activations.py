@@ -70,7 +70,7 @@ def read_activations(
     """
     if not texts or not layers or any(not prompt or not reply for prompt, reply in texts):
         raise ValueError(
-            "activations are read of one text and one layer at least, each with a conversation and a reply"
+            "activations are read of a text and a layer at least, each text with a conversation and a reply"
         )
     width = int(lm.config.get_text_config().hidden_size)
     mean, last = (np.empty((len(texts), len(layers), width), dtype=np.float32) for _ in range(2))

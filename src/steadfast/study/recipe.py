@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
+from steadfast.probing.config import ProbingConfig
 from steadfast.strict_files import read_yaml
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START, Arm, shipped_arms
 from steadfast.study.rungs import Rung
@@ -225,6 +226,7 @@ class Recipe(BaseModel):
         data: What it is trained on.
         training: How it is trained.
         evaluation: How every checkpoint is measured.
+        probing: What `steadfast probe` looks at in the finished run; None takes the defaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -245,6 +247,7 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    probing: ProbingConfig | None = None
 
     @field_validator("name")
     @classmethod

@@ -41,7 +41,7 @@ from steadfast.tasks.programs import source_hashes
 _FREE_BYTES = 1_000_000_000
 """Room that a run may take: rollouts, states and logs of a small one stay well below."""
 
-_COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "model": {"device"}}
+_COST: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "model": {"device"}, "probing": True}
 """What of a recipe changes no number: a run may be resumed with another budget, or on another device."""
 
 
@@ -152,7 +152,7 @@ def _prepare(
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
-    model = _load(recipe, directory)
+    model = load_study_model(recipe, directory)
     _look_over(model, progress)
     data.check_prompts(model.chat)
     study = _study(data, directory, training, evaluation, model, progress)
@@ -185,7 +185,9 @@ def _open_stages(recipe: Recipe, path: Path, workers: int, progress: Progress) -
     directory, data = RunDirectory(path), StudyData.load(recipe)
     training = _kept(make_judge(recipe.judge, recipe.judge_limits), directory)
     evaluation = _kept(make_judge(recipe.evaluation.judge, recipe.evaluation.judge_limits), directory)
-    return stages_of(_study(data, directory, training, evaluation, _load(recipe, directory), progress, workers))
+    return stages_of(
+        _study(data, directory, training, evaluation, load_study_model(recipe, directory), progress, workers)
+    )
 
 
 def _study(
@@ -231,7 +233,7 @@ def _probe(data: StudyData, *judges: Judge) -> None:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {grade.error or 'it gave no score'}")
 
 
-def _load(recipe: Recipe, directory: RunDirectory) -> LoadedModel:
+def load_study_model(recipe: Recipe, directory: RunDirectory) -> LoadedModel:
     """The model: the same commit and date as in an earlier session."""
     m = recipe.model
     settings: dict[str, Any] = {"revision": m.revision} if m.revision else {}
