@@ -7,6 +7,7 @@ import torch
 from steadfast.errors import UnsupportedModelError
 from steadfast.models.activations import read_activations
 from steadfast.models.adapters import applied
+from steadfast.models.lower_layers import KeptLowerLayers, LowerLayers
 from steadfast.models.policy import AdapterConfig, add_adapter
 from tests.conftest import make_lm, make_tokenizer
 from tests.models.architectures import tiny
@@ -40,6 +41,16 @@ def test_activations_are_transformers_own_whatever_the_batch(name, batch_tokens)
             assert found.norm_NL[i, place] == pytest.approx(np.linalg.norm(expected, axis=1).mean(), rel=1e-5)
 
 
+def adapter_in(lm, folder):
+    """Save a random adapter of the model's layers 2 and 3."""
+    policy = add_adapter(lm, make_tokenizer(), AdapterConfig(rank=2, layers=2), seed=0)
+    with torch.no_grad():
+        for parameter in policy.trainable():
+            parameter.normal_(std=0.3)
+    policy.save_adapter(folder)
+    policy.release()
+
+
 def test_a_model_whose_layers_lie_elsewhere_is_refused():
     with pytest.raises(UnsupportedModelError, match="under another name than `layers`"):
         read_activations(tiny("Bloom"), TEXTS, LAYERS)
@@ -47,12 +58,7 @@ def test_a_model_whose_layers_lie_elsewhere_is_refused():
 
 def test_an_adapter_that_is_applied_is_read_and_gone_again_afterwards(tmp_path):
     lm = make_lm()
-    policy = add_adapter(lm, make_tokenizer(), AdapterConfig(rank=2, layers=2), seed=0)
-    with torch.no_grad():
-        for parameter in policy.trainable():
-            parameter.normal_(std=0.3)
-    policy.save_adapter(tmp_path)
-    policy.release()
+    adapter_in(lm, tmp_path)
     before = read_activations(lm, TEXTS, [1, 3])
     with applied(lm, tmp_path):
         changed = read_activations(lm, TEXTS, [1, 3])
@@ -60,6 +66,29 @@ def test_an_adapter_that_is_applied_is_read_and_gone_again_afterwards(tmp_path):
     assert (changed.mean_NLD[:, 0] == before.mean_NLD[:, 0]).all(), "the adapter lies in layers 2 and 3 alone"
     assert np.abs(changed.mean_NLD[:, 1] - before.mean_NLD[:, 1]).max() > 0.01
     assert (after.mean_NLD == before.mean_NLD).all()
+
+
+@pytest.mark.parametrize("layers", [(0, 1), (2, 3), (0, 2, 3)])
+def test_checkpoints_that_share_their_lower_layers_read_the_same_as_each_alone(layers, tmp_path, monkeypatch):
+    lm, store = make_lm(), LowerLayers(first_layer=2)
+    adapter_in(lm, tmp_path)
+    alone = [read_activations(lm, TEXTS, layers)]
+    shared = [read_activations(lm, TEXTS, layers, lower_layers=store)]
+    with applied(lm, tmp_path):
+        alone.append(read_activations(lm, TEXTS, layers))
+        with monkeypatch.context() as without:
+            without.setitem(lm.model.layers[0].__dict__, "forward", None)  # it is not needed any more
+            shared.append(read_activations(lm, TEXTS, layers, lower_layers=_Checked(store)))
+    for a, b in zip(alone, shared, strict=True):
+        for key in ("mean_NLD", "last_NLD", "norm_NL"):
+            assert np.abs(getattr(a, key) - getattr(b, key)).max() < 1e-4
+
+
+class _Checked:
+    """A store whose model was checked already, so that the check runs no layer."""
+
+    def __init__(self, store):
+        self.of = lambda lm: KeptLowerLayers(store, next(iter(store._fits)))
 
 
 @pytest.mark.parametrize(

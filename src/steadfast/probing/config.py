@@ -15,6 +15,9 @@ class ProbingConfig(BaseModel):
             the last among them.
         random_directions: How many random directions, and as many directions of shuffled labels, each direction is held
             against.
+        gold_pairs: How many pairs of gold replies of each trait are read at most, to make and to try its direction;
+            None for all.
+        twin_pairs: The same for pairs of twins, over all families.
         fixed_pairs: How many pairs of gold replies of each trait every checkpoint reads, of those that made no
             direction.
         own_answers: How many of its own answers each checkpoint reads; they are taken from the run's results.
@@ -29,6 +32,8 @@ class ProbingConfig(BaseModel):
 
     layers: Literal["all"] | Annotated[tuple[Layer, ...], Field(min_length=1)] | None = None
     random_directions: int = Field(default=200, ge=20, le=100_000)
+    gold_pairs: int | None = Field(default=None, ge=2, le=100_000)
+    twin_pairs: int = Field(default=64, ge=0, le=100_000)
     fixed_pairs: int = Field(default=4, ge=1, le=10_000)
     own_answers: int = Field(default=48, ge=0, le=100_000)
     steering_pairs: int = Field(default=24, ge=0, le=10_000)

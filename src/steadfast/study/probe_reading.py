@@ -26,6 +26,7 @@ from steadfast.errors import SteadfastError
 from steadfast.files import write_atomically
 from steadfast.models.activations import Activations, Text, read_activations
 from steadfast.models.identity import hash_file
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
 from steadfast.probing.config import ProbingConfig
@@ -69,6 +70,8 @@ class Probe:
         pairs: The pairs of replies, trait by trait, then twins, then sentiment.
         fixed: The places in `pairs` of those that every checkpoint reads.
         twins: The twins that the cause is tried on.
+        lower_layers: What the layers below all arms' adapters make of the texts, shared by the checkpoints; None where
+            adapters lie in all layers.
     """
 
     recipe: Recipe
@@ -82,6 +85,7 @@ class Probe:
     pairs: tuple[Pair, ...]
     fixed: tuple[int, ...]
     twins: tuple[Task, ...]
+    lower_layers: LowerLayers | None = None
 
     @classmethod
     def of(
@@ -102,11 +106,29 @@ class Probe:
             SteadfastError: There are too few gold replies.
         """
         chat = model.chat
-        pairs = [*gold_pairs(data, chat, note), *twin_pairs(data, chat, note), *sentiment_pairs(chat)]
+        pairs = [
+            *gold_pairs(data, chat, config.gold_pairs, note),
+            *twin_pairs(data, chat, config.twin_pairs, note),
+            *sentiment_pairs(chat),
+        ]
         twins = steered_twins(data, config.steering_pairs)
         fixed = _fixed(pairs, config.fixed_pairs)
+        adapted, lower = recipe.training.adapter.layers, None
+        if adapted != "all":
+            lower = LowerLayers(int(model.lm.config.get_text_config().num_hidden_layers) - adapted)
         return cls(
-            recipe, data, model, folder, config, layers, tuple(checkpoints), results, tuple(pairs), fixed, tuple(twins)
+            recipe,
+            data,
+            model,
+            folder,
+            config,
+            layers,
+            tuple(checkpoints),
+            results,
+            tuple(pairs),
+            fixed,
+            tuple(twins),
+            lower,
         )
 
     @property
@@ -186,7 +208,7 @@ def read_checkpoint(probe: Probe, one: Probed, tell: Callable[[int], None]) -> N
 
     def read(texts: Sequence[Text]) -> Activations:
         prepack_frozen_linears(lm)
-        return read_activations(lm, texts, layers, on_done=tell)
+        return read_activations(lm, texts, layers, lower_layers=probe.lower_layers, on_done=tell)
 
     if own:
         arrays["own_by_start"] = read([text for _, text in own]).mean_NLD

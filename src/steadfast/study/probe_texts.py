@@ -1,5 +1,6 @@
 """The texts that a probed run reads: gold replies by trait, right and wrong answers to twins, and plain sentences."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,9 +26,6 @@ TWINS_SET = "twins"
 """The name of the set of right and wrong answers to the run's twins. Both twins exchange their answers, so the words of
 good and bad are the same over a pair, and nothing but their fit to the conversation tells them apart."""
 
-_TWIN_PAIRS = 64
-"""So many pairs of twins make and try the direction of twins at most."""
-
 FEWEST_PAIRS = 3
 """A trait with fewer pairs in a half has no direction of its own; it counts in that of all traits."""
 
@@ -51,22 +49,27 @@ class Pair:
     bad: Text
 
 
-def gold_pairs(data: StudyData, chat: ChatTemplate, note: Callable[[str], None]) -> list[Pair]:
+def gold_pairs(data: StudyData, chat: ChatTemplate, most: int | None, note: Callable[[str], None]) -> list[Pair]:
     """Make the pairs of gold replies of the recipe's scenarios, by trait.
 
     Args:
         data: The recipe's data.
         chat: The model's chat template.
+        most: How many of each trait at most, the first by a hash; None for all.
         note: It is told of scenarios that the model cannot be shown.
 
     Raises:
         SteadfastError: No scenario has gold replies that can be shown.
     """
     found: list[Pair] = []
-    for task in data.scenarios:
-        if task.trait and task.references.good and task.references.bad:
+    counts: Counter[str] = Counter()
+    for task in _by_hash([t for t in data.scenarios if t.references.good and t.references.bad]):
+        if task.trait and (most is None or counts[task.trait] < most):
             replies = (task.references.good[0], task.references.bad[0])
-            found += _pairs(chat, task.trait, task, task.id, task.messages, replies, note)
+            made = _pairs(chat, task.trait, task, task.id, task.messages, replies, note)
+            counts[task.trait] += len(made)
+            found += made
+    found.sort(key=lambda pair: pair.set)
     if len(found) < 2 * FEWEST_PAIRS or len({half_of(p.unit) for p in found}) < 2:
         raise SteadfastError(
             f"{len(found)} of the recipe's scenarios have a good and a bad gold reply that the model can be shown, and "
@@ -75,10 +78,10 @@ def gold_pairs(data: StudyData, chat: ChatTemplate, note: Callable[[str], None])
     return found
 
 
-def twin_pairs(data: StudyData, chat: ChatTemplate, note: Callable[[str], None]) -> list[Pair]:
-    """Make the pairs of right and wrong answers to the run's twins; the list is empty if it measures none."""
+def twin_pairs(data: StudyData, chat: ChatTemplate, most: int, note: Callable[[str], None]) -> list[Pair]:
+    """Make the pairs of right and wrong answers to `most` pairs of the run's twins; none if it measures none."""
     twins = _by_hash([t for suite in data.ladder for t in suite.tasks if _is_checked(t)])
-    units = list(dict.fromkeys(first_of_twins(t) for t in twins))[:_TWIN_PAIRS]
+    units = list(dict.fromkeys(first_of_twins(t) for t in twins))[:most]
     found: list[Pair] = []
     for task in twins:
         if first_of_twins(task) in units:
