@@ -21,6 +21,8 @@ from steadfast.report.ladder_words import ladder_context, primary_sentence
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
+from steadfast.report.probing import load_probing
+from steadfast.report.probing_page import probing_context
 from steadfast.report.structure import structure_of_run
 from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import CheckpointComparison, all_comparisons
@@ -64,6 +66,7 @@ def _context(run: Run) -> dict[str, Any]:
     structure = structure_of_run(run)
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     found, stands = ladders(run), standings(run)
+    inside = load_probing(run.directory)
     return {
         "run": run,
         "lead": lead,
@@ -89,6 +92,7 @@ def _context(run: Run) -> dict[str, Any]:
         "lengths": [(v, _lengths(v)) for v in against_lead],
         "characters": wording.characters,
         "structure": None if structure is None else structure_context(structure),
+        "probing": None if inside is None else probing_context(inside, run.arms, lead.treatment),
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
         "roles": {arm.name: arm.role for arm in run.recipe.arms},

@@ -222,7 +222,7 @@ def _changed(moved_NLD: NDArray[np.float32]) -> float:
 
 
 def find_weights(probe: Probe, tell: Tell) -> dict[str, Any]:
-    """Say how much each checkpoint's last adapter changed, by layer and kind of matrix, and how changes overlap.
+    """Say how much each checkpoint's last adapter changed, by layer and kind of matrix, and how training's overlap.
 
     An arm that goes on from a warm start is taken less that: its change since then.
     """
@@ -244,9 +244,10 @@ def find_weights(probe: Probe, tell: Tell) -> dict[str, Any]:
                 for name, change in changes[one.label].items()
             ]
         tell(1)
+    trained = [label for label in changes if by_label[label].attack is None]
     overlaps = [
         {"one": a, "other": b, **shared}
-        for a, b in combinations(changes, 2)
+        for a, b in combinations(trained, 2)
         if (shared := _overlap(changes[a], changes[b])) is not None
     ]
     return finite({"checkpoints": probe.hashes(), "changes": found, "overlaps": overlaps})
