@@ -44,7 +44,8 @@ def _verdict(found: Probing) -> str:
     at = found.at(name)
     rivals = {"the length": at["length"]["auc"], "the sentiment": at["sentiment"]["auc"]}
     best = max(rivals, key=lambda key: rivals[key])
-    said = f"At layer {found.layer} the direction of {name} tells {at['pairs']} unseen pairs apart with an AUC of {at['auc']:.2f}"
+    auc = f"{at['auc']:.2f}"
+    said = f"At layer {found.layer} the direction of {name} tells {at['pairs']} unseen pairs apart with an AUC of {auc}"
     if at["shuffled"]["p"] > 0.05:
         return (
             f"{said}, which directions of shuffled labels reach too (p = {at['shuffled']['p']:.2f}): nothing is shown."
@@ -64,9 +65,9 @@ def _separated(found: Probing) -> list[str]:
     left = sum(t["without_both"]["auc"] for t in traits) / len(traits)
     mean = sum(t["auc"] for t in traits) / len(traits)
     return [
-        f"Of {len(traits)} traits with a direction of their own, {beyond} have p \N{LESS-THAN OR EQUAL TO} 0.05 against "
-        f"shuffled labels, uncorrected, and {rivals} tell unseen pairs apart better than the directions of length and of "
-        f"sentiment do. Their mean AUC is {mean:.2f}, and {left:.2f} when both of these are taken out."
+        f"Of {len(traits)} traits with a direction of their own, {beyond} have p \N{LESS-THAN OR EQUAL TO} 0.05 "
+        f"against shuffled labels, uncorrected, and {rivals} tell unseen pairs apart better than the directions of "
+        f"length and of sentiment do. Their mean AUC is {mean:.2f}, and {left:.2f} when both of these are taken out."
     ]
 
 
@@ -167,10 +168,10 @@ def _limits(found: Probing) -> list[str]:
     found_limits = [
         f"Good and bad gold replies were written by us, and differ in more than the trait: {tried} unseen pairs by the "
         "same hands cannot tell a trait from a manner of writing.",
-        "A direction that tells replies apart need not be one that the model uses; only adding it and taking it out can "
-        "show that, and only for what twins measure.",
-        "The layer was chosen among those looked at, on the half of the pairs that made the directions. The range over few "
-        "seeds is no interval.",
+        "A direction that tells replies apart need not be one that the model uses; only adding it and taking it out "
+        "can show that, and only for what twins measure.",
+        "The layer was chosen among those looked at, on the half of the pairs that made the directions. The range over "
+        "few seeds is no interval.",
     ]
     if found.steering is not None:
         found_limits.append(
