@@ -73,6 +73,14 @@ def test_without_a_difference_nothing_is_found_and_p_values_are_even():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
+def test_directions_of_shuffled_labels_carry_nothing_of_a_difference_that_is_large():
+    pairs, trait, _ = planted(40.0, pairs=80)
+    for kept in (80, 79):
+        made = shuffled_directions(pairs.at(range(kept)), 0, 200, np.random.default_rng(0))
+        assert np.abs(made @ trait).mean() < 0.25
+    assert np.linalg.norm(made, axis=1) == pytest.approx(np.ones(200))
+
+
 def test_what_is_length_alone_is_named_by_the_length_direction_and_gone_without_it():
     pairs, _, long = planted(0.0, length=4.0, spread=0.3, pairs=200)
     longer = PairSet(

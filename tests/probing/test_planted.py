@@ -71,7 +71,7 @@ def test_the_recovered_direction_is_the_planted_one_and_tells_unseen_texts_apart
         shuffled_directions(make, LAYER, 200, np.random.default_rng(2)),
     ):
         null = null_of(nothing, make, tried, LAYER, found.auc)
-        # Of 32 features any direction catches a sixth of the planted one on average, so chance reaches more than a half.
+        # In 32 features any direction has a sixth of the planted one in it, so chance reaches more than a half.
         assert null.mean < found.auc - 0.15
         assert null.p < 0.05
         assert np.abs(nothing @ vector_D.numpy()).mean() / float(vector_D.norm()) < 0.4

@@ -8,8 +8,8 @@ along it than a bad one, of any pair. Both replies of a pair are drawn together 
 A high AUC alone says little, since good and bad replies differ in more than the trait. So each direction stands beside
 
     random      directions drawn alike in every direction;
-    shuffled    differences of means as well, with good and bad exchanged at random within the pairs that make them,
-                which keeps how activations spread;
+    shuffled    differences of means as well, with good and bad exchanged in a random half of the pairs that make
+                them, which keeps how activations spread;
     length      the direction in which activations move with the logarithm of a reply's tokens;
     sentiment   the difference of means between plain positive and plain negative sentences;
 
@@ -233,9 +233,15 @@ def random_directions(count: int, width: int, generator: np.random.Generator) ->
 
 
 def shuffled_directions(make: PairSet, layer: int, count: int, generator: np.random.Generator) -> Array:
-    """Make unit directions [count, D] as a trait's is made, with good and bad exchanged at random in each cluster."""
+    """Make unit directions [count, D] as a trait's is made, with good and bad exchanged in a random half of clusters.
+
+    Just half of them: with a coin for each, the heads and tails left over would carry a part of the very difference
+    that the direction is held against. Of an odd number of clusters, a random one is left out.
+    """
     names, index = np.unique(np.asarray(make.units), return_inverse=True)
-    signs_RN = generator.choice((-1.0, 1.0), (count, len(names)))[:, index]
+    half = len(names) // 2
+    signs_K = np.repeat((1.0, -1.0, 0.0), (half, half, len(names) - 2 * half))
+    signs_RN = generator.permuted(np.tile(signs_K, (count, 1)), axis=1)[:, index]
     made = signs_RN @ np.asarray(make.good_NLD[:, layer] - make.bad_NLD[:, layer], dtype=np.float64) / len(index)
     lengths = np.linalg.norm(made, axis=1, keepdims=True)
     return made / np.where(lengths > 0, lengths, 1.0)
