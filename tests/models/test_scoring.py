@@ -9,7 +9,7 @@ from steadfast.errors import UnsupportedModelError
 from steadfast.models import score_candidates
 from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.packing import pack
-from steadfast.models.scoring import _batches
+from steadfast.models.scoring import batches_by_length
 from tests.conftest import make_lm
 
 
@@ -33,12 +33,12 @@ def test_batched_scores_agree_with_rows_taken_one_by_one(lm):
 
 def test_batching_does_batch_here():
     lengths = [len(p) + sum(len(c) - 1 for c in cs) for p, cs in random_requests(0, 24)]
-    assert max(len(b) for b in _batches(lengths, 768)) > 1
+    assert max(len(b) for b in batches_by_length(lengths, 768)) > 1
 
 
 def test_a_batch_keeps_within_its_tokens_and_its_padding_and_every_row_is_in_one():
     lengths = [random.Random(1).randint(5, 400) for _ in range(50)] + [5, 90, 91, 92, 93, 1000]
-    batches = _batches(lengths, 400)
+    batches = batches_by_length(lengths, 400)
     assert sorted(i for b in batches for i in b) == list(range(len(lengths)))
     for batch in batches:
         longest = max(lengths[i] for i in batch)

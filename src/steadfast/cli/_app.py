@@ -23,6 +23,7 @@ from steadfast.cli import (
     _judges,
     _models,
     _personas,
+    _probe,
     _score,
     _study,
     _suites,
@@ -51,7 +52,20 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (_study, _corpus, _check, _judges, _evals, _suites, _personas, _analysis, _models, _score, _doctor):
+for module in (
+    _study,
+    _corpus,
+    _check,
+    _judges,
+    _evals,
+    _suites,
+    _personas,
+    _analysis,
+    _models,
+    _score,
+    _probe,
+    _doctor,
+):
     app.add_typer(module.app)
 
 

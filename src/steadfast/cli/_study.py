@@ -49,7 +49,7 @@ def demo(
     """Run the main job, twenty minutes on two cores: twins in health on SmolLM2-135M, its controls, a report."""
     from steadfast.study import demo_recipe
 
-    _run(demo_recipe(_values(overrides or [])), out, force, workers, as_json)
+    _run(demo_recipe(override_values(overrides or [])), out, force, workers, as_json)
 
 
 @app.command()
@@ -65,7 +65,7 @@ def run(
     """Run a recipe, or resume it where it stopped. The exit code is 1 if nothing of some suite could be scored."""
     from steadfast.study import load_recipe
 
-    loaded = load_recipe(recipe, _values(overrides or []))
+    loaded = load_recipe(recipe, override_values(overrides or []))
     with _naming(recipe):
         _run(loaded, out or Path("runs") / loaded.name, force, workers, as_json)
 
@@ -79,7 +79,7 @@ def _naming(recipe: Path) -> Generator[None]:
         raise RecipeError("\n".join(f"{recipe}: {line}" for line in str(error).splitlines())) from error
 
 
-def _values(overrides: Sequence[str]) -> dict[str, Any]:
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
     """The values of `key=value` arguments, each read as YAML.
 
     Raises:
@@ -206,7 +206,7 @@ def power(
     from steadfast.study import load_recipe
     from steadfast.study.data import StudyData
 
-    loaded = load_recipe(recipe, _values(overrides or []))
+    loaded = load_recipe(recipe, override_values(overrides or []))
     with _naming(recipe):
         powers = recipe_power(StudyData.load(loaded), run)
     decides = next((p for p in powers if p.primary), powers[0])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from steadfast.models.forward import can_start_at, captured_input, layers_from, logits_at
+from steadfast.models.interventions import fingerprint_below
 
 KEPT_BYTES = 2_000_000_000
 """How much the processes of a run may keep, all together."""
@@ -65,12 +66,14 @@ class KeptLowerLayers:
         """The layer at which a model is started."""
         return self.store.first_layer
 
-    def key(self, purpose: str, ids_BT: Tensor, visible_BTT: Tensor) -> bytes:
+    def key(self, lm: PreTrainedModel, purpose: str, ids_BT: Tensor, visible_BTT: Tensor) -> bytes:
         """Return the key of a batch, by its tokens and what each of them may look at; what is kept differs by purpose.
 
-        The tokens alone would not do: rows of two different trees can hold the same ones in the same order.
+        The tokens alone would not do: rows of two different trees can hold the same ones in the same order. What
+        interventions do to the lower layers while the batch is read belongs to the key too.
         """
-        beginning = self.identity + f"{purpose}{tuple(ids_BT.shape)}".encode()
+        changed = fingerprint_below(lm, self.first_layer)
+        beginning = self.identity + changed + f"{purpose}{tuple(ids_BT.shape)}".encode()
         ids, visible = ids_BT.cpu().numpy(), np.packbits(visible_BTT.cpu().numpy())
         return hashlib.sha256(beginning + ids.tobytes() + visible.tobytes()).digest()
 
@@ -78,7 +81,7 @@ class KeptLowerLayers:
         self, lm: PreTrainedModel, keep: Tensor, ids_BT: Tensor, visible_BTT: Tensor, **arguments: Any
     ) -> Tensor:
         """Return the model's logits at the places `keep`, by the short way if the batch was seen before."""
-        key = self.key("score", ids_BT, visible_BTT)
+        key = self.key(lm, "score", ids_BT, visible_BTT)
         if (kept := self.store.get(key)) is not None:
             with layers_from(lm, self.first_layer):
                 return logits_at(lm, keep, inputs_embeds=kept[0].to(lm.device), **arguments)

@@ -96,7 +96,7 @@ def _read(
     if lower_layers is None:
         logits_KV, layers, hidden_TD = _whole(lm, keep, ids_1T, capture_layer, arguments)
     else:
-        key = lower_layers.key("prefill", ids_1T, packed.mask_TT[None])
+        key = lower_layers.key(lm, "prefill", ids_1T, packed.mask_TT[None])
         logits_KV, layers, hidden_TD = _above_kept(lm, keep, ids_1T, lower_layers, key, arguments)
     for own, logits_V in zip(places, logits_KV, strict=True):
         yield Prefill(layers, own, logits_V, None if hidden_TD is None else hidden_TD[own])

@@ -95,7 +95,7 @@ def score_candidates(
     return [results[i] for i in range(len(packs))]
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+def batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Group rows by length, and cut where a batch would grow too large or its shortest row be padded too far."""
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
@@ -112,7 +112,7 @@ def _packed(
     lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int, lower: KeptLowerLayers | None
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield each request's place and the log-probabilities [N] of its candidates' tokens; a request is a row."""
-    for batch in _batches([p.input_ids_T.numel() for p in packs], batch_tokens):
+    for batch in batches_by_length([p.input_ids_T.numel() for p in packs], batch_tokens):
         yield from zip(batch, _batch_logprobs(lm, [packs[i] for i in batch], lower), strict=True)
 
 
@@ -128,7 +128,7 @@ def _unpacked(lm: PreTrainedModel, packs: Sequence[Pack], batch_tokens: int) -> 
         predictors.extend(own_predictors)
         targets.extend(packed.target_N.split(packed.lengths))
     waiting: list[dict[int, Tensor]] = [{} for _ in packs]
-    for batch in _batches([row.numel() for row in rows], batch_tokens):
+    for batch in batches_by_length([row.numel() for row in rows], batch_tokens):
         logits = unpacked_logits(lm, [rows[i] for i in batch], [predictors[i] for i in batch])
         for i, logits_NV in zip(batch, logits, strict=True):
             index, place = of_row[i]

@@ -24,6 +24,8 @@ from steadfast.report.overoptimization import overoptimization
 from steadfast.report.persistence.inputs import inputs_of_run
 from steadfast.report.persistence.page import section_of
 from steadfast.report.persistence.section import persistence_of
+from steadfast.report.probing import load_probing
+from steadfast.report.probing_page import probing_context
 from steadfast.report.structure import structure_of_run
 from steadfast.report.structure_page import structure_context
 from steadfast.report.summary import CheckpointComparison, all_comparisons
@@ -68,6 +70,7 @@ def _context(run: Run) -> dict[str, Any]:
     before = next((v for v in comparisons if v.treatment == lead.treatment and v.control == PRE_RL), None)
     found, stands = ladders(run), standings(run)
     lasting = persistence_of(run, inputs_of_run(run))
+    inside = load_probing(run.directory)
     return {
         "run": run,
         "lead": lead,
@@ -94,6 +97,7 @@ def _context(run: Run) -> dict[str, Any]:
         "lengths": [(v, _lengths(v)) for v in against_lead],
         "characters": wording.characters,
         "structure": None if structure is None else structure_context(structure),
+        "probing": None if inside is None else probing_context(inside, run.arms, lead.treatment),
         "examples": examples(run, lead.treatment),
         "rollouts": rollouts(run, lead.treatment),
         "roles": {arm.name: arm.role for arm in run.recipe.arms},

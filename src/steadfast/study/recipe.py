@@ -12,6 +12,7 @@ from steadfast.attacks.config import AttacksConfig
 from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
+from steadfast.probing.config import ProbingConfig
 from steadfast.strict_files import read_yaml
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START, Arm, shipped_arms
 from steadfast.study.rungs import Rung
@@ -227,6 +228,7 @@ class Recipe(BaseModel):
         training: How it is trained.
         evaluation: How every checkpoint is measured.
         attacks: What is done to trained models to see whether the change lasts; None does nothing.
+        probing: What `steadfast probe` looks at in the finished run; None takes the defaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -248,6 +250,7 @@ class Recipe(BaseModel):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     attacks: AttacksConfig | None = None
+    probing: ProbingConfig | None = None
 
     @field_validator("name")
     @classmethod

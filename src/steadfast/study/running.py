@@ -42,7 +42,13 @@ from steadfast.tasks.programs import source_hashes
 _FREE_BYTES = 1_000_000_000
 """Room that a run may take: rollouts, states and logs of a small one stay well below."""
 
-_APART: dict[str, Any] = {"judge_limits": True, "evaluation": {"judge_limits"}, "model": {"device"}, "attacks": True}
+_APART: dict[str, Any] = {
+    "judge_limits": True,
+    "evaluation": {"judge_limits"},
+    "model": {"device"},
+    "attacks": True,
+    "probing": True,
+}
 """What of a recipe is no part of the recipe's protocol: a run may be resumed with another budget, or on another device,
 and attacks have a protocol each, so that others can be added to a run."""
 
@@ -175,7 +181,7 @@ def _prepare(
     compared = data.prove_pools_disjoint()
     progress.note(f"pools are disjoint: {sum(compared.values()):,} pairs compared, exact and near-duplicate")
     progress.note(f"loading {recipe.model.name}")
-    model = _load(recipe, directory)
+    model = load_study_model(recipe, directory)
     _look_over(model, progress)
     data.check_prompts(model.chat)
     study = _study(data, directory, training, evaluation, progress)
@@ -224,7 +230,7 @@ def _study(
 ) -> Study:
     """The study in a process that shares the machine's memory with its run's other workers."""
     recipe = data.recipe
-    load = partial(_load, recipe, directory)
+    load = partial(load_study_model, recipe, directory)
     return Study(recipe, directory, data, data.parts(), training, evaluation, load, progress, workers)
 
 
@@ -253,7 +259,7 @@ def _probe(data: StudyData, *judges: Judge) -> None:
             raise JudgeError(f"judge {judge.name!r} cannot grade: {grade.error or 'it gave no score'}")
 
 
-def _load(recipe: Recipe, directory: RunDirectory) -> LoadedModel:
+def load_study_model(recipe: Recipe, directory: RunDirectory) -> LoadedModel:
     """The model: the same commit and date as in an earlier session."""
     m = recipe.model
     settings: dict[str, Any] = {"revision": m.revision} if m.revision else {}
