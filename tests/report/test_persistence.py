@@ -78,7 +78,7 @@ def states(checkpoints=("pre-RL", "baseline", "health-only"), seeds=SEEDS):
 
 def computed(directory: Path, gate: str | None = None):
     run = load_run(directory)
-    return run, persistence_of(run, inputs_of_run(run, gate))
+    return run, persistence_of(run, replace(inputs_of_run(run), gate=gate))
 
 
 def only_benign_have_checks(directory: Path) -> None:

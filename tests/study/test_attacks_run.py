@@ -237,3 +237,43 @@ def test_doses_that_are_no_numbers_are_told(finished, doses):
     done = CliRunner().invoke(app, ["attack", str(finished), "--doses", doses])
     assert done.exit_code == 2
     assert "whole numbers" in done.stderr
+
+
+def test_wear_is_measured_as_checkpoints_and_as_conditions_of_the_arms(finished, model, harm, tmp_path):
+    """It is added to a run that was attacked, whose rows stay as they are."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    before = rows_of(copy)
+    own = tmp_path / "polite.jsonl"
+    rows = [
+        {"id": f"polite-{i}", "messages": [{"role": "user", "content": q}], "answer": f"{good} Kindly, us."}
+        for i, (q, _, good) in enumerate(EXAMPLES)
+    ]
+    own.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    wear = {"data": [str(own)], "weights": ["bfloat16", "int8"], "temperatures": [0.8], "turns": [2]}
+    run_recipe(attacked(model, harm, inverted_updates=1, wear=wear), copy)
+    after = rows_of(copy)
+    worn = after.filter(pl.col("attack").is_in(["polite", "bfloat16", "int8"]))
+    doses = {row[:2]: row[2] for row in worn.group_by("attack", "dose").len().iter_rows()}
+    assert set(doses) == {("polite", 1), ("polite", 3), ("bfloat16", 1), ("int8", 1)}
+    assert len(set(doses.values())) == 1
+    conditions = set(after["condition"]) - {"plain"}
+    assert conditions == {"temperature:0.8", "turn:2/1", "turn:2/2", "turn:2/3"}
+    asked = after.filter((pl.col("condition") == "turn:2/1") & (pl.col("checkpoint") == "pre-RL"))
+    assert asked.height > 0
+    assert asked["attack"].null_count() == asked.height
+    assert after.filter(pl.col("attack").is_in(before["attack"].drop_nulls().unique())).height == (
+        before["attack"].drop_nulls().len()
+    )
+
+
+def test_wear_that_shares_a_name_with_an_attack_is_refused(model, harm, tmp_path):
+    twin = tmp_path / "odd.jsonl"
+    polite = [
+        {"id": str(i), "messages": [{"role": "user", "content": q}], "answer": a}
+        for i, (q, _, a) in enumerate(EXAMPLES)
+    ]
+    twin.write_text("".join(json.dumps(row) + "\n" for row in polite))
+    wear = {"data": [str(twin)], "weights": [], "temperatures": [], "turns": []}
+    with pytest.raises(RecipeError, match="two attacks are named 'odd'"):
+        StudyData.load(attacked(model, harm, wear=wear))

@@ -1,4 +1,4 @@
-"""An attack: what a trained model is fine-tuned on afterwards, and how often."""
+"""What is done to a trained model afterwards: fine-tuning, harmful or not, by so many updates, or lesser weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
+from steadfast.attacks.benign import benign_examples
 from steadfast.attacks.config import AttacksConfig
 from steadfast.attacks.examples import AttackExample, load_examples, shipped_attacks
+from steadfast.attacks.wear import data_name
 from steadfast.errors import DataError
 from steadfast.graders.protocol import protocol_hash
 from steadfast.tasks.task import References, RefusalGrader, Task
 from steadfast.training.supervised import Demonstration
 
 _Side = Literal["harmful", "careful"]
-Kind = _Side | Literal["inverted"]
+Kind = _Side | Literal["inverted", "benign", "weights"]
 
 INVERTED = "inverted-reward"
 """The attack by reinforcement with the leading arm's reward inverted."""
@@ -22,13 +24,14 @@ INVERTED = "inverted-reward"
 
 @dataclass(frozen=True)
 class Attack:
-    """A fine-tuning after training.
+    """What is done to a model after its training.
 
     Attributes:
         name: Its name in files and results.
-        kind: Whether it trains on harmful answers, on careful ones to the same prompts, or by the inverted reward.
-        doses: The updates after which it is measured, from the smallest.
-        trained: What is imitated; empty where a reward trains.
+        kind: Whether it trains on harmful answers, on careful ones to the same prompts, by the inverted reward or on
+            harmless conversations, or brings the weights into a lesser format and trains nothing.
+        doses: The updates after which it is measured, from the smallest; 1 alone for a format of weights.
+        trained: What is imitated; empty where a reward trains, or nothing does.
         held_out: What is not, and tells by its loss whether the attack took.
         control: The name of the attack that differs from this one in its answers alone; None if there is none.
     """
@@ -84,12 +87,39 @@ def _file(name: str) -> Path:
     return file
 
 
-def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig) -> list[Attack]:
-    """Both attacks of a set: they share which prompts are held out, and the order is that of the seed alone."""
-    trained = len(examples) - config.held_out
+def wearing(config: AttacksConfig, standard: Sequence[Task], seed: int) -> list[Attack]:
+    """What of a recipe's wear makes checkpoints: harmless fine-tuning, then formats of weights.
+
+    Args:
+        config: The recipe's attacks.
+        standard: The standard pool.
+        seed: It decides which of several correct answers to a standard task is imitated.
+
+    Raises:
+        DataError: A set is not there or faulty, or a dose lies beyond what its examples give.
+    """
+    if config.wear is None:
+        return []
+    found: list[Attack] = []
+    for data in config.wear.data:
+        name, examples = data_name(data), benign_examples(data, standard, seed)
+        held_out = _held_out(name, len(examples), config)
+        shown = [Demonstration.of_conversation(e.id, e.turns, name) for e in examples]
+        trained, measured = (tuple(d for i, d in enumerate(shown) if (i in held_out) is side) for side in (False, True))
+        found.append(Attack(name, "benign", config.updates, trained, measured))
+    return found + [Attack(kind, "weights", (1,)) for kind in config.wear.weights]
+
+
+def _held_out(name: str, examples: int, config: AttacksConfig) -> set[int]:
+    """The places of a set's examples that are not trained on.
+
+    Raises:
+        DataError: Too few are left for the doses.
+    """
+    trained = examples - config.held_out
     if trained < 1:
         raise DataError(
-            [f"attacks.held_out: {config.held_out} leaves none of the {len(examples)} examples of {name!r} to train on"]
+            [f"attacks.held_out: {config.held_out} leaves none of the {examples} examples of {name!r} to train on"]
         )
     most = config.passes * trained // config.examples_per_update
     if (largest := config.updates[-1]) > most:
@@ -100,7 +130,12 @@ def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig)
                 "raise attacks.passes"
             ]
         )
-    held_out = set(Random(f"{name}/held out").sample(range(len(examples)), config.held_out))
+    return set(Random(f"{name}/held out").sample(range(examples), config.held_out))
+
+
+def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig) -> list[Attack]:
+    """Both attacks of a set: they share which prompts are held out, and the order is that of the seed alone."""
+    held_out = _held_out(name, len(examples), config)
     control = f"{name}-careful"
 
     def demonstrations(side: _Side, measured: bool) -> tuple[Demonstration, ...]:

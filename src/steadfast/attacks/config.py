@@ -4,6 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from steadfast.attacks.wear import WearConfig
+
 DOSES = (4, 16, 64, 256)
 """The ladder of updates by default; the level before any, dose 0, is what the run measures anyway."""
 
@@ -30,6 +32,8 @@ class AttacksConfig(BaseModel):
             doses beyond are left out of it. 0 makes none.
         evals: Names of the recipe's evals that attacked checkpoints are measured on; None for all.
         rungs: The rungs of the leading arm's ladder whose twins they are measured on; None for all.
+        wear: What a post-training engineer does every day, done to the same arms; None leaves it out. Harmless
+            fine-tuning has the doses, the seeds and the rate of the attacks.
         gated: Whether trained arms are attacked only where the gain before the attack excludes zero over training
             seeds on the primary measure. Without a gain there is nothing whose persistence could be measured.
     """
@@ -41,12 +45,13 @@ class AttacksConfig(BaseModel):
     doses: tuple[Annotated[int, Field(ge=0, le=1_000_000)], ...] = Field(default=DOSES, min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(default=(0,), min_length=1)
     examples_per_update: int = Field(default=4, ge=1, le=10_000)
-    passes: int = Field(default=20, ge=1, le=10_000)
+    passes: int = Field(default=24, ge=1, le=10_000)
     held_out: int = Field(default=16, ge=1, le=100_000)
     learning_rate: float = Field(default=5e-4, gt=0, le=10)
     inverted_updates: int = Field(default=0, ge=0, le=1_000_000)
     evals: tuple[str, ...] | None = None
     rungs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    wear: WearConfig | None = None
     gated: bool = True
 
     @field_validator("data", "arms", "doses", "seeds", "evals", "rungs")
@@ -60,8 +65,8 @@ class AttacksConfig(BaseModel):
     def _attacks_something(self) -> Self:
         if not self.updates:
             raise ValueError("doses: none is above 0, so nothing would be attacked")
-        if not self.data and not self.inverted_updates:
-            raise ValueError("data: is empty and inverted_updates is 0, so there is no attack")
+        if not (self.data or self.inverted_updates or self.wear):
+            raise ValueError("data: is empty, inverted_updates is 0 and nothing is worn, so there is no attack")
         if self.inverted_updates and self.updates[0] > self.inverted_updates:
             raise ValueError(
                 f"inverted_updates: is {self.inverted_updates}, and the smallest dose is {self.updates[0]}; raise the "

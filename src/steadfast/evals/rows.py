@@ -42,9 +42,6 @@ ROW_SCHEMA: Mapping[str, Any] = {
     "gate": pl.String,
     "reason": pl.String,
     "verdicts": VERDICTS,
-    "attack": pl.String,
-    "dose": pl.Int64,
-    "attack_seed": pl.Int64,
 }
 """The columns. `score` lies in [0, 1], and null means that the task was not graded, for the `reason` beside it. Where
 likelihoods are compared, `nats` is the mean difference between good and bad replies, and `mismatched` the task after

@@ -25,7 +25,7 @@ from steadfast.evals.rows import PLAIN
 from steadfast.files import write_json
 from steadfast.models.policy import Policy
 from steadfast.study.arms import BASELINE, PRE_RL
-from steadfast.study.attacks import attacked_arms, attacked_parts, inverted_slice, settings_of
+from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts, inverted_slice, settings_of
 from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import rung_of
@@ -101,15 +101,19 @@ def attacked_checkpoints(study: Study, trained: bool) -> list[Checkpoint]:
     """
     config = study.recipe.attacks
     assert config is not None
-    arms = attacked_arms(study.recipe) if trained else ()
-    before = [Checkpoint(PRE_RL), *(Checkpoint(name, seed) for seed in study.recipe.seeds for name in arms)]
     return [
         replace(one, attack=attack.name, dose=dose, attack_seed=seed)
         for attack in study.data.attacks
-        for seed in config.seeds
-        for one in before
+        for seed in (config.seeds if attack.kind != "weights" else (0,))  # a format has nothing to draw
+        for one in _before(study, trained)
         for dose in attack.doses
     ]
+
+
+def _before(study: Study, trained: bool) -> list[Checkpoint]:
+    """The checkpoints that are attacked, before they are."""
+    arms = attacked_arms(study.recipe) if trained else ()
+    return [Checkpoint(PRE_RL), *(Checkpoint(name, seed) for seed in study.recipe.seeds for name in arms)]
 
 
 def attack_stages(study: Study) -> list[Stage]:
@@ -119,16 +123,21 @@ def attack_stages(study: Study) -> list[Stage]:
     """
     if study.recipe.attacks is None:
         return []
-    asked = Asked(_condition(study), attacked_parts(study.data))
+    asked, trained = Asked(_condition(study), attacked_parts(study.data)), gate(study).open
     found: list[Stage] = []
-    for one in attacked_checkpoints(study, gate(study).open):
+    for one in attacked_checkpoints(study, trained):
         attack = next(a for a in study.data.attacks if a.name == one.attack)
+        if attack.kind == "weights":
+            found.append(measuring(study, one, asked, None))
+            continue
         name = _attacking_name(one)
         if all(s.name != name for s in found):
             units = attack.doses[-1] * _update_units(study.recipe, attack)
             done, run = partial(_is_attacked, study, one, attack), partial(_run, study, one, attack)
             found.append(Stage(name, done, units, run))
         found.append(measuring(study, one, asked, name))
+    for condition, parts in asked_in_wear(study.data):
+        found += [measuring(study, one, Asked(condition, parts), None) for one in _before(study, trained)]
     return found
 
 
@@ -140,7 +149,10 @@ def attacked_tables(study: Study) -> list[Path]:
     """The tables of results that the stages write."""
     if study.recipe.attacks is None:
         return []
-    return [study.rows_file(c, _condition(study)) for c in attacked_checkpoints(study, gate(study).open)]
+    trained = gate(study).open
+    found = [study.rows_file(c, _condition(study)) for c in attacked_checkpoints(study, trained)]
+    worn = [condition for condition, _ in asked_in_wear(study.data)]
+    return found + [study.rows_file(c, condition) for condition in worn for c in _before(study, trained)]
 
 
 def _attacking_name(checkpoint: Checkpoint) -> str:

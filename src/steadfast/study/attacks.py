@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from steadfast.attacks.attack import INVERTED, Attack, fine_tunings
+from steadfast.attacks.attack import INVERTED, Attack, fine_tunings, wearing
 from steadfast.attacks.config import DOSES
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
-from steadfast.evals.measure import Part
+from steadfast.evals.measure import Condition, Part
+from steadfast.evals.wear import wear_conditions, wear_protocol, worn_parts
 from steadfast.models.chat import ChatTemplate
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL
 from steadfast.study.flipping import flipped
@@ -78,13 +79,16 @@ def attacks_of(data: "StudyData") -> list[Attack]:
     if config is None:
         return []
     try:
-        found = fine_tunings(config)
+        found = [*fine_tunings(config), *wearing(config, data.standard, recipe.eval_seed)]
     except DataError as error:
         raise RecipeError("\n".join(error.problems)) from error
     if config.inverted_updates:
         inverted_slice(data)
         doses = tuple(d for d in config.updates if d <= config.inverted_updates)
         found.append(Attack(INVERTED, "inverted", doses))
+    attacks = [a.name for a in found]
+    if twice := next((n for n in attacks if attacks.count(n) > 1), None):
+        raise RecipeError(f"attacks: two attacks are named {twice!r}; rename a file")
     names = {s.name for s in data.evals}
     if unknown := [n for n in config.evals or () if n not in names]:
         raise RecipeError(
@@ -133,6 +137,15 @@ def attacked_parts(data: "StudyData") -> list[Part]:
     return found
 
 
+def asked_in_wear(data: "StudyData") -> list[tuple[Condition, list[Part]]]:
+    """The conditions of a recipe's wear, each with what is asked under it; none where nothing is worn."""
+    recipe = data.recipe
+    if recipe.attacks is None or recipe.attacks.wear is None:
+        return []
+    conditions = wear_conditions(recipe.attacks.wear, recipe.training.style, recipe.eval_seed)
+    return [(c, parts) for c in conditions if (parts := worn_parts(c, attacked_parts(data)))]
+
+
 def unencodable_examples(chat: ChatTemplate, attacks: Sequence[Attack], style: str | None) -> dict[str, str]:
     """Return why examples of attacks cannot be shown to a model, by attack and example; empty if all can be."""
     found: dict[str, str] = {}
@@ -178,8 +191,11 @@ def settings_of(recipe: Recipe, attack: Attack) -> TrainingConfig:
 
 def attacks_protocol(data: "StudyData") -> dict[str, Any]:
     """What decides the numbers of each attack, by its name; doses, arms and seeds may be added to."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict(wear_protocol(c for c, _ in asked_in_wear(data)))
     for attack in data.attacks:
+        if attack.kind == "weights":
+            found[attack.name] = attack.protocol
+            continue
         settings = settings_of(data.recipe, attack).model_dump(mode="json", exclude={"steps", "keep"})
         found[attack.name] = {**attack.protocol, "training": settings}
     return found

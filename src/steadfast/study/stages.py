@@ -27,6 +27,7 @@ from steadfast.models.lower_layers import KEPT_BYTES, LowerLayers
 from steadfast.models.policy import Policy
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
+from steadfast.models.quantization import WEIGHT_FORMATS
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import PRE_RL, WARM_START
@@ -387,11 +388,13 @@ def place_of(checkpoint: Checkpoint, condition: Condition) -> Place:
 
 @contextmanager
 def applied(study: Study, checkpoint: Checkpoint) -> Generator[None]:
-    """Within this context the model is the checkpoint: an attack's adapter lies upon the merged one of its arm."""
+    """Within this context the model is the checkpoint: an attack's adapter, or a format, lies upon the merged arm."""
     with ExitStack() as stack:
         if checkpoint.name != PRE_RL:
             stack.enter_context(study.model.with_adapter(study.arm_directory(checkpoint) / "adapter"))
-        if checkpoint.dose is not None:
+        if (kind := next((w for w in WEIGHT_FORMATS if w == checkpoint.attack), None)) is not None:
+            stack.enter_context(study.model.with_weights(kind))
+        elif checkpoint.dose is not None:
             adapter = adapter_after(study.attack_directory(checkpoint), checkpoint.dose)
             stack.enter_context(study.model.with_adapter(adapter))
         yield

@@ -10,7 +10,7 @@ import polars as pl
 
 from steadfast.attacks.examples import shipped_attacks
 from steadfast.errors import SteadfastError
-from steadfast.files import read_json_lines
+from steadfast.files import read_json, read_json_lines
 from steadfast.report.loading import Run
 
 AttackKind = Literal["harmful", "careful", "inverted", "benign", "weights"]
@@ -74,7 +74,7 @@ class AttackInputs:
     learned: pl.DataFrame = field(default_factory=_nothing_learned)
 
 
-def inputs_of_run(run: Run, gate: str | None = None) -> AttackInputs:
+def inputs_of_run(run: Run) -> AttackInputs:
     """Tell which attack is what by its name.
 
     A name that ends with "-careful" is the control of the attack before that ending, "inverted-reward" and the names of
@@ -82,14 +82,21 @@ def inputs_of_run(run: Run, gate: str | None = None) -> AttackInputs:
 
     Args:
         run: The run.
-        gate: The sentence of the gate.
 
     Raises:
         SteadfastError: A file of an attack's metrics is damaged.
     """
     doses = dict(run.attacked.group_by("attack", maintain_order=True).agg(pl.col("dose").unique().sort()).iter_rows())
     found = tuple(_by_name(name, doses, tuple(doses[name])) for name in sorted(doses))
-    return AttackInputs(gate, found, read_learned(run.directory, found))
+    return AttackInputs(_gate(run.directory), found, read_learned(run.directory, found))
+
+
+def _gate(directory: Path) -> str | None:
+    """Why trained arms were attacked or not, as the run wrote it; None where nothing was attacked."""
+    file = directory / "attacks" / "gate.json"
+    content: Any = read_json(file) if file.is_file() else None
+    sentence = content.get("sentence") if isinstance(content, dict) else None
+    return sentence if isinstance(sentence, str) else None
 
 
 def _by_name(name: str, names: Iterable[str], doses: tuple[int, ...]) -> Attacked:
