@@ -10,7 +10,7 @@ The integers are torchao's. Of its weight-only formats that of eight bits runs a
 and packages for it, so the four bits are made by its `IntxWeightOnlyConfig`, which holds the same numbers unpacked.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -36,6 +36,8 @@ int4: each group of 32 weights of a row has a scale and a zero point, and its we
 """
 
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+
+BY_NAME: Mapping[str, WeightFormat] = {kind: kind for kind in WEIGHT_FORMATS}
 
 INT4_GROUP = 32
 """So many weights of a row share a scale in the format of four bits."""

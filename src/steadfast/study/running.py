@@ -27,7 +27,7 @@ from steadfast.graders.config import WITHOUT_COST
 from steadfast.locking import sole_use
 from steadfast.models.doctor import examine, refused
 from steadfast.models.pretrained import LoadedModel, as_before, load_model
-from steadfast.models.quantization import WEIGHT_FORMATS, check_weights
+from steadfast.models.quantization import BY_NAME, check_weights
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
@@ -187,7 +187,7 @@ def _prepare(
     data.check_prompts(model.chat)
     for attack in data.attacks:
         if attack.kind == "weights":
-            check_weights(next(w for w in WEIGHT_FORMATS if w == attack.name), model.lm)
+            check_weights(BY_NAME[attack.name], model.lm)
     study = _study(data, directory, training, evaluation, progress)
     study.model = model
     new = directory.claim(_protocol(study), may_grow=["attacks"])

@@ -27,7 +27,7 @@ from steadfast.models.lower_layers import KEPT_BYTES, LowerLayers
 from steadfast.models.policy import Policy
 from steadfast.models.prepack import prepack_frozen_linears
 from steadfast.models.pretrained import LoadedModel
-from steadfast.models.quantization import WEIGHT_FORMATS
+from steadfast.models.quantization import BY_NAME
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import PRE_RL, WARM_START
@@ -392,7 +392,7 @@ def applied(study: Study, checkpoint: Checkpoint) -> Generator[None]:
     with ExitStack() as stack:
         if checkpoint.name != PRE_RL:
             stack.enter_context(study.model.with_adapter(study.arm_directory(checkpoint) / "adapter"))
-        if (kind := next((w for w in WEIGHT_FORMATS if w == checkpoint.attack), None)) is not None:
+        if (kind := BY_NAME.get(checkpoint.attack or "")) is not None:
             stack.enter_context(study.model.with_weights(kind))
         elif checkpoint.dose is not None:
             adapter = adapter_after(study.attack_directory(checkpoint), checkpoint.dose)
