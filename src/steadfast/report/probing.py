@@ -58,8 +58,9 @@ class Probing:
         return self.directions["sets"][name][kind][self.place]
 
     def checkpoints(self, arm: str) -> list[str]:
-        """The labels of an arm as training left it, seed by seed."""
-        return [label for label, (name, _, attack, _) in self.projections["arms"].items() if name == arm and not attack]
+        """The labels of an arm as training left it, seed by seed; none of the model that training began from."""
+        arms = self.projections["arms"]
+        return [label for label in self.projections["moved"] if arms[label][0] == arm and not arms[label][2]]
 
     def moved(self, arm: str, name: str, way: str) -> list[list[dict[str, Any]]]:
         """How far an arm's checkpoints moved along a set's direction: for each seed a value at each layer."""
