@@ -9,6 +9,9 @@ import numpy as np
 
 from steadfast.files import read_json
 
+LEVEL = 0.05
+"""At or below this share of directions that know nothing, a direction is said to tell replies apart."""
+
 _PARTS = ("directions", "projections", "weights")
 
 
@@ -49,17 +52,22 @@ class Probing:
         return self.directions["names"]
 
     @property
-    def trained_set(self) -> str:
-        """The set whose direction is nearest to what was trained: that of twins where there is one."""
-        return "twins" if "twins" in self.names else self.names[0]
+    def shown_set(self) -> str:
+        """The set whose direction the section follows: twins, where theirs beats shuffled labels, or all traits.
+
+        A direction that tells nothing apart has a gap of next to nothing, and a shift in such gaps says nothing.
+        """
+        twins = "twins" in self.names and self.at("twins")["shuffled"]["p"] <= LEVEL
+        return "twins" if twins else self.names[0]
 
     def at(self, name: str, kind: str = "mean") -> dict[str, Any]:
         """What a set's direction is worth at the chosen layer."""
         return self.directions["sets"][name][kind][self.place]
 
     def checkpoints(self, arm: str) -> list[str]:
-        """The labels of an arm as training left it, seed by seed."""
-        return [label for label, (name, _, attack, _) in self.projections["arms"].items() if name == arm and not attack]
+        """The labels of an arm as training left it, seed by seed; none of the model that training began from."""
+        arms = self.projections["arms"]
+        return [label for label in self.projections["moved"] if arms[label][0] == arm and not arms[label][2]]
 
     def moved(self, arm: str, name: str, way: str) -> list[list[dict[str, Any]]]:
         """How far an arm's checkpoints moved along a set's direction: for each seed a value at each layer."""
@@ -107,7 +115,7 @@ def separation_rows(found: Probing) -> list[dict[str, Any]]:
 def projection_rows(found: Probing, arms: Sequence[str]) -> list[dict[str, Any]]:
     """Tabulate how far each arm moved along the leading directions at the chosen layer, the mean over its seeds."""
     rows: list[dict[str, Any]] = []
-    for name in dict.fromkeys((found.names[0], found.trained_set)):
+    for name in dict.fromkeys((found.names[0], found.shown_set)):
         for arm in arms:
             cells = {
                 way: [at[found.place] for at in found.moved(arm, name, way)] for way in ("fixed", "own", "behaviour")

@@ -22,7 +22,7 @@ def probing_figure(found: Probing, arms: Sequence[str]) -> Picture:
         arms: The run's arms, in the order that gives them their colours.
     """
     panels = [_separation, _moved] + ([_doses] if found.steering is not None else [])
-    lead = found.trained_set
+    lead = found.shown_set
     at = found.at(lead)
     description = (
         f"At layer {found.layer} the direction of {lead} tells unseen replies apart with an AUC of {at['auc']:.2f}; "
@@ -90,7 +90,7 @@ def _separation(axes: Axes, found: Probing, arms: Sequence[str]) -> None:
 
 
 def _moved(axes: Axes, found: Probing, arms: Sequence[str]) -> None:
-    name = found.trained_set
+    name = found.shown_set
     _title(axes, f"Moved along {name}, in gaps")
     for number, arm in enumerate(arms):
         of = found.moved(arm, name, "fixed")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from steadfast.report.probing import (
+    LEVEL,
     Probing,
     projection_rows,
     separation_rows,
@@ -27,7 +28,7 @@ def probing_context(found: Probing, arms: Sequence[str], lead: str) -> dict[str,
     return {
         "layer": found.layer,
         "verdict": _verdict(found),
-        "findings": [*_separated(found), *_moved(found, lead), *_carried(found, lead)],
+        "findings": [*_separated(found), *_twins(found), *_moved(found, lead), *_carried(found, lead)],
         "picture": probing_figure(found, arms),
         "separation": separation_rows(found),
         "moved": [_moved_cells(row) for row in projection_rows(found, trained)],
@@ -39,14 +40,14 @@ def probing_context(found: Probing, arms: Sequence[str], lead: str) -> dict[str,
 
 
 def _verdict(found: Probing) -> str:
-    """Say of the direction nearest to the training whether it is more than what length, sentiment and chance give."""
-    name = found.trained_set
+    """Say of the direction that the section follows whether it is more than what length, sentiment and chance give."""
+    name = found.shown_set
     at = found.at(name)
     rivals = {"the length": at["length"]["auc"], "the sentiment": at["sentiment"]["auc"]}
     best = max(rivals, key=lambda key: rivals[key])
     auc = f"{at['auc']:.2f}"
     said = f"At layer {found.layer} the direction of {name} tells {at['pairs']} unseen pairs apart with an AUC of {auc}"
-    if at["shuffled"]["p"] > 0.05:
+    if at["shuffled"]["p"] > LEVEL:
         return (
             f"{said}, which directions of shuffled labels reach too (p = {at['shuffled']['p']:.2f}): nothing is shown."
         )
@@ -60,7 +61,7 @@ def _separated(found: Probing) -> list[str]:
     traits = [found.at(n) for n in found.names[1:] if n != "twins"]
     if not traits:
         return []
-    beyond = sum(t["shuffled"]["p"] <= 0.05 for t in traits)
+    beyond = sum(t["shuffled"]["p"] <= LEVEL for t in traits)
     rivals = sum(t["auc"] > max(t["length"]["auc"], t["sentiment"]["auc"]) for t in traits)
     left = sum(t["without_both"]["auc"] for t in traits) / len(traits)
     mean = sum(t["auc"] for t in traits) / len(traits)
@@ -71,10 +72,21 @@ def _separated(found: Probing) -> list[str]:
     ]
 
 
+def _twins(found: Probing) -> list[str]:
+    """Say so where the run's twins have no direction, though their right and wrong answers can be told apart by rule."""
+    if "twins" not in found.names or found.shown_set == "twins":
+        return []
+    at = found.at("twins")
+    return [
+        f"Right and wrong answers to twins, which have the same words, are not told apart: AUC {at['auc']:.2f}, and "
+        f"{at['within']:.0%} of pairs in order. What follows is along the direction of {found.shown_set}."
+    ]
+
+
 def _moved(found: Probing, lead: str) -> list[str]:
     """Say how far the leading arm moved along the direction, against chance and against the other arms."""
     arms = list(dict.fromkeys(name for name, *_ in found.projections["arms"].values()))
-    rows = {r["arm"]: r["fixed"] for r in projection_rows(found, arms) if r["direction"] == found.trained_set}
+    rows = {r["arm"]: r["fixed"] for r in projection_rows(found, arms) if r["direction"] == found.shown_set}
     if lead not in rows:
         return []
     mine = rows[lead]
@@ -88,7 +100,7 @@ def _moved(found: Probing, lead: str) -> list[str]:
         )
     return [
         f"On the same texts training moved {lead} {signed(mine['gaps'])} of the gap between good and bad along the "
-        f"direction of {found.trained_set}{f' ({others})' if others else ''}.{cos}"
+        f"direction of {found.shown_set}{f' ({others})' if others else ''}.{cos}"
     ]
 
 
