@@ -6,7 +6,6 @@ is measured on, so an arm before the attack is its dose 0.
 """
 
 import gc
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -30,7 +29,7 @@ from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import rung_of
 from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
-from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
+from steadfast.training.loop import OnStep, adapter_after, discard, is_trained, steps_done, train
 from steadfast.training.mixture import build_mixture
 from steadfast.training.supervised import batches_of, train_supervised
 
@@ -60,6 +59,12 @@ def gate(study: Study) -> Gate:
     primary, lead = recipe.primary, recipe.leading_arm
     assert primary is not None
     levels = {name: _levels(study, name) for name in (lead, BASELINE)}
+    if unscored := [s for s in recipe.seeds if any(s not in found for found in levels.values())]:
+        return Gate(
+            False,
+            f"No pair of twins on {primary.rung!r} could be scored for {lead} and the baseline with training seed "
+            f"{unscored[0]}, so nothing says whether there is a gain, and the model before training alone is attacked.",
+        )
     gains = [levels[lead][s] - levels[BASELINE][s] for s in recipe.seeds]
     found = seed_interval(gains)
     told = f"Before any attack {lead} stands {points(found.estimate)} points above the baseline on {primary.rung!r}"
@@ -76,9 +81,12 @@ def gate(study: Study) -> Gate:
 
 
 def write_gate(study: Study) -> None:
-    """Write to attacks/gate.json whether trained arms were attacked, and why; nothing where nothing is attacked."""
+    """Write to attacks/gate.json whether trained arms were attacked, and why; no file where nothing is attacked."""
+    file = study.directory.path / "attacks" / "gate.json"
     if study.recipe.attacks is not None:
-        write_json(study.directory.path / "attacks" / "gate.json", asdict(gate(study)))
+        write_json(file, asdict(gate(study)))
+    else:
+        file.unlink(missing_ok=True)  # of an earlier session
 
 
 def _levels(study: Study, name: str) -> dict[int, float]:
@@ -177,8 +185,10 @@ def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
     directory, seed = study.attack_directory(checkpoint), checkpoint.attack_seed
     assert seed is not None
     stage, units = _attacking_name(checkpoint), _update_units(study.recipe, attack)
-    if is_trained(directory):  # up to smaller doses, and without a state to go on from
-        shutil.rmtree(directory)
+    done = steps_done(directory)
+    passed = [d for d in attack.doses if d <= done and not adapter_after(directory, d).is_dir()]
+    if is_trained(directory) or passed:  # up to smaller doses without a state to go on from, or beyond one that is new
+        discard(directory)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
