@@ -393,7 +393,7 @@ def test_attacks_that_a_recipe_no_longer_names_are_told_and_come_back(finished, 
     shutil.copytree(finished, copy)
     told = Noting()
     run_recipe(attacked(model, harm).model_copy(update={"attacks": None}), copy, told)
-    assert any("was attacked by inverted-reward, odd, odd-careful as well" in n for n in told.notes)
+    assert any("was attacked by inverted-reward, odd, odd-careful too" in n for n in told.notes)
     assert rows_of(copy)["attack"].null_count() == rows_of(copy).height
     assert not (copy / "attacks" / "gate.json").exists()
     run_recipe(attacked(model, harm, inverted_updates=1), copy)

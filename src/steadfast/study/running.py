@@ -205,7 +205,7 @@ def _prepare(
         )
     if left_out := sorted({*directory.protocol().get("attacks", {})} - {*attacks_protocol(data)}):
         progress.note(
-            f"{directory.path} was attacked by {', '.join(left_out)} as well, which this recipe does not name: what was "
+            f"{directory.path} was attacked by {', '.join(left_out)} too, which this recipe does not name: what was "
             "measured then stays in the folder and is left out of results.parquet until a recipe names it again"
         )
     text, file = _as_yaml(recipe), directory.path / "recipe.yaml"
