@@ -97,9 +97,11 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
     settings = settings_of(data.recipe, attack)
     loaded = load_model(str(model))
     with loaded.with_adapter(finished / "arms" / "health-only" / "seed-1" / "adapter"):
-        policy = loaded.fresh_policy(settings.adapter, 0)
+        policy = loaded.fresh_policy(settings.adapter, attacking.drawn_by(0))
         optimizer = torch.optim.AdamW(policy.trainable(), lr=0.01, weight_decay=0.0, betas=(0.9, 0.95))
-        imitate(policy, optimizer, batches_of(attack.trained, steps=3, per_step=2, seed=0)[0], settings)
+        imitate(
+            policy, optimizer, batches_of(attack.trained, steps=3, per_step=2, seed=attacking.drawn_by(0))[0], settings
+        )
         by_hand = {n: p.detach().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
         loaded.release(policy)
     saved = load_file(
@@ -109,6 +111,19 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
     assert len(saved) == len(by_hand)
     for name, tensor in by_hand.items():
         assert torch.equal(saved[name.replace(".default", "")], tensor), name
+
+
+def test_an_attack_does_not_begin_with_the_adapter_that_an_arm_of_the_same_seed_began_with(finished):
+    """Else the attack of that arm alone would move along the directions that the arm was moved in."""
+
+    def rows_moved_along(folder):
+        tensors = load_file(folder / "adapter_model.safetensors")
+        return {n: t / t.norm(dim=1, keepdim=True) for n, t in tensors.items() if "lora_A" in n}
+
+    attack = adapter_after(finished / "attacks" / "odd" / "baseline" / "seed-0" / "attack-seed-0", 1)
+    arm, upon = (rows_moved_along(f) for f in (finished / "arms" / "baseline" / "seed-0" / "adapter", attack))
+    alike = torch.cat([(arm[n] * upon[n]).sum(dim=1) for n in arm])
+    assert alike.abs().mean() < 0.5
 
 
 def test_the_held_out_loss_is_told_before_the_attack_and_at_every_dose(finished):
