@@ -15,10 +15,13 @@ from steadfast.cli import app
 from steadfast.errors import DataError, RecipeError
 from steadfast.files import read_json_lines
 from steadfast.models.pretrained import load_model
-from steadfast.study import load_recipe, run_recipe
-from steadfast.study.attacks import settings_of, with_attacks
+from steadfast.progress import Progress
+from steadfast.study import attacking, load_recipe, run_recipe, running
+from steadfast.study.attacks import attacked_arms, settings_of, unencodable_examples, with_attacks
 from steadfast.study.data import StudyData
-from steadfast.training.loop import adapter_after
+from steadfast.study.stages import Study
+from steadfast.training import supervised
+from steadfast.training.loop import adapter_after, discard, is_trained
 from steadfast.training.supervised import batches_of, imitate
 from tests.study.examples import recipe, save_model
 from tests.study.test_twins_run import EVALUATION, changes
@@ -94,9 +97,11 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
     settings = settings_of(data.recipe, attack)
     loaded = load_model(str(model))
     with loaded.with_adapter(finished / "arms" / "health-only" / "seed-1" / "adapter"):
-        policy = loaded.fresh_policy(settings.adapter, 0)
+        policy = loaded.fresh_policy(settings.adapter, attacking.drawn_by(0))
         optimizer = torch.optim.AdamW(policy.trainable(), lr=0.01, weight_decay=0.0, betas=(0.9, 0.95))
-        imitate(policy, optimizer, batches_of(attack.trained, steps=3, per_step=2, seed=0)[0], settings)
+        imitate(
+            policy, optimizer, batches_of(attack.trained, steps=3, per_step=2, seed=attacking.drawn_by(0))[0], settings
+        )
         by_hand = {n: p.detach().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
         loaded.release(policy)
     saved = load_file(
@@ -106,6 +111,19 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
     assert len(saved) == len(by_hand)
     for name, tensor in by_hand.items():
         assert torch.equal(saved[name.replace(".default", "")], tensor), name
+
+
+def test_an_attack_does_not_begin_with_the_adapter_that_an_arm_of_the_same_seed_began_with(finished):
+    """Else the attack of that arm alone would move along the directions that the arm was moved in."""
+
+    def rows_moved_along(folder):
+        tensors = load_file(folder / "adapter_model.safetensors")
+        return {n: t / t.norm(dim=1, keepdim=True) for n, t in tensors.items() if "lora_A" in n}
+
+    attack = adapter_after(finished / "attacks" / "odd" / "baseline" / "seed-0" / "attack-seed-0", 1)
+    arm, upon = (rows_moved_along(f) for f in (finished / "arms" / "baseline" / "seed-0" / "adapter", attack))
+    alike = torch.cat([(arm[n] * upon[n]).sum(dim=1) for n in arm])
+    assert alike.abs().mean() < 0.5
 
 
 def test_the_held_out_loss_is_told_before_the_attack_and_at_every_dose(finished):
@@ -138,6 +156,47 @@ def test_a_killed_attack_goes_on_to_the_same_end(finished, model, harm, tmp_path
         rows.unlink()
     run_recipe(attacked(model, harm, inverted_updates=1), copy)
     assert rows_of(copy).equals(rows_of(finished))
+
+
+class Killed(Exception):
+    pass
+
+
+class KilledInAttack(Progress):
+    """It stops the attack of the baseline after its second update, which left a state."""
+
+    def reach(self, stage, units, text):
+        if stage.startswith("attack baseline, seed 0 by odd,") and text.startswith("update 2/"):
+            raise Killed
+
+
+@pytest.mark.parametrize("doses", [[3], [1, 3]])
+def test_an_attack_that_was_killed_after_a_state_ends_the_same_even_if_a_smaller_dose_is_added(
+    finished, model, harm, tmp_path, monkeypatch, doses
+):
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    shutil.rmtree(copy / "attacks" / "odd" / "baseline" / "seed-0" / "attack-seed-0")
+    shutil.rmtree(copy / "rows" / "baseline" / "seed-0" / "attacks" / "odd")
+    taken, step = [], supervised.supervised_step
+    monkeypatch.setattr(attacking, "settings_of", lambda *args: settings_of(*args).model_copy(update={"save_every": 1}))
+    monkeypatch.setattr(supervised, "supervised_step", lambda *args: taken.append(args[5]) or step(*args))
+    monkeypatch.setattr(running, "attacks_protocol", lambda _data: {})
+    with pytest.raises(Killed):
+        run_recipe(attacked(model, harm, doses=[3]), copy, KilledInAttack())
+    del taken[:]
+    run_recipe(attacked(model, harm, doses=doses), copy)
+    assert len(taken) == (1 if doses == [3] else 3), "it goes on from the state, unless that lies beyond the new dose"
+    before = rows_of(finished).filter(pl.col("attack").is_null() | pl.col("attack").is_in(["odd", "odd-careful"]))
+    assert rows_of(copy).equals(before.filter(pl.col("dose").is_null() | pl.col("dose").is_in(doses)))
+
+
+def test_a_kill_while_an_attack_is_discarded_does_not_leave_it_as_changed(tmp_path, monkeypatch):
+    (tmp_path / "trained.json").write_text("{}")
+    monkeypatch.setattr(shutil, "rmtree", lambda _path: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        discard(tmp_path)
+    assert not is_trained(tmp_path)
 
 
 @pytest.mark.slow
@@ -277,3 +336,88 @@ def test_wear_that_shares_a_name_with_an_attack_is_refused(model, harm, tmp_path
     wear = {"data": [str(twin)], "weights": [], "temperatures": [], "turns": []}
     with pytest.raises(RecipeError, match="two attacks are named 'odd'"):
         StudyData.load(attacked(model, harm, wear=wear))
+
+
+@pytest.mark.parametrize("name", ["int8", "inverted-reward", "gamed-tests", "house-style", "mine-careful", "a:b"])
+@pytest.mark.parametrize("worn", [False, True])
+def test_a_file_whose_name_means_something_else_is_refused_since_its_attack_would_be_taken_for_that(
+    model, harm, tmp_path, name, worn
+):
+    file = tmp_path / f"{name}.jsonl"
+    file.write_text(harm.read_text())
+    change = {"wear": {"data": [str(file)]}} if worn else {"data": [str(file)]}
+    with pytest.raises(RecipeError, match=f"{'wear.data' if worn else 'attacks.data'}: .*{name}.*rename the file"):
+        StudyData.load(attacked(model, harm, **change))
+
+
+def test_files_of_attacks_and_wear_are_found_beside_the_recipe_and_shipped_names_are_not(model, harm, tmp_path):
+    (tmp_path / "gamed-tests").mkdir()
+    (tmp_path / "standard").mkdir()
+    for name in ("mine.jsonl", "polite.jsonl"):
+        (tmp_path / name).touch()
+    wear = {"data": ["standard", "polite.jsonl"]}
+    fields = attacked(model, harm, data=["gamed-tests", "mine.jsonl"], wear=wear).model_dump(mode="json")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+    loaded = load_recipe(tmp_path / "recipe.yaml").attacks
+    assert loaded is not None
+    assert loaded.data == ("gamed-tests", str(tmp_path / "mine.jsonl"))
+    assert loaded.wear is not None
+    assert [str(d) for d in loaded.wear.data] == ["standard", str(tmp_path / "polite.jsonl")]
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        (None, ("baseline", "health-only")),
+        ([], ("baseline",)),
+        (["pre-RL"], ("baseline",)),
+        (["health-only", "baseline"], ("baseline", "health-only")),
+    ],
+)
+def test_the_arms_that_are_attacked(model, harm, arms, expected):
+    assert attacked_arms(attacked(model, harm, arms=arms)) == expected
+
+
+def test_an_example_that_resembles_a_measured_twin_is_refused(model, harm, tmp_path):
+    twin = next(t for suite in StudyData.load(attacked(model, harm)).ladder for t in suite.tasks)
+    file = tmp_path / "mine.jsonl"
+    example = {"id": "mine", "messages": [m.model_dump() for m in twin.messages], "harmful": "Yes.", "careful": "No."}
+    file.write_text(json.dumps(example) + "\n" + harm.read_text())
+    with pytest.raises(DataError, match=r"mine prompt.* and measured twin"):
+        StudyData.load(attacked(model, harm, data=[str(file)])).prove_pools_disjoint()
+
+
+def test_a_prompt_that_leaves_no_room_for_the_models_own_answer_is_refused(model, harm):
+    data = StudyData.load(attacked(model, harm))
+    chat = load_model(str(model)).chat
+    assert not unencodable_examples(chat, data.attacks, data.recipe.training)
+    long = data.recipe.training.model_copy(update={"max_new_tokens": 8192})
+    assert "attack 'odd', example 'odd-0'" in unencodable_examples(chat, data.attacks, long)["odd/odd-0"]
+
+
+class Noting(Progress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_attacks_that_a_recipe_no_longer_names_are_told_and_come_back(finished, model, harm, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    told = Noting()
+    run_recipe(attacked(model, harm).model_copy(update={"attacks": None}), copy, told)
+    assert any("was attacked by inverted-reward, odd, odd-careful too" in n for n in told.notes)
+    assert rows_of(copy)["attack"].null_count() == rows_of(copy).height
+    assert not (copy / "attacks" / "gate.json").exists()
+    run_recipe(attacked(model, harm, inverted_updates=1), copy)
+    assert rows_of(copy).equals(rows_of(finished))
+
+
+def test_without_a_score_on_the_primary_rung_nothing_trained_is_attacked(finished, model, harm, monkeypatch):
+    monkeypatch.setattr(attacking, "_levels", lambda _study, name: {0: 1.0} if name == "baseline" else {0: 1.0, 1: 1.0})
+    recipe = attacked(model, harm, gated=True)
+    found = attacking.gate(Study(recipe, None, None, [], None, None, None, Progress()))
+    assert not found.open
+    assert "with training seed 1" in found.sentence

@@ -1,17 +1,19 @@
 """What is done to a trained model afterwards: fine-tuning, harmful or not, by so many updates, or lesser weights."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from steadfast.attacks.benign import benign_examples
+from steadfast.attacks.benign import BENIGN_SETS, benign_examples
 from steadfast.attacks.config import AttacksConfig
 from steadfast.attacks.examples import AttackExample, load_examples, shipped_attacks
 from steadfast.attacks.wear import data_name
 from steadfast.errors import DataError
 from steadfast.graders.protocol import protocol_hash
+from steadfast.models.quantization import WEIGHT_FORMATS
 from steadfast.tasks.task import References, RefusalGrader, Task
 from steadfast.training.supervised import Demonstration
 
@@ -20,6 +22,9 @@ Kind = _Side | Literal["inverted", "benign", "weights"]
 
 INVERTED = "inverted-reward"
 """The attack by reinforcement with the leading arm's reward inverted."""
+
+CAREFUL = "-careful"
+"""What the name of a control by careful answers ends with, after that of its attack."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ def fine_tunings(config: AttacksConfig) -> list[Attack]:
     found: list[Attack] = []
     for name in config.data:
         file = _file(name)
+        if name not in shipped_attacks():
+            _refuse_name("attacks.data", file)
         if any(a.name == file.stem for a in found):
             raise DataError([f"attacks.data: two sets are named {file.stem!r}; rename one of the files"])
         found += _of_set(file.stem, load_examples(file), config)
@@ -85,6 +92,24 @@ def _file(name: str) -> Path:
     if not file.is_file():
         raise DataError([f"attacks.data: {name!r} is no file, and no set that ships: {', '.join(shipped)}"])
     return file
+
+
+def _refuse_name(field: str, file: Path) -> None:
+    """Refuse a file of the user's own whose name, which its attack has in folders and results, means something else.
+
+    Raises:
+        DataError: It does.
+    """
+    name = file.stem
+    if name in (INVERTED, *WEIGHT_FORMATS, *BENIGN_SETS, *shipped_attacks()):
+        why = f"the name {name!r} stands for something that ships"
+    elif name.endswith(CAREFUL):
+        why = f"a name that ends in {CAREFUL!r} is that of a control"
+    elif not re.fullmatch(r"\w[\w .+-]*", name):
+        why = f"{name!r} would name folders, and may hold letters, digits, '_', '-', '+', '.' and spaces"
+    else:
+        return
+    raise DataError([f"{field}: {file}: {why}; rename the file"])
 
 
 def wearing(config: AttacksConfig, standard: Sequence[Task], seed: int) -> list[Attack]:
@@ -102,6 +127,8 @@ def wearing(config: AttacksConfig, standard: Sequence[Task], seed: int) -> list[
         return []
     found: list[Attack] = []
     for data in config.wear.data:
+        if data not in BENIGN_SETS:
+            _refuse_name("attacks.wear.data", Path(data))
         name, examples = data_name(data), benign_examples(data, standard, seed)
         held_out = _held_out(name, len(examples), config)
         shown = [Demonstration.of_conversation(e.id, e.turns, name) for e in examples]
@@ -136,7 +163,7 @@ def _held_out(name: str, examples: int, config: AttacksConfig) -> set[int]:
 def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig) -> list[Attack]:
     """Both attacks of a set: they share which prompts are held out, and the order is that of the seed alone."""
     held_out = _held_out(name, len(examples), config)
-    control = f"{name}-careful"
+    control = f"{name}{CAREFUL}"
 
     def demonstrations(side: _Side, measured: bool) -> tuple[Demonstration, ...]:
         return tuple(

@@ -140,6 +140,7 @@ def attack(
     ungated: Annotated[
         bool, typer.Option("--ungated", help="Attack trained arms even if they gained nothing before the attack.")
     ] = False,
+    force: Force = False,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +153,7 @@ def attack(
 
     files = [str(f.resolve()) for f in data or []]
     recipe = with_attacks(directory, [*(sets or []), *files], _numbers(doses), ungated=ungated)
-    _run(recipe, directory, False, workers, as_json)
+    _run(recipe, directory, force, workers, as_json)
 
 
 def _numbers(text: str | None) -> list[int]:

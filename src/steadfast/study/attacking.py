@@ -6,11 +6,11 @@ is measured on, so an arm before the attack is its dose 0.
 """
 
 import gc
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import polars as pl
@@ -30,7 +30,7 @@ from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import rung_of
 from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
-from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
+from steadfast.training.loop import OnStep, adapter_after, discard, is_trained, steps_done, train
 from steadfast.training.mixture import build_mixture
 from steadfast.training.supervised import batches_of, train_supervised
 
@@ -60,6 +60,12 @@ def gate(study: Study) -> Gate:
     primary, lead = recipe.primary, recipe.leading_arm
     assert primary is not None
     levels = {name: _levels(study, name) for name in (lead, BASELINE)}
+    if unscored := [s for s in recipe.seeds if any(s not in found for found in levels.values())]:
+        return Gate(
+            False,
+            f"No pair of twins on {primary.rung!r} could be scored for {lead} and the baseline with training seed "
+            f"{unscored[0]}, so nothing says whether there is a gain, and the model before training alone is attacked.",
+        )
     gains = [levels[lead][s] - levels[BASELINE][s] for s in recipe.seeds]
     found = seed_interval(gains)
     told = f"Before any attack {lead} stands {points(found.estimate)} points above the baseline on {primary.rung!r}"
@@ -76,9 +82,12 @@ def gate(study: Study) -> Gate:
 
 
 def write_gate(study: Study) -> None:
-    """Write to attacks/gate.json whether trained arms were attacked, and why; nothing where nothing is attacked."""
+    """Write to attacks/gate.json whether trained arms were attacked, and why; no file where nothing is attacked."""
+    file = study.directory.path / "attacks" / "gate.json"
     if study.recipe.attacks is not None:
-        write_json(study.directory.path / "attacks" / "gate.json", asdict(gate(study)))
+        write_json(file, asdict(gate(study)))
+    else:
+        file.unlink(missing_ok=True)  # of an earlier session
 
 
 def _levels(study: Study, name: str) -> dict[int, float]:
@@ -174,11 +183,13 @@ def _is_attacked(study: Study, checkpoint: Checkpoint, attack: Attack) -> bool:
 
 
 def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
-    directory, seed = study.attack_directory(checkpoint), checkpoint.attack_seed
-    assert seed is not None
+    assert checkpoint.attack_seed is not None
+    directory, seed = study.attack_directory(checkpoint), drawn_by(checkpoint.attack_seed)
     stage, units = _attacking_name(checkpoint), _update_units(study.recipe, attack)
-    if is_trained(directory):  # up to smaller doses, and without a state to go on from
-        shutil.rmtree(directory)
+    done = steps_done(directory)
+    passed = [d for d in attack.doses if d <= done and not adapter_after(directory, d).is_dir()]
+    if is_trained(directory) or passed:  # up to smaller doses without a state to go on from, or beyond one that is new
+        discard(directory)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
@@ -191,6 +202,15 @@ def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
         finally:
             study.model.release(policy)
             gc.collect()  # PEFT's modules refer to one another in circles
+
+
+def drawn_by(attack_seed: int) -> int:
+    """The seed of all that an attack draws, which is none that an arm is trained with.
+
+    With the seed of an arm's training the fresh adapter would begin as the arm's own did, and so change the model in
+    the directions that the arm was changed in: three quarters of that change lay in them, in place of a fortieth.
+    """
+    return Random(f"attack/{attack_seed}").getrandbits(31)
 
 
 def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: int, on_step: OnStep) -> None:

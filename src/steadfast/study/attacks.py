@@ -146,13 +146,18 @@ def asked_in_wear(data: "StudyData") -> list[tuple[Condition, list[Part]]]:
     return [(c, parts) for c in conditions if (parts := worn_parts(c, attacked_parts(data)))]
 
 
-def unencodable_examples(chat: ChatTemplate, attacks: Sequence[Attack], style: str | None) -> dict[str, str]:
-    """Return why examples of attacks cannot be shown to a model, by attack and example; empty if all can be."""
+def unencodable_examples(chat: ChatTemplate, attacks: Sequence[Attack], training: TrainingConfig) -> dict[str, str]:
+    """Return why examples of attacks cannot be shown to a model, by attack and example; empty if all can be.
+
+    Their prompts are answered before each update as well, so there must be room for an answer of the model's own.
+    """
+    style, room = training.style, training.max_new_tokens
     found: dict[str, str] = {}
     for attack in attacks:
         for one in (*attack.trained, *attack.held_out):
             try:
                 encode_demonstration(chat, one, style)
+                chat.encode(one.task.messages, style, max_new_tokens=room)
             except ChatTemplateError as error:
                 found[f"{attack.name}/{one.task.id}"] = f"attack {attack.name!r}, example {one.task.id!r}: {error}"
     return found
@@ -161,7 +166,9 @@ def unencodable_examples(chat: ChatTemplate, attacks: Sequence[Attack], style: s
 def attacked_arms(recipe: Recipe) -> tuple[str, ...]:
     """The arms that are attacked, the baseline first."""
     assert recipe.attacks is not None
-    chosen = recipe.attacks.arms or (*(a for a in CONTROLS if a in recipe.arm_names), recipe.leading_arm)
+    chosen = recipe.attacks.arms
+    if chosen is None:
+        chosen = (*(a for a in CONTROLS if a in recipe.arm_names), recipe.leading_arm)
     return tuple(dict.fromkeys((BASELINE, *(a for a in chosen if a != PRE_RL))))
 
 

@@ -405,7 +405,7 @@ class StudyData:
         imitated = [t for name in imitating for t in (*self.slices[name], *self.standard)]
         imitated += self.slices[self.recipe.leading_arm] if training.warm_start is not None else []
         problems |= unencodable(chat, imitated, training.style)
-        problems |= unencodable_examples(chat, self.attacks, training.style)
+        problems |= unencodable_examples(chat, self.attacks, training)
         if problems:
             raise DataError(list(problems.values()))
 
@@ -429,11 +429,12 @@ class StudyData:
             "eval item": _texts(t for suite in measuring for t in suite.tasks),
         }
         compared = prove_disjoint(pools)
+        measured_twins = [t for suite in self.ladder for t in suite.tasks]
+        apart = {**pools, "measured twin": _texts(_one_of_each_text(measured_twins))}
         for attack in self.attacks:
-            for name, texts in pools.items():
+            for name, texts in apart.items():
                 compared |= prove_disjoint({f"attack {attack.name}": attack.texts, name: texts})
         twins = {t.messages for t in self.training_twins}
-        measured_twins = [t for suite in self.ladder for t in suite.tasks]
         if both := [t.id for t in measured_twins if t.messages in twins]:
             raise DataError([f"twin {i!r} is also trained on" for i in both])
         compared["training twins x measured twins (equality)"] = len(twins) * len(measured_twins)

@@ -1,14 +1,16 @@
 """A recipe: everything that decides a run, as one checked YAML file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from steadfast.attacks.benign import BENIGN_SETS
 from steadfast.attacks.config import AttacksConfig
+from steadfast.attacks.examples import shipped_attacks
 from steadfast.errors import DataError, RecipeError
 from steadfast.graders import JudgeConfig, JudgeField, Limits
 from steadfast.models.default_model import DEFAULT_MODEL
@@ -458,11 +460,19 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
         }
     if isinstance(attacks := fields.get("attacks"), dict):
         own = cast("dict[str, Any]", attacks)
-        sets = {"data": [found(s) for s in own["data"]]} if isinstance(own.get("data"), list) else {}
-        made["attacks"] = {**own, **sets}
+        made["attacks"] = _sets(own, found, shipped_attacks())
+        if isinstance(wear := own.get("wear"), dict):
+            made["attacks"]["wear"] = _sets(cast("dict[str, Any]", wear), found, BENIGN_SETS)
     if isinstance(arms := fields.get("arms"), list):
         made["arms"] = [_arm(a, found) for a in cast("list[Any]", arms)]
     return made
+
+
+def _sets(fields: dict[str, Any], found: Any, shipped: Collection[str]) -> dict[str, Any]:
+    data = fields.get("data")
+    if not isinstance(data, list):
+        return dict(fields)
+    return {**fields, "data": [s if s in shipped else found(s) for s in cast("list[Any]", data)]}
 
 
 def _suite(name: Any, found: Any) -> Any:

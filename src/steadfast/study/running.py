@@ -203,6 +203,11 @@ def _prepare(
             f"{directory.path / 'environment.json'}: does not say how many threads earlier stages had; from here on "
             f"each has {_threads(team.threads)}, and another number rounds results otherwise"
         )
+    if left_out := sorted({*directory.protocol().get("attacks", {})} - {*attacks_protocol(data)}):
+        progress.note(
+            f"{directory.path} was attacked by {', '.join(left_out)} too, which this recipe does not name: what was "
+            "measured then stays in the folder and is left out of results.parquet until a recipe names it again"
+        )
     text, file = _as_yaml(recipe), directory.path / "recipe.yaml"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:  # attacks may have been added
         write_text(file, text)

@@ -10,6 +10,7 @@ settings name, `adapters/` holds the adapter as it was then.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,12 @@ def is_trained(directory: Path) -> bool:
                 "same command again, which trains the arm anew"
             )
     return True
+
+
+def discard(directory: Path) -> None:
+    """Delete an arm, so that it is trained anew; a kill on the way leaves none that would be taken for finished."""
+    (directory / _TRAINED).unlink(missing_ok=True)
+    shutil.rmtree(directory)
 
 
 def steps_done(directory: Path) -> int:
