@@ -84,7 +84,7 @@ def test_before_the_planted_layer_there_is_nothing_to_find(planted):
 
 
 def test_the_steered_checkpoint_moved_along_the_planted_direction_on_fixed_texts(planted):
-    _, _, texts, pairs, vector_D, plain = planted
+    _, _, _, pairs, vector_D, plain = planted
     moved = pairs.good_NLD[:, LAYER] - plain.mean_NLD[:PAIRS, LAYER]
     direction = pairs.half("make").direction(LAYER)
     found = projection(
