@@ -73,7 +73,7 @@ def _separated(found: Probing) -> list[str]:
 
 
 def _twins(found: Probing) -> list[str]:
-    """Say so where the run's twins have no direction, though their right and wrong answers can be told apart by rule."""
+    """Say so where right and wrong answers to the run's twins have no direction that tells them apart."""
     if "twins" not in found.names or found.shown_set == "twins":
         return []
     at = found.at("twins")
