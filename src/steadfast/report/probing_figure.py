@@ -79,15 +79,9 @@ def _separation(axes: Axes, found: Probing, arms: Sequence[str]) -> None:
     for name in [n for n in found.names if n in _OWN]:
         colour, mark = COLOURS[_OWN[name][0]], _OWN[name][1]
         own = sets[name]["mean"]
-<<<<<<< HEAD
-        low_of, high_of = ([at[bound] for at in own] for bound in ("low", "high"))
-        if None not in low_of:
-            axes.fill_between(layers, low_of, high_of, color=colour, alpha=0.15, lw=0)
-=======
         least, most = ([at[key] for at in own] for key in ("low", "high"))
         if None not in least:
             axes.fill_between(layers, least, most, color=colour, alpha=0.15, lw=0)
->>>>>>> s18-probe
         axes.plot(layers, [at["auc"] for at in own], f"-{mark}", color=colour, lw=1.6, markersize=4, label=name)
     axes.axhline(0.5, color=COLOURS["muted"], lw=1)
     axes.set_ylim(min(0.3, *low) - 0.02, 1.03)
@@ -105,13 +99,8 @@ def _moved(axes: Axes, found: Probing, arms: Sequence[str]) -> None:
         by_layer = [[seed[place]["gaps"] for seed in of] for place in range(len(found.layers))]
         colour = COLOURS[f"arm-{number % 5 + 1}"]
         if len(of) > 1:
-<<<<<<< HEAD
-            lowest, highest = ([f(v) for v in by_layer] for f in (min, max))
-            axes.fill_between(found.layers, lowest, highest, color=colour, alpha=0.18, lw=0)
-=======
             least, most = [min(v) for v in by_layer], [max(v) for v in by_layer]
             axes.fill_between(found.layers, least, most, color=colour, alpha=0.18, lw=0)
->>>>>>> s18-probe
         means = [sum(v) / len(v) for v in by_layer]
         axes.plot(found.layers, means, f"-{_MARKS[number % 5]}", color=colour, lw=1.6, markersize=4, label=arm)
     axes.axhline(0, color=COLOURS["muted"], lw=1)
