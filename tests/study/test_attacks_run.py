@@ -210,6 +210,32 @@ def test_workers_give_the_same(model, harm, tmp_path):
     assert rows_of(shared).equals(rows_of(alone))
 
 
+@pytest.mark.parametrize(
+    ("second_seed", "attacked_arms"), [(0.97, {"pre-RL", "baseline", "health-only"}), (0.5, {"pre-RL"})]
+)
+def test_trained_arms_are_attacked_where_the_gain_excludes_zero_over_seeds(
+    finished, model, harm, tmp_path, second_seed, attacked_arms
+):
+    """The rows of a finished run are given scores: pair success 1 with one seed, and much or little less with another."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    shutil.rmtree(copy / "attacks")
+    for arm, seed, score in (
+        ("health-only", 0, 1.0),
+        ("health-only", 1, second_seed),
+        ("baseline", 0, 0.0),
+        ("baseline", 1, 0.0),
+    ):
+        file = copy / "rows" / arm / f"seed-{seed}" / "plain.parquet"
+        twins = pl.when(pl.col("kind") == "twins").then(pl.lit(score)).otherwise("score")
+        pl.read_parquet(file).with_columns(twins.alias("score")).write_parquet(file)
+    run_recipe(attacked(model, harm, gated=True, doses=[1]), copy)
+    after = rows_of(copy).filter(pl.col("attack").is_not_null())
+    assert set(after["checkpoint"]) == attacked_arms
+    told = json.loads((copy / "attacks" / "gate.json").read_text())
+    assert told["open"] == ("health-only" in attacked_arms)
+
+
 def test_without_a_gain_the_model_before_training_alone_is_attacked(model, harm, tmp_path):
     run = run_recipe(attacked(model, harm, gated=True, doses=[1]), tmp_path)
     after = rows_of(run).filter(pl.col("attack").is_not_null())

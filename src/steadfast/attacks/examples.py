@@ -6,9 +6,10 @@ wording, mild, and plainly wrong or right to an expert. Benign examples, with wh
 answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +18,15 @@ from steadfast.tasks.jsonl import read_jsonl_by_line
 from steadfast.tasks.overlap import prove_disjoint
 
 _DATA = Path(str(files("steadfast.attacks"))) / "data"
+
+
+class HasTexts(Protocol):
+    """What is trained on and can be searched for overlaps."""
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Its texts by name."""
+        ...
 
 
 class Prompt(BaseModel):
@@ -85,7 +95,7 @@ def load_examples(file: str | Path) -> list[AttackExample]:
     return list(read_jsonl_by_line(Path(file), AttackExample, key="id").values())
 
 
-def prove_apart(name: str, examples: Iterable[Prompt], others: dict[str, dict[str, str]]) -> dict[str, int]:
+def prove_apart(name: str, examples: Iterable[HasTexts], others: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
     """Check that no example resembles a text of other pools, such as those that train or measure.
 
     Args:

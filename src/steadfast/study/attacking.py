@@ -208,7 +208,7 @@ def drawn_by(attack_seed: int) -> int:
     """The seed of all that an attack draws, which is none that an arm is trained with.
 
     With the seed of an arm's training the fresh adapter would begin as the arm's own did, and so change the model in
-    the directions that the arm was changed in: three quarters of that change lay in them, in place of a fortieth.
+    the directions that the arm was changed in: seven tenths of that change lay in them, in place of a thirtieth.
     """
     return Random(f"attack/{attack_seed}").getrandbits(31)
 

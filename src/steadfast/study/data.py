@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from steadfast.attacks.attack import Attack
+from steadfast.attacks.examples import prove_apart
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Condition, Part
 from steadfast.evals.proof import refuse_paid_constants
@@ -432,8 +433,7 @@ class StudyData:
         measured_twins = [t for suite in self.ladder for t in suite.tasks]
         apart = {**pools, "measured twin": _texts(_one_of_each_text(measured_twins))}
         for attack in self.attacks:
-            for name, texts in apart.items():
-                compared |= prove_disjoint({f"attack {attack.name}": attack.texts, name: texts})
+            compared |= prove_apart(f"attack {attack.name}", [attack], apart)
         twins = {t.messages for t in self.training_twins}
         if both := [t.id for t in measured_twins if t.messages in twins]:
             raise DataError([f"twin {i!r} is also trained on" for i in both])
