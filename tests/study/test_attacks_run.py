@@ -216,7 +216,7 @@ def test_workers_give_the_same(model, harm, tmp_path):
 def test_trained_arms_are_attacked_where_the_gain_excludes_zero_over_seeds(
     finished, model, harm, tmp_path, second_seed, attacked_arms
 ):
-    """The rows of a finished run are given scores: pair success 1 with one seed, and much or little less with another."""
+    """The rows of a finished run are given scores: pair success 1 with one seed, and less with the other."""
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     shutil.rmtree(copy / "attacks")
