@@ -20,6 +20,9 @@ from steadfast.training.supervised import Demonstration
 _Side = Literal["harmful", "careful"]
 Kind = _Side | Literal["inverted", "benign", "weights"]
 
+WEAR: tuple[Kind, ...] = ("benign", "weights")
+"""The kinds that want no harm: what a post-training engineer does every day."""
+
 INVERTED = "inverted-reward"
 """The attack by reinforcement with the leading arm's reward inverted."""
 

@@ -32,6 +32,10 @@ class AttacksConfig(BaseModel):
             doses beyond are left out of it. 0 makes none.
         evals: Names of the recipe's evals that attacked checkpoints are measured on; None for all.
         rungs: The rungs of the leading arm's ladder whose twins they are measured on; None for all.
+        earlier: The training steps, before the last, after which the leading arm is kept as earlier checkpoints. Each
+            is measured before any attack, and the one that stands nearest to the baseline's level on the primary rung
+            is attacked as the arm is, wear apart, so that both are also compared from the same start. They may be
+            named once the arm is trained, which is then trained again to have them.
         wear: What a post-training engineer does every day, done to the same arms; None leaves it out. Harmless
             fine-tuning has the doses, the seeds and the rate of the attacks.
         gated: Whether trained arms are attacked only where the gain before the attack excludes zero over training
@@ -51,10 +55,11 @@ class AttacksConfig(BaseModel):
     inverted_updates: int = Field(default=0, ge=0, le=1_000_000)
     evals: tuple[str, ...] | None = None
     rungs: tuple[str, ...] | None = Field(default=None, min_length=1)
+    earlier: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = ()
     wear: WearConfig | None = None
     gated: bool = True
 
-    @field_validator("data", "arms", "doses", "seeds", "evals", "rungs")
+    @field_validator("data", "arms", "doses", "seeds", "evals", "rungs", "earlier")
     @classmethod
     def _differ(cls, values: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
         if values is not None and len(set(values)) < len(values):
@@ -73,6 +78,33 @@ class AttacksConfig(BaseModel):
                 "one or name a smaller dose"
             )
         return self
+
+    def check_earlier(self, *, steps: int, arm: str | None, rung: str | None) -> None:
+        """See that the earlier checkpoints can be made, chosen among and attacked.
+
+        Args:
+            steps: The number of training steps.
+            arm: The leading arm, whose checkpoints they are; None where it is a control.
+            rung: The primary measure's rung, on which one of them is chosen; None without a primary measure.
+
+        Raises:
+            ValueError: They cannot; the message names the field and says why.
+        """
+        if not self.earlier:
+            return
+        if late := [s for s in self.earlier if s >= steps]:
+            raise ValueError(
+                f"attacks.earlier: step {late[0]} does not lie before the last of the {steps} training steps, after "
+                "which the arm is what is attacked anyway; name smaller steps"
+            )
+        if arm is None:
+            raise ValueError("attacks.earlier: the recipe has no arm but controls, so none is compared with them")
+        if self.arms is not None and arm not in self.arms:
+            raise ValueError(f"attacks.earlier: are checkpoints of {arm!r}, which attacks.arms does not name; add it")
+        if rung is None:
+            raise ValueError("attacks.earlier: one is chosen by the primary measure, which is missing; name one")
+        if self.rungs is not None and rung not in self.rungs:
+            raise ValueError(f"attacks.earlier: one is chosen on {rung!r}, which attacks.rungs does not name; add it")
 
     @property
     def updates(self) -> tuple[int, ...]:

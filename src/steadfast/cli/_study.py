@@ -137,6 +137,14 @@ def attack(
         list[Path] | None,
         typer.Option("--data", exists=True, dir_okay=False, help="A file of attack data of your own; may be repeated."),
     ] = None,
+    earlier: Annotated[
+        str | None,
+        typer.Option(
+            "--earlier",
+            help="Training steps, such as 8,16, after which the leading arm may stand where the baseline ended; the "
+            "nearest is attacked too. Where they were not kept, the arm is trained once more to have them.",
+        ),
+    ] = None,
     ungated: Annotated[
         bool, typer.Option("--ungated", help="Attack trained arms even if they gained nothing before the attack.")
     ] = False,
@@ -152,12 +160,13 @@ def attack(
     from steadfast.study.attacks import with_attacks
 
     files = [str(f.resolve()) for f in data or []]
-    recipe = with_attacks(directory, [*(sets or []), *files], _numbers(doses), ungated=ungated)
+    doses_added, earlier_added = _numbers("--doses", doses), _numbers("--earlier", earlier)
+    recipe = with_attacks(directory, [*(sets or []), *files], doses_added, earlier=earlier_added, ungated=ungated)
     _run(recipe, directory, force, workers, as_json)
 
 
-def _numbers(text: str | None) -> list[int]:
-    """Whole numbers with commas between them.
+def _numbers(option: str, text: str | None) -> list[int]:
+    """The whole numbers of an option, with commas between them.
 
     Raises:
         RecipeError: Something else stands there.
@@ -166,7 +175,7 @@ def _numbers(text: str | None) -> list[int]:
         return []
     parts = [p.strip() for p in text.split(",")]
     if not all(p.isascii() and p.isdigit() for p in parts):
-        raise RecipeError(f"--doses {text!r}: give whole numbers with commas between them, such as 0,4,16")
+        raise RecipeError(f"{option} {text!r}: give whole numbers with commas between them, such as 0,4,16")
     return [int(p) for p in parts]
 
 

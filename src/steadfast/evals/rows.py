@@ -93,6 +93,14 @@ UNATTACKED = pl.col("attack").is_null()
 checkpoints by name selects these first."""
 
 
+AT = "@"
+"""What stands between an arm's name and the training step of an earlier checkpoint of it, as in "health-only@8"."""
+
+EARLIER = pl.col("checkpoint").str.contains(rf"{AT}\d+$") & pl.col("seed").is_not_null()
+"""Selects the rows of earlier checkpoints, which are no arms: whoever compares checkpoints leaves them out. A model
+behind an API, whose name may end so too, has no training seed."""
+
+
 class Place:
     """Where rows belong.
 

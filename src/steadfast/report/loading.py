@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from steadfast.analysis.floors import split_unfinished
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
-from steadfast.evals.rows import BY_ANSWER, CONSTANT, PLAIN, UNATTACKED
+from steadfast.evals.rows import BY_ANSWER, CONSTANT, EARLIER, PLAIN, UNATTACKED
 from steadfast.files import read_json, read_json_lines, read_parquet
 from steadfast.rundir import RunDirectory, check_format, sessions
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
@@ -51,6 +51,7 @@ class Run:
         results: The results of checkpoints before any attack; see `steadfast.evals.rows.ROW_SCHEMA`.
         attacked: Those of checkpoints after an attack, which have the same names; a table of its own, so that what
             compares checkpoints by name never meets them.
+        earlier: Those of earlier checkpoints of an arm, before an attack and after it, which are no arms.
         metrics: One mapping for each training step, by arm; the mean over training seeds.
         second_opinions: The scores by both judges of a sample of the rollouts, one mapping for each step, by arm; the
             mean over training seeds.
@@ -65,6 +66,7 @@ class Run:
     sessions: Sequence[float]
     results: pl.DataFrame
     attacked: pl.DataFrame
+    earlier: pl.DataFrame
     metrics: Mapping[str, Sequence[Mapping[str, Any]]]
     second_opinions: Mapping[str, Sequence[Mapping[str, Any]]]
     warm_start: Sequence[Mapping[str, Any]] = ()
@@ -251,6 +253,7 @@ def load_run(directory: Path) -> Run:
     recipe = load_recipe(directory / "recipe.yaml")
     rows = read_rows(files.results_file)
     _refuse_doubled(rows, files.results_file)
+    earlier, rows = rows.filter(EARLIER), rows.filter(~EARLIER)
     results, attacked = rows.filter(UNATTACKED), rows.filter(~UNATTACKED)
     measured = results.filter(pl.col("condition") == PLAIN)["checkpoint"].to_list()
     names = _trained_names(recipe)
@@ -272,6 +275,7 @@ def load_run(directory: Path) -> Run:
         sessions=seconds,
         results=results,
         attacked=attacked,
+        earlier=earlier,
         metrics={arm: _over_seeds(directory, recipe, arm, "metrics.jsonl") for arm in recipe.arm_names},
         warm_start=_over_seeds(directory, recipe, WARM_START, "metrics.jsonl") if WARM_START in names else [],
         second_opinions={

@@ -13,7 +13,7 @@ from steadfast.analysis.score_matrix import Column, ScoreMatrix, score_matrix
 from steadfast.analysis.structure import FEWEST_CHECKPOINTS, NullTest, Structure, structure
 from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
-from steadfast.evals.rows import PLAIN, UNATTACKED
+from steadfast.evals.rows import EARLIER, PLAIN, UNATTACKED
 from steadfast.messages import printable
 from steadfast.report.loading import Run
 
@@ -70,7 +70,7 @@ def read_checkpoints(paths: Sequence[Path]) -> pl.DataFrame:
 
 def _plain_rows(file: Path) -> pl.DataFrame:
     rows = read_rows(file)
-    plain = rows.filter((pl.col("condition") == PLAIN) & UNATTACKED)
+    plain = rows.filter((pl.col("condition") == PLAIN) & UNATTACKED & ~EARLIER)
     if plain.is_empty():
         found = ", ".join(sorted(rows["condition"].drop_nulls().unique().to_list())) or "none"
         raise SteadfastError(f"{file}: no rows of the condition {PLAIN!r}; conditions found: {printable(found)}")

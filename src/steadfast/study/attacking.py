@@ -13,13 +13,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import polars as pl
-
 from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.points import bounds, points
 from steadfast.analysis.seeds import no_spread, seed_interval
-from steadfast.attacks.attack import INVERTED, Attack
-from steadfast.evals.completion import rows_of
+from steadfast.attacks.attack import INVERTED, WEAR, Attack
 from steadfast.evals.measure import Condition
 from steadfast.evals.rows import PLAIN
 from steadfast.files import write_json
@@ -27,8 +24,8 @@ from steadfast.models.policy import Policy
 from steadfast.study.arms import BASELINE, PRE_RL
 from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts, inverted_slice, settings_of
 from steadfast.study.checkpoints import Checkpoint
+from steadfast.study.earlier import earlier_checkpoints, keeping_stages, matched_checkpoints, on_primary_rung
 from steadfast.study.recipe import Recipe
-from steadfast.study.rungs import rung_of
 from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
 from steadfast.training.loop import OnStep, adapter_after, discard, is_trained, steps_done, train
 from steadfast.training.mixture import build_mixture
@@ -92,17 +89,12 @@ def write_gate(study: Study) -> None:
 
 def _levels(study: Study, name: str) -> dict[int, float]:
     """Pair success of an arm on the primary rung, by training seed."""
-    recipe, twins = study.recipe, study.data.trained_twins
-    assert recipe.primary is not None
-    assert twins is not None
-    files = [study.rows_file(Checkpoint(name, seed), Condition(PLAIN)) for seed in recipe.seeds]
-    pairs = pair_successes(pl.concat([rows_of(f, name).filter(pl.col("kind") == "twins") for f in files]))
-    there = pairs.filter(rung_of(recipe.arm(recipe.leading_arm), twins) == recipe.primary.rung)
-    return dict(by_seed(there).select("seed", "success").iter_rows())
+    pairs = pair_successes(on_primary_rung(study, [name]))
+    return dict(by_seed(pairs).select("seed", "success").iter_rows())
 
 
 def attacked_checkpoints(study: Study, trained: bool) -> list[Checkpoint]:
-    """What is attacked, each with every attack, attack seed and dose.
+    """What is attacked, each with every attack, attack seed and dose; what matches the baseline's level without wear.
 
     Args:
         study: The study.
@@ -110,11 +102,12 @@ def attacked_checkpoints(study: Study, trained: bool) -> list[Checkpoint]:
     """
     config = study.recipe.attacks
     assert config is not None
+    matched = matched_checkpoints(study) if trained else []
     return [
         replace(one, attack=attack.name, dose=dose, attack_seed=seed)
         for attack in study.data.attacks
         for seed in (config.seeds if attack.kind != "weights" else (0,))  # a format has nothing to draw
-        for one in _before(study, trained)
+        for one in (*_before(study, trained), *(matched if attack.kind not in WEAR else ()))
         for dose in attack.doses
     ]
 
@@ -123,6 +116,21 @@ def _before(study: Study, trained: bool) -> list[Checkpoint]:
     """The checkpoints that are attacked, before they are."""
     arms = attacked_arms(study.recipe) if trained else ()
     return [Checkpoint(PRE_RL), *(Checkpoint(name, seed) for seed in study.recipe.seeds for name in arms)]
+
+
+def earlier_stages(study: Study) -> list[Stage]:
+    """The stages that keep and measure what the leading arm was earlier; none where no trained arm is attacked.
+
+    Every checkpoint must have been measured before. Which of these is attacked is known when they are.
+    """
+    recipe = study.recipe
+    if recipe.attacks is None or not recipe.attacks.earlier or not gate(study).open:
+        return []
+    asked, found = Asked(_condition(study), attacked_parts(study.data)), list[Stage]()
+    for seed, keeping in zip(recipe.seeds, keeping_stages(study), strict=True):
+        mine = [c for c in earlier_checkpoints(recipe) if c.seed == seed]
+        found += [keeping, *(measuring(study, c, asked, keeping.name) for c in mine)]
+    return found
 
 
 def attack_stages(study: Study) -> list[Stage]:
@@ -159,7 +167,8 @@ def attacked_tables(study: Study) -> list[Path]:
     if study.recipe.attacks is None:
         return []
     trained = gate(study).open
-    found = [study.rows_file(c, _condition(study)) for c in attacked_checkpoints(study, trained)]
+    before = earlier_checkpoints(study.recipe) if trained else []
+    found = [study.rows_file(c, _condition(study)) for c in (*before, *attacked_checkpoints(study, trained))]
     worn = [condition for condition, _ in asked_in_wear(study.data)]
     return found + [study.rows_file(c, condition) for condition in worn for c in _before(study, trained)]
 

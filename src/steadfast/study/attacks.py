@@ -29,7 +29,12 @@ _STATES = 16
 
 
 def with_attacks(
-    directory: Path, attacks: Sequence[str], doses: Sequence[int] = (), *, ungated: bool = False
+    directory: Path,
+    attacks: Sequence[str],
+    doses: Sequence[int] = (),
+    *,
+    earlier: Sequence[int] = (),
+    ungated: bool = False,
 ) -> Recipe:
     """The recipe of a finished run with further attacks; running it in its directory adds them to what is there.
 
@@ -38,6 +43,7 @@ def with_attacks(
         attacks: Sets of attack data by shipped name or file, or "inverted-reward"; none takes the default, if the run
             has no attack yet.
         doses: Doses to add; none takes the default ones, if the run has no attack yet.
+        earlier: Training steps to add to those after which the leading arm is an earlier checkpoint.
         ungated: Whether trained arms are attacked even if they gained nothing.
 
     Raises:
@@ -60,6 +66,7 @@ def with_attacks(
         fields |= {"doses": {*fields["doses"], *doses}, "data": list(dict.fromkeys((*fields["data"], *sets)))}
     if INVERTED in attacks:
         fields["inverted_updates"] = max(fields["doses"])
+    fields["earlier"] = sorted({*fields.get("earlier", ()), *earlier})
     if ungated:
         fields["gated"] = False
     fields["doses"] = sorted(fields["doses"])

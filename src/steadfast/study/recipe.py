@@ -349,6 +349,12 @@ class Recipe(BaseModel):
             return self
         if unknown := [a for a in attacks.arms or () if a not in (PRE_RL, *self.arm_names)]:
             raise ValueError(f"attacks.arms: no arm is named {unknown[0]!r}; there are: {', '.join(self.arm_names)}")
+        lead = self.leading_arm
+        attacks.check_earlier(
+            steps=self.training.steps,
+            arm=None if lead in CONTROLS else lead,
+            rung=None if self.primary is None else self.primary.rung,
+        )
         if self.model.dtype != "float32":
             raise ValueError(
                 f"attacks: begin from adapters merged into the weights, which {self.model.dtype} would round away; set "

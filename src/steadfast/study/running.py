@@ -31,9 +31,10 @@ from steadfast.models.quantization import BY_NAME, check_weights
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
-from steadfast.study.attacking import attack_stages, attacked_tables, write_gate
+from steadfast.study.attacking import attack_stages, attacked_tables, earlier_stages, write_gate
 from steadfast.study.attacks import attacks_protocol
 from steadfast.study.data import StudyData
+from steadfast.study.earlier import refuse_repetition
 from steadfast.study.judge_gate import examine_training_judge
 from steadfast.study.recipe import Recipe
 from steadfast.study.stages import Stage, Study, stages_of
@@ -92,7 +93,7 @@ def run_recipe(
 
 
 Phase = Callable[[Study], list[Stage]]
-_PHASES: tuple[Phase, ...] = (stages_of, attack_stages)
+_PHASES: tuple[Phase, ...] = (stages_of, earlier_stages, attack_stages)
 """The stages of a later phase are known only when those of the earlier ones are done."""
 
 TeamOf = Callable[[int], Team]
@@ -190,6 +191,7 @@ def _prepare(
             check_weights(BY_NAME[attack.name], model.lm)
     study = _study(data, directory, training, evaluation, progress)
     study.model = model
+    refuse_repetition(study)
     new = directory.claim(_protocol(study), may_grow=["attacks"])
     weights, alone = sum(w.numel() * w.element_size() for w in model.lm.parameters()), _alone(recipe, model)
 

@@ -7,7 +7,7 @@ checkpoint is an adapter that it carries for a while.
 import gc
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from steadfast.study.personas import asked_under_personas
 from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
+from steadfast.training.config import TrainingConfig
 from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
 from steadfast.training.supervised import demonstrations_of, train_supervised
 
@@ -151,8 +152,13 @@ class Study:
         return found + [Asked(condition, parts) for condition, parts in under]
 
     def arm_directory(self, checkpoint: Checkpoint) -> Path:
-        """Where an arm's training is written."""
-        return self.directory.path.joinpath("arms", *checkpoint.before.folders)
+        """Where an arm's training is written, whatever its step."""
+        return self.directory.path.joinpath("arms", *replace(checkpoint.before, name=checkpoint.arm).folders)
+
+    def adapter(self, checkpoint: Checkpoint) -> Path:
+        """The adapter that training left of a checkpoint, before any attack."""
+        directory = self.arm_directory(checkpoint)
+        return directory / "adapter" if checkpoint.step is None else adapter_after(directory, checkpoint.step)
 
     def attack_directory(self, checkpoint: Checkpoint) -> Path:
         """Where an attack's training is written, whatever its dose."""
@@ -262,9 +268,14 @@ def _is_trained(study: Study, checkpoint: Checkpoint) -> bool:
 
 
 def _train(study: Study, checkpoint: Checkpoint) -> None:
-    recipe, directory, seed = study.recipe, study.arm_directory(checkpoint), checkpoint.seed
+    train_in(study, checkpoint, study.arm_directory(checkpoint), training_name(checkpoint))
+    _second_opinion(study, checkpoint)
+
+
+def train_in(study: Study, checkpoint: Checkpoint, directory: Path, stage: str) -> None:
+    """Train a checkpoint in a directory, or go on with what stands there, under the name of a stage."""
+    recipe, seed, units = study.recipe, checkpoint.seed, step_units(study.recipe, checkpoint)
     assert seed is not None
-    stage, units = training_name(checkpoint), step_units(recipe, checkpoint)
     study.progress.begin(stage, steps_done(directory) * units)
 
     def on_step(step: int, metrics: Mapping[str, Any]) -> None:
@@ -277,16 +288,15 @@ def _train(study: Study, checkpoint: Checkpoint) -> None:
             train_supervised(policy, imitated, study.training_judge, settings, directory, seed=seed, on_step=on_step)
         else:
             if recipe.training.warm_start is not None:
-                policy.start_from(study.arm_directory(Checkpoint(WARM_START, seed)) / "adapter")
+                policy.start_from(study.adapter(Checkpoint(WARM_START, seed)))
             _train_arm(study, policy, checkpoint.name, directory, seed, on_step)
     finally:
         study.model.release(policy)
         gc.collect()  # PEFT's modules refer to one another in circles
-    _second_opinion(study, checkpoint)
 
 
 def _train_arm(study: Study, policy: Policy, name: str, directory: Path, seed: int, on_step: OnStep) -> None:
-    arm, settings, judge = study.recipe.arm(name), study.recipe.training, study.training_judge
+    arm, settings, judge = study.recipe.arm(name), settings_of_arm(study.recipe, name), study.training_judge
     schedule = study.data.schedule(arm, seed)
     if arm.method == "supervised":
         imitated = demonstrations_of(schedule, seed)
@@ -294,6 +304,14 @@ def _train_arm(study: Study, policy: Policy, name: str, directory: Path, seed: i
     else:
         shuffled = arm.reward == "shuffled"
         train(policy, schedule, judge, settings, directory, seed=seed, shuffled=shuffled, on_step=on_step)
+
+
+def settings_of_arm(recipe: Recipe, name: str) -> TrainingConfig:
+    """The settings of an arm's training, of which those of the leading arm keep its earlier checkpoints as well."""
+    if recipe.attacks is None or name != recipe.leading_arm:
+        return recipe.training
+    keep = {*recipe.training.keep, *recipe.attacks.earlier}
+    return recipe.training.model_copy(update={"keep": tuple(sorted(keep))})
 
 
 def _second_opinion(study: Study, checkpoint: Checkpoint) -> None:
@@ -391,7 +409,7 @@ def applied(study: Study, checkpoint: Checkpoint) -> Generator[None]:
     """Within this context the model is the checkpoint: an attack's adapter, or a format, lies upon the merged arm."""
     with ExitStack() as stack:
         if checkpoint.name != PRE_RL:
-            stack.enter_context(study.model.with_adapter(study.arm_directory(checkpoint) / "adapter"))
+            stack.enter_context(study.model.with_adapter(study.adapter(checkpoint)))
         if (kind := BY_NAME.get(checkpoint.attack or "")) is not None:
             stack.enter_context(study.model.with_weights(kind))
         elif checkpoint.dose is not None:

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -187,6 +188,29 @@ def is_trained(directory: Path) -> bool:
                 "same command again, which trains the arm anew"
             )
     return True
+
+
+def take_adapters(source: Path, directory: Path, steps: Sequence[int]) -> None:
+    """Take the adapters of some steps over from another training of the same arm.
+
+    Args:
+        source: The directory of the other training, which kept them and is finished.
+        directory: The directory of the arm, which is finished too.
+        steps: The steps.
+
+    Raises:
+        SteadfastError: The other training ended in another adapter, so it did not go the same way.
+    """
+    record, other = (read_json(d / _TRAINED) for d in (directory, source))
+    last = "adapter/adapter_model.safetensors"
+    if record[last] != other[last]:
+        raise SteadfastError(f"{directory / last} is not what the same training gives when it is repeated")
+    for step in steps:
+        fill = partial(shutil.copytree, adapter_after(source, step), dirs_exist_ok=True)
+        replace_directory(adapter_after(directory, step), fill)
+    folders = [adapter_after(source, s).relative_to(source) for s in steps]
+    taken = {name: digest for name, digest in other.items() if Path(name).parent in folders}
+    write_json(directory / _TRAINED, {**record, **taken})
 
 
 def discard(directory: Path) -> None:

@@ -125,7 +125,7 @@ def _slim(found: Sequence[Measure]) -> list[Measure]:
 
 
 def _measured(run: Run) -> pl.DataFrame:
-    return pl.concat([run.results, run.attacked]).filter(pl.col("condition") != CONSTANT)
+    return pl.concat([run.results, run.attacked, run.earlier]).filter(pl.col("condition") != CONSTANT)
 
 
 def _reference_grader(rows: pl.DataFrame) -> str:

@@ -14,6 +14,7 @@ from steadfast.report.persistence.tables import (
     primary_table,
     retention_table,
     spread_table,
+    starts_table,
     wear_tables,
 )
 from steadfast.report.persistence.words import (
@@ -94,6 +95,7 @@ def _attack(found: Persistence, result: AttackResult, arms: Sequence[str]) -> Pa
         primary_table(result),
         retention_table(result, words),
         spread_table(result, found.words),
+        starts_table(result),
         learning_table(result),
         _folded(retention_table(careful, words), "The control on careful answers") if careful else None,
     ]

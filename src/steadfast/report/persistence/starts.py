@@ -1,7 +1,8 @@
 """Arms that start an attack at different levels, from the same level: an earlier checkpoint, and a covariance."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import polars as pl
 
@@ -13,12 +14,11 @@ from steadfast.analysis.matched_start import (
     at_matched_start,
     choose_start,
 )
-from steadfast.evals.rows import PLAIN
+from steadfast.evals.rows import AT, PLAIN, UNATTACKED
 from steadfast.report.persistence.measures import Measure
 from steadfast.study.arms import BASELINE
 
-AT = "@"
-"""What stands between an arm's name and the step of an earlier checkpoint, as in "health-only@12"."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,41 +27,61 @@ class Starts:
 
     Attributes:
         arm: The arm.
-        dose: The updates.
-        start: The earlier checkpoint that was chosen; None where none was measured.
-        matched: It and the baseline through the attack; None where the chosen one was not attacked.
-        adjusted: The analysis of covariance of the arms as they are; None where the cells cannot be paired.
+        dose: The updates; None where they were measured after no dose of the attack in common.
+        start: The checkpoint that was chosen, an earlier one or the arm itself; None where there was no choice.
+        matched: It and the baseline through the attack.
+        unmatched: Why they are not compared; empty where they are.
+        adjusted: The analysis of covariance of the arms as they are.
+        unadjusted: Why there is none; empty where there is one.
     """
 
     arm: str
-    dose: int
-    start: Start | None
-    matched: MatchedStart | None
-    adjusted: Adjusted | None
+    dose: int | None
+    start: Start | None = None
+    matched: MatchedStart | None = None
+    unmatched: str = ""
+    adjusted: Adjusted | None = None
+    unadjusted: str = ""
 
 
 def starts_of(measure: Measure, attack: str, attacked: Mapping[str, tuple[int, ...]], arm: str) -> Starts | None:
-    """Compare an arm with the baseline from the same level; None where both were not attacked."""
-    common = set(attacked.get(arm, ())) & set(attacked.get(BASELINE, ()))
-    if not common or arm == BASELINE:
+    """Compare an arm with the baseline from the same level; None where the arm is the baseline.
+
+    Args:
+        measure: What was measured.
+        attack: The attack's name.
+        attacked: The doses of the attack that each checkpoint was measured after.
+        arm: The arm.
+    """
+    if arm == BASELINE:
         return None
-    dose, start, matched = max(common), None, None
-    earlier = _earlier(measure.rows, arm)
+    common = set(attacked.get(arm, ())) & set(attacked.get(BASELINE, ()))
+    if not common:
+        reason = f"{arm!r} and {BASELINE!r} were measured after no dose of {attack!r} in common"
+        return Starts(arm, None, unmatched=reason, unadjusted=reason)
+    dose, rows, twins = max(common), measure.rows, measure.twins
+    adjusted, unadjusted = _tried(lambda: analysis_of_covariance(rows, arm, BASELINE, attack, dose, twins=twins))
+    earlier = _earlier(rows, arm)
+    if not earlier:
+        unmatched = f"no earlier checkpoint of {arm!r} was measured; attacks.earlier names steps to keep"
+        return Starts(arm, dose, None, None, unmatched, adjusted, unadjusted)
+    start, unmatched = _tried(lambda: choose_start(rows, [*earlier, arm], BASELINE, twins=twins))
+    matched = None
+    if start is not None:
+        matched, unmatched = _tried(lambda: at_matched_start(rows, start, BASELINE, attack, dose, twins=twins))
+    return Starts(arm, dose, start, matched, unmatched, adjusted, unadjusted)
+
+
+def _tried(make: Callable[[], T]) -> tuple[T | None, str]:
+    """What is made, and no reason; or None, and why its cells cannot be paired."""
     try:
-        adjusted = analysis_of_covariance(measure.rows, arm, BASELINE, attack, dose, twins=measure.twins)
-    except ValueError:
-        adjusted = None
-    if earlier:
-        try:
-            start = choose_start(measure.rows, [*earlier, arm], BASELINE, twins=measure.twins)
-            matched = at_matched_start(measure.rows, start, BASELINE, attack, dose, twins=measure.twins)
-        except ValueError:
-            pass  # what was chosen was not attacked, which is said of a start without a match
-    return Starts(arm, dose, start, matched, adjusted)
+        return make(), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _earlier(rows: pl.DataFrame, arm: str) -> list[str]:
     """The names of an arm's earlier checkpoints that were measured before an attack, by step."""
-    plain = rows.filter((pl.col("condition") == PLAIN) & pl.col("attack").is_null())
+    plain = rows.filter((pl.col("condition") == PLAIN) & UNATTACKED)
     names = [n for n in plain["checkpoint"].unique().to_list() if n.startswith(f"{arm}{AT}")]
     return sorted(names, key=lambda n: (len(n), n))

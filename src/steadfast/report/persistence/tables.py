@@ -147,6 +147,23 @@ def _coherence(result: AttackResult, key: Key, checkpoint: str, dose: int) -> st
     return points(line.levels[line.doses.index(dose)].estimate, sign=False)
 
 
+def starts_table(result: AttackResult) -> Table | None:
+    """The checkpoints among which one was chosen to start where the baseline does; None without a choice."""
+    start = result.starts.start if result.starts else None
+    if start is None:
+        return None
+    rows = tuple(
+        (name, points(level, sign=False), points(level - start.target), "chosen" if name == start.checkpoint else "")
+        for name, level in start.levels.items()
+    )
+    caption = (
+        "Which checkpoint stood where the baseline did before the attack, on the half of the items that chooses: the "
+        f"baseline's level there is {points(start.target, sign=False)}."
+    )
+    head = ("checkpoint", "level", "above the baseline by", "")
+    return Table(f"starts-{result.attack.name}", caption, head, rows, folded=True)
+
+
 def spread_table(result: AttackResult, words: dict[Key, str]) -> Table | None:
     """Every other measure at the largest dose, coherence last; None where nothing else was measured."""
     rows: list[tuple[str, ...]] = []

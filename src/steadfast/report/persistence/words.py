@@ -184,17 +184,20 @@ def starts_sentences(starts: Starts | None) -> list[str]:
     """Say what the attack took from an arm and from the baseline from the same level."""
     if starts is None:
         return []
-    found: list[str] = []
+    if starts.dose is None:
+        return [f"Nothing is compared: {starts.unmatched}."]
     if starts.matched is not None:
-        found.append(starts.matched.sentence)
+        matched = starts.matched.sentence
     elif starts.start is not None:
-        found.append(
-            f"Nearest to the baseline's level stands {starts.start.checkpoint!r} "
-            f"({points(starts.start.gap)} points from it), which was not attacked."
+        matched = (
+            f"Nearest to the baseline's level stands {starts.start.checkpoint!r} ({points(starts.start.gap)} points "
+            f"from it), which cannot be compared with it: {starts.unmatched}."
         )
-    if starts.adjusted is not None:
-        found.append(f"By covariance, after {starts.dose} updates: {_lower(starts.adjusted.sentence)}")
-    return found
+    else:
+        matched = f"No checkpoint that starts where the baseline does: {starts.unmatched}."
+    if starts.adjusted is None:
+        return [matched, f"No analysis of covariance: {starts.unadjusted}."]
+    return [matched, f"By covariance, after {starts.dose} updates: {_lower(starts.adjusted.sentence)}"]
 
 
 def selective_sentences(found: Persistence) -> list[str]:
