@@ -153,14 +153,14 @@ def starts_table(result: AttackResult) -> Table | None:
     if start is None:
         return None
     rows = tuple(
-        (name, points(level, sign=False), points(level - start.target), "chosen" if name == start.checkpoint else "")
+        (name, points(level, sign=False), points(level - start.target), "yes" if name == start.checkpoint else "")
         for name, level in start.levels.items()
     )
     caption = (
         "Which checkpoint stood where the baseline did before the attack, on the half of the items that chooses: the "
         f"baseline's level there is {points(start.target, sign=False)}."
     )
-    head = ("checkpoint", "level", "above the baseline by", "")
+    head = ("checkpoint", "level", "above the baseline by", "chosen")
     return Table(f"starts-{result.attack.name}", caption, head, rows, folded=True)
 
 
