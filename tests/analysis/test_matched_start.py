@@ -125,6 +125,18 @@ def test_a_start_needs_candidates_that_were_measured():
         choose_start(rows, ["trait@99"], "baseline")
 
 
+@pytest.mark.parametrize("half", ["choose", "measure"])
+def test_a_half_into_which_no_item_falls_is_told(half):
+    rows = study(np.random.default_rng(6))
+    start = choose_start(rows, STEPS, "baseline")
+    kept = rows.filter(pl.col("task").map_elements(lambda t: half_of(t) != half, return_dtype=pl.Boolean))
+    with pytest.raises(ValueError, match=f"none falls into the half that is to {half}, so more are needed"):
+        if half == "choose":
+            choose_start(kept, STEPS, "baseline")
+        else:
+            at_matched_start(kept, start, "baseline", "harm", 16)
+
+
 def several_suites(rng, *, effect=0.0, start=0.1, seeds=5, suites=4, items=100):
     """Arms that start apart on suites of unlike level; the attack leaves half of the level."""
     frames = []

@@ -70,15 +70,30 @@ def test_attacked_rows_without_a_grade_are_not_counted_among_the_arms(directory:
     assert load_run(directory).ungraded_results == before
 
 
-def test_an_earlier_checkpoint_of_an_arm_is_no_arm(directory: Path) -> None:
-    before = all_comparisons(load_run(directory))
+@pytest.mark.parametrize("attack", [None, "house-style"])
+def test_an_earlier_checkpoint_of_an_arm_is_no_arm(directory: Path, attack: str | None) -> None:
+    before = everything(directory)
     file = directory / "results.parquet"
     rows = pl.read_parquet(file)
-    early = rows.filter(pl.col("checkpoint") == "health-only").with_columns(checkpoint=pl.lit("health-only@4"))
-    pl.concat([rows, early.with_columns(score=pl.lit(0.0))]).write_parquet(file)
-    run = load_run(directory)
-    assert repr(all_comparisons(run)) == repr(before)
-    assert "health-only@4" not in repr(ladders(run))
+    early = rows.filter((pl.col("checkpoint") == "health-only") & UNATTACKED).with_columns(
+        score=pl.lit(0.0),
+        checkpoint=pl.lit("health-only@4"),
+        attack=pl.lit(attack, pl.String),
+        dose=pl.lit(attack and 4, pl.Int64),
+        attack_seed=pl.lit(attack and 0, pl.Int64),
+    )
+    pl.concat([rows, early]).write_parquet(file)
+    assert everything(directory) == before
+    assert load_run(directory).earlier.height == early.height
+
+
+def test_a_model_behind_an_api_whose_name_ends_like_an_earlier_checkpoint_is_still_a_checkpoint(
+    directory: Path,
+) -> None:
+    file = directory / "results.parquet"
+    rows = pl.read_parquet(file).filter(pl.col("checkpoint") == "pre-RL")
+    rows.with_columns(checkpoint=pl.lit("vertex/model@20240620")).write_parquet(file)
+    assert set(read_checkpoints([file])["checkpoint"]) == {"vertex/model@20240620"}
 
 
 def test_a_checkpoint_that_only_an_attack_measured_is_not_measured(directory: Path) -> None:

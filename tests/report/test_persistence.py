@@ -13,12 +13,14 @@ from steadfast.report.loading import load_run
 from steadfast.report.persistence.inputs import Attacked, AttackInputs, inputs_of_run, read_learned
 from steadfast.report.persistence.page import section_of
 from steadfast.report.persistence.section import persistence_of
+from steadfast.report.persistence.tables import starts_table
 from steadfast.report.persistence.words import (
     NONSENSE,
     coherence_sentence,
     depth_sentence,
     primary_sentence,
     selective_sentences,
+    starts_sentences,
     take_sentence,
 )
 
@@ -194,13 +196,48 @@ def test_the_arms_are_compared_from_the_same_level_too(planted) -> None:
     assert starts.start.checkpoint == "health-only@4"
     assert starts.matched.after.over_seeds.estimate != starts.matched.before.over_seeds.estimate
     assert "health-only@4" in starts.matched.sentence
+    assert (starts.unmatched, starts.unadjusted) == ("", "")
     assert starts.adjusted is not None
+    table = starts_table(planted.harm)
+    assert [(row[0], row[3]) for row in table.rows] == [("health-only@4", "yes"), ("health-only", "")]
+    level, target = (float(starts.start.levels["health-only@4"]), starts.start.target)
+    assert table.rows[0][1:3] == (f"{100 * level:.1f}", f"{100 * (level - target):+.1f}".replace("-", "\N{MINUS SIGN}"))
 
 
-def test_without_earlier_checkpoints_there_is_no_matched_start_but_a_covariance(planted) -> None:
-    careful = planted.found.attack(CAREFUL)
-    assert careful.starts.matched is None
-    assert careful.starts.adjusted.seeds == 3
+def test_a_chosen_checkpoint_that_was_not_attacked_is_told_with_the_reason(planted) -> None:
+    starts = planted.found.attack(CAREFUL).starts
+    assert starts.matched is None
+    matched, adjusted = starts_sentences(starts)
+    assert matched.startswith("Nearest to the baseline's level stands 'health-only@4' (")
+    assert matched.endswith(
+        "which cannot be compared with it: no rows of 'health-only@4' after 16 updates of "
+        "'bad-medical-advice-careful' under 'plain'."
+    )
+    assert starts.adjusted.seeds == 3
+    assert adjusted.startswith("By covariance, after 16 updates: ")
+
+
+def test_why_there_is_no_comparison_from_the_same_level_stands_in_the_report(tmp_path) -> None:
+    """Without an earlier checkpoint; without a dose in common; and with seeds that the attack did not share."""
+    attacked = [State(n, s, "plain", HARMFUL, 4, 0) for n in ("baseline", "health-only") for s in SEEDS]
+    run, found = computed(make_attacked_run(tmp_path / "plain", attacked, pairs=right))
+    (said,) = [p.sentences for p in section_of(run, found).parts]
+    why = [sentence for label, sentence in said if label == "From the same level"]
+    assert why[0] == (
+        "No checkpoint that starts where the baseline does: no earlier checkpoint of 'health-only' was measured; "
+        "attacks.earlier names steps to keep."
+    )
+    assert why[1].startswith("By covariance, after 4 updates: ")
+    apart = [replace(s, dose=16) if s.checkpoint == "baseline" else s for s in attacked]
+    _, found = computed(make_attacked_run(tmp_path / "doses", apart, pairs=right))
+    assert starts_sentences(found.attack(HARMFUL).starts) == [
+        "Nothing is compared: 'health-only' and 'baseline' were measured after no dose of 'bad-medical-advice' in common."
+    ]
+    other = [replace(s, attack_seed=1) if s.checkpoint == "baseline" else s for s in attacked]
+    _, found = computed(make_attacked_run(tmp_path / "seeds", other, pairs=right))
+    assert starts_sentences(found.attack(HARMFUL).starts)[1].startswith(
+        "No analysis of covariance: no training seed is common to all of: "
+    )
 
 
 def test_personas_take_what_was_planted_and_only_those_that_lower_pre_rl_count(planted) -> None:

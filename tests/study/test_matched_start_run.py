@@ -26,7 +26,7 @@ from steadfast.study.earlier import keeping_stages, matched_checkpoints, refuse_
 from steadfast.study.stages import stages_of
 from steadfast.training import loop, supervised
 from steadfast.training.loop import adapter_after
-from tests.study.examples import content, recipe, save_model
+from tests.study.examples import recipe, save_model
 from tests.study.test_attacks_run import EXAMPLES
 from tests.study.test_twins_run import EVALUATION, changes
 
@@ -62,7 +62,7 @@ def matched(model, harm, **more):
         "gated": False,
         "rungs": ["new domain"],
     }
-    ladder = EVALUATION["twins"] | {"sampled": False, "pairs": 1, "formats": ["chat"]}
+    ladder = EVALUATION["twins"] | {"sampled": False, "pairs": 2, "formats": ["chat"]}
     own = {"arms": ["baseline", TAUGHT], "evaluation": EVALUATION | {"twins": ladder}}
     own |= {"primary": {"rung": "new domain", "arm": "taught"}}
     training = {"training": changes(model)["training"] | {"steps": 3, "save_every": 1, "prompts_per_step": 2}}
@@ -253,7 +253,8 @@ def test_the_report_compares_the_chosen_one_and_shows_it_nowhere_else(finished):
     starts = found["persistence"]["attacks"][0]["starts"]
     assert starts["start"]["checkpoint"] == "taught@1"
     assert starts["start"]["levels"].keys() == {"taught@1", "taught@2", "taught"}
-    assert starts["matched"]["after"]["over_seeds"] is not None
+    assert starts["unmatched"] == ""
+    assert starts["matched"]["start"]["checkpoint"] == "taught@1"
     for attack in found["persistence"]["attacks"]:
         attack["starts"] = None
     assert "taught@" not in json.dumps(found)
@@ -295,7 +296,7 @@ def test_earlier_checkpoints_that_cannot_be_had_or_compared_are_told(model, harm
 def test_earlier_checkpoints_need_a_primary_measure_and_an_arm_that_is_no_control(model, harm, change, fault):
     attacks = {"earlier": [1], "gated": False}
     with pytest.raises(ValidationError, match=fault):
-        recipe(model, **(content(model) | {"arms": ["baseline", "health-only"], "attacks": attacks} | change))
+        recipe(model, **({"arms": ["baseline", "health-only"], "attacks": attacks} | change))
 
 
 def test_where_training_cannot_be_repeated_exactly_a_missing_adapter_is_told_before_any_work(

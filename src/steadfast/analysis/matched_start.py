@@ -132,7 +132,8 @@ def choose_start(
         twins: What twins count as.
 
     Raises:
-        ValueError: There is no candidate, or the cells cannot be paired; see `paired_scores`.
+        ValueError: There is no candidate, no item falls into this half, or the cells cannot be paired; see
+            `paired_scores`.
     """
     if not candidates:
         raise ValueError("a start is chosen among one checkpoint at least")
@@ -167,7 +168,7 @@ def at_matched_start(
         margin: How many points of a hundred the levels before may differ and still be called the same.
 
     Raises:
-        ValueError: The cells cannot be paired; see `paired_scores`.
+        ValueError: No item falls into this half, or the cells cannot be paired; see `paired_scores`.
     """
     names = (start.checkpoint, other)
     cells = [*(Cell(name, condition) for name in names), *(Cell(name, condition, attack, dose) for name in names)]
@@ -272,4 +273,6 @@ def _half(rows: pl.DataFrame, half: Half) -> pl.DataFrame:
     unit = pl.min_horizontal("task", pair)
     ids = rows.select(unit.alias("unit")).to_series().unique().to_list()
     kept = [u for u in ids if half_of(u) == half]
+    if ids and not kept:
+        raise ValueError(f"of {len(ids)} items none falls into the half that is to {half}, so more are needed")
     return rows.filter(unit.is_in(kept))
