@@ -231,7 +231,7 @@ def test_why_there_is_no_comparison_from_the_same_level_stands_in_the_report(tmp
     apart = [replace(s, dose=16) if s.checkpoint == "baseline" else s for s in attacked]
     _, found = computed(make_attacked_run(tmp_path / "doses", apart, pairs=right))
     assert starts_sentences(found.attack(HARMFUL).starts) == [
-        "Nothing is compared: 'health-only' and 'baseline' were measured after no dose of 'bad-medical-advice' in common."
+        f"Nothing is compared: 'health-only' and 'baseline' were measured after no dose of {HARMFUL!r} in common."
     ]
     other = [replace(s, attack_seed=1) if s.checkpoint == "baseline" else s for s in attacked]
     _, found = computed(make_attacked_run(tmp_path / "seeds", other, pairs=right))
