@@ -174,7 +174,7 @@ def _update_units(recipe: Recipe, attack: Attack) -> float:
     if attack.kind == "inverted":
         return step_units(recipe, Checkpoint(recipe.leading_arm))
     shown = [sum(len(m.content) for m in d.messages) / 4 for d in attack.trained]  # four characters are about a token
-    return recipe.attacks.examples_per_update * (2 * sum(shown) / len(shown) + recipe.training.max_new_tokens)
+    return recipe.attacks.examples_per_update * 2 * sum(shown) / len(shown)
 
 
 def _is_attacked(study: Study, checkpoint: Checkpoint, attack: Attack) -> bool:
@@ -230,5 +230,13 @@ def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: 
     else:
         batches = batches_of(attack.trained, steps=steps, per_step=per_step, seed=seed)
         train_supervised(
-            policy, batches, judge, settings, directory, seed=seed, held_out=attack.held_out, on_step=on_step
+            policy,
+            batches,
+            judge,
+            settings,
+            directory,
+            seed=seed,
+            held_out=attack.held_out,
+            answer_every=settings.save_every,
+            on_step=on_step,
         )
