@@ -282,9 +282,9 @@ def train_supervised(
         config: The settings of the training.
         directory: The directory of the arm.
         seed: The seed of the answers.
-        held_out: Demonstrations that are not trained on. Their loss is logged after the first step, after every
-            `save_every` steps, after the steps in `keep` and after the last one; and, with the first step, as it was
-            before that ("held_out_loss_before").
+        held_out: Demonstrations that are not trained on. Their loss is logged after every `save_every` steps, after
+            the steps in `keep` and after the last one; and, with the first step, as it was before that
+            ("held_out_loss_before").
         answer_every: The prompts are answered, and rewards, lengths and the KL measured on them, in every so many
             steps, and in the first, the last and those in `keep`.
         on_step: A function that is told each step's number, from 1, and its metrics.
@@ -293,11 +293,11 @@ def train_supervised(
         SteadfastError: The disk is full, or the saved state is damaged.
         TrainingError: A loss, a gradient or a weight is not finite; the last saved state is whole.
     """
-    told = {1, len(batches), *config.keep}
+    told = {len(batches), *config.keep}
 
     def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
         before = supervised_loss(policy, held_out, config.style) if held_out and number == 1 else None
-        answered = number in told or number % answer_every == 0
+        answered = number == 1 or number in told or number % answer_every == 0
         graded, metrics = supervised_step(
             policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number), answered
         )
