@@ -143,10 +143,11 @@ def attack_stages(study: Study) -> list[Stage]:
         if all(s.name != name for s in found):
             units = attack.doses[-1] * _update_units(study.recipe, attack)
             done, run = partial(_is_attacked, study, one, attack), partial(_run, study, one, attack)
-            found.append(Stage(name, done, units, run))
+            found.append(Stage(name, done, units, run, part="attacking"))
         found.append(measuring(study, one, asked, name))
     for condition, parts in asked_in_wear(study.data):
-        found += [measuring(study, one, Asked(condition, parts), None) for one in _before(study, trained)]
+        worn = (measuring(study, one, Asked(condition, parts), None) for one in _before(study, trained))
+        found += [replace(stage, part="wear") for stage in worn]
     return found
 
 
