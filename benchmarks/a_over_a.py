@@ -4,6 +4,8 @@
     python benchmarks/a_over_a.py runs/a-over-a [--group 3] [--json]
 
 Prints, for each measure, the share of nominal 95% intervals that exclude zero, and their coverage, which is the rest.
+What an attack did is measured as the report does it, by pair success after the harmful answers less that after the
+careful ones: the difference of that between two baselines is a difference in differences where nothing is to be found.
 """
 
 import argparse
@@ -11,10 +13,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from steadfast.analysis.a_over_a import Scores, false_findings
+from steadfast.analysis.factorial import Cell, paired_scores
 from steadfast.analysis.pairs import pair_successes
+from steadfast.attacks.attack import CAREFUL
 from steadfast.report.loading import PLAIN, load_run
 
 MEASURES = {
@@ -32,8 +37,8 @@ def main() -> None:
     parser.add_argument("--group", type=int, default=3, help="training runs on each side of a comparison over seeds")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rows = load_run(arguments.run).results
-    rows = rows.filter((pl.col("checkpoint") == arguments.arm) & (pl.col("condition") == PLAIN))
+    run = load_run(arguments.run)
+    rows = run.results.filter((pl.col("checkpoint") == arguments.arm) & (pl.col("condition") == PLAIN))
     tables = {
         words: scores_of(mine, "score", "task")
         for (kind, grader), words in MEASURES.items()
@@ -42,6 +47,7 @@ def main() -> None:
     twins = rows.filter((pl.col("kind") == "twins") & (pl.col("grader") == "program"))
     if not twins.is_empty():
         tables["twins, pair success"] = scores_of(pair_successes(twins), "success", "pair")
+        tables |= after_attacks(run.attacked, arguments.arm)
     found = {words: false_findings(scores, group=arguments.group) for words, scores in tables.items()}
     if arguments.json:
         print(json.dumps({words: asdict(f) for words, f in found.items()}, indent=2))
@@ -60,6 +66,27 @@ def scores_of(rows: pl.DataFrame, value: str, item: str) -> Scores:
         int(seed): {suite: mine[value].to_numpy() for (suite,), mine in of_seed.group_by("suite")}  # type: ignore[misc]
         for (seed,), of_seed in whole.group_by("seed")
     }
+
+
+def after_attacks(rows: pl.DataFrame, arm: str) -> dict[str, Scores]:
+    """For each attack with a control and each dose, pair success after the one less that after the other, by seed.
+
+    The attack seeds of a training seed are averaged: they are no two pieces of evidence about the arm.
+    """
+    rows = rows.filter((pl.col("kind") == "twins") & (pl.col("grader") == "program") & (pl.col("condition") == PLAIN))
+    there = set(rows.select("attack", "dose").unique().iter_rows())
+    tables: dict[str, Scores] = {}
+    for attack, dose in sorted(there):
+        if (f"{attack}{CAREFUL}", dose) in there:
+            cells = [Cell(arm, attack=attack, dose=dose), Cell(arm, attack=f"{attack}{CAREFUL}", dose=dose)]
+            paired = paired_scores(rows, cells, twins="product")
+            lost_SU = paired.scores_CSU[0] - paired.scores_CSU[1]
+            whole, suites = ~np.isnan(lost_SU).any(axis=0), np.array(paired.suites)
+            tables[f"twins, {attack} less {attack}{CAREFUL} after {dose} updates"] = {
+                seed: {name: of_seed[whole & (suites == name)] for name in sorted(set(suites[whole].tolist()))}
+                for seed, of_seed in zip(paired.seeds, lost_SU, strict=True)
+            }
+    return tables
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from steadfast.errors import RecipeError, SteadfastError
-from steadfast.rundir import FORMAT, RunDirectory, check_format, sessions
+from steadfast.rundir import FORMAT, RunDirectory, Timing, check_format, read_timing
 
 PROTOCOL = {
     "recipe": {"seed": 0, "training": {"steps": 24, "style": None}, "arms": ["baseline", "trait"]},
@@ -105,15 +105,36 @@ def test_the_seconds_of_every_session_are_kept_also_of_one_that_failed(directory
         pass
     with pytest.raises(KeyError), directory.timed(time.time() - 20):
         raise KeyError
-    assert sessions(directory.timing_file) == pytest.approx([10, 20], abs=1)
+    assert read_timing(directory.timing_file).sessions == pytest.approx((10, 20), abs=1)
+
+
+def test_the_seconds_of_stages_add_up_by_part_within_a_session_and_over_sessions(directory):
+    with directory.timed(time.time() - 10):
+        directory.add_seconds("training", 2.0)
+        directory.add_seconds("measuring", 1.0)
+    with directory.timed(time.time() - 20):
+        directory.add_seconds("training", 3.0)
+    found = read_timing(directory.timing_file)
+    assert dict(found.parts) == {"training": 5.0, "measuring": 1.0}
+    assert len(found.sessions) == 2
 
 
 def test_a_directory_that_was_never_timed_has_no_sessions(directory):
-    assert sessions(directory.timing_file) == []
+    assert read_timing(directory.timing_file) == Timing()
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[1]", "{}", '{"sessions": 3}', '{"sessions": ["1"]}', '{"sessions": [null]}']
+    "content",
+    [
+        "{",
+        "[1]",
+        "{}",
+        '{"sessions": 3}',
+        '{"sessions": ["1"]}',
+        '{"sessions": [null]}',
+        '{"sessions": [], "parts": [1]}',
+        '{"sessions": [], "parts": {"training": "long"}}',
+    ],
 )
 def test_a_damaged_timing_is_a_sentence_before_any_work(directory, content):
     directory.timing_file.write_text(content)

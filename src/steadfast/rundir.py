@@ -2,7 +2,7 @@
 
 protocol.json     names and hashes of all that decides a number; a session that would change one is refused
 environment.json  the versions and the machine of the first session
-timing.json       the seconds that each session took
+timing.json       the seconds that each session took, and those of finished stages by part of the run
 grades.sqlite     every grade, under its judge's protocol
 rows/             the tables of results, one for each thing that is measured in one go
 logs/             the same results as logs of Inspect's
@@ -14,7 +14,9 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +128,18 @@ class RunDirectory:
     @contextmanager
     def timed(self, started: float) -> Generator[None]:
         """Add this session's seconds to those of the run, even if the session ends with an error."""
-        before = sessions(self.timing_file)
+        before = read_timing(self.timing_file).sessions
         try:
             yield
         finally:
-            write_json(self.timing_file, {"sessions": [*before, round(time.time() - started, 1)]})
+            parts = read_timing(self.timing_file).parts
+            write_json(self.timing_file, asdict(Timing((*before, round(time.time() - started, 1)), parts)))
+
+    def add_seconds(self, part: str, seconds: float) -> None:
+        """Add the seconds that a stage took to those of its part of the run."""
+        found = read_timing(self.timing_file)
+        parts = {**found.parts, part: round(found.parts.get(part, 0.0) + seconds, 1)}
+        write_json(self.timing_file, asdict(Timing(found.sessions, parts)))
 
     def write_results(self, files: Sequence[Path], schema: Mapping[str, Any]) -> pl.DataFrame:
         """Join the tables of what was measured into results.parquet; tables that are missing are left out."""
@@ -140,19 +149,35 @@ class RunDirectory:
         return rows
 
 
-def sessions(timing_file: Path) -> list[float]:
-    """Return the seconds of each session so far; the list is empty if nothing was timed yet.
+@dataclass(frozen=True)
+class Timing:
+    """How long a run took.
+
+    Attributes:
+        sessions: The seconds of each session.
+        parts: The seconds of the stages that ended, by part of the run. Stages that ran side by side count each.
+    """
+
+    sessions: tuple[float, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+def read_timing(timing_file: Path) -> Timing:
+    """Return how long a run took so far; nothing if it was not timed yet.
 
     Raises:
         SteadfastError: The file is damaged.
     """
     if not timing_file.is_file():
-        return []
-    content = read_json(timing_file)
-    found = content.get("sessions") if isinstance(content, dict) else None
-    if not isinstance(found, list) or not all(isinstance(s, int | float) for s in found):
+        return Timing()
+    content: Any = read_json(timing_file)
+    found: Any = content if isinstance(content, dict) else {}
+    sessions, parts = found.get("sessions"), found.get("parts", {})
+    if not isinstance(sessions, list) or not isinstance(parts, dict):
         raise SteadfastError(f"{timing_file}: is damaged (it holds no list of sessions); delete it to time anew")
-    return found
+    if not all(isinstance(s, int | float) and isfinite(s) and s >= 0 for s in (*sessions, *parts.values())):
+        raise SteadfastError(f"{timing_file}: is damaged (a session or a part has no length); delete it to time anew")
+    return Timing(tuple(sessions), parts)
 
 
 def check_format(protocol: Any, directory: Path) -> None:

@@ -18,6 +18,7 @@ from steadfast.report.persistence.words import (
     NONSENSE,
     coherence_sentence,
     depth_sentence,
+    difference_sentence,
     primary_sentence,
     selective_sentences,
     starts_sentences,
@@ -379,3 +380,17 @@ def test_doses_that_were_not_measured_yet_have_no_loss(tmp_path: Path) -> None:
         {"checkpoint": "baseline", "seed": 2, "attack": HARMFUL, "dose": 4, "attack_seed": 1, "before": 2.0,
          "after": 1.5, "learned": 0.5}
     ]  # fmt: skip
+
+
+def test_a_drop_beyond_what_the_baseline_had_is_told_as_such(planted) -> None:
+    key = planted.harm.headline
+    effect = planted.harm.effect(key, "health-only", 16)
+    assert "could not have lost as much" not in difference_sentence(planted.harm, effect, "health-only", "the measure")
+    low = tuple(
+        replace(x, levels=(replace(x.levels[0], estimate=effect.drop.over_seeds.estimate / 2), *x.levels[1:]))
+        if (x.measure, x.checkpoint) == (key, "baseline")
+        else x
+        for x in planted.harm.lines
+    )
+    said = difference_sentence(replace(planted.harm, lines=low), effect, "health-only", "the measure")
+    assert "could not have lost as much" in said

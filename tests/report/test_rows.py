@@ -137,7 +137,7 @@ def test_a_damaged_file_is_named(run: Path, name: str, content: str) -> None:
     [
         ("protocol.json", '{"format": 3, "judges": {"training": {"name": "a"}}}', "does not name the evaluation judge"),
         ("disjoint.json", '{"a x b": "many"}', "a count is no number"),
-        ("timing.json", '{"sessions": [NaN]}', "a session has no length"),
+        ("timing.json", '{"sessions": [NaN]}', "a session or a part has no length"),
         ("arms/baseline/seed-0/metrics.jsonl", '{"step": "one"}', "line 1: step: is no number of a step"),
         ("arms/baseline/seed-0/metrics.jsonl", '{"step": 1, "length": "long"}', "line 1: length: is no finite number"),
         ("arms/baseline/seed-0/metrics.jsonl", '{"step": 1, "length": NaN}', "line 1: length: is no finite number"),

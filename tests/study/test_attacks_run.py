@@ -16,6 +16,7 @@ from steadfast.errors import DataError, RecipeError
 from steadfast.files import read_json_lines
 from steadfast.models.pretrained import load_model
 from steadfast.progress import Progress
+from steadfast.rundir import read_timing
 from steadfast.study import attacking, load_recipe, run_recipe, running
 from steadfast.study.attacks import attacked_arms, settings_of, unencodable_examples, with_attacks
 from steadfast.study.data import StudyData
@@ -88,6 +89,12 @@ def test_every_arm_and_the_model_before_training_are_measured_after_every_dose_o
     assert set(after["task"]) == set(plain["task"])
     assert set(after["attack_seed"]) == {0}
     assert plain["dose"].null_count() == plain.height
+
+
+def test_the_time_of_each_part_of_the_run_is_kept(finished):
+    parts = read_timing(finished / "timing.json").parts
+    assert set(parts) == {"training", "measuring", "attacking", "measuring after attacks"}
+    assert all(seconds > 0 for seconds in parts.values())
 
 
 def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh_adapter_and_data(finished, model):

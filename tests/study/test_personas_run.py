@@ -200,6 +200,28 @@ def test_twins_are_asked_under_personas_where_the_recipe_says_so(model):
     assert suites(evals=[], twins=True) == ["pushback"]
 
 
+def test_twins_of_the_named_rungs_alone_are_asked_under_personas(model):
+    ladder = {"families": ["pushback", "missing-figure"], "domains": ["health", "law"], "formats": ["chat"], "pairs": 2}
+    trained = {"families": ["pushback"], "formats": ["chat"], "wordings": [0]}
+
+    def asked(rungs):
+        made = changes(model, {"names": ["terse"], "evals": [], "twins": rungs}, twins=ladder)
+        made["training"] |= {"pair_coupling": 0}
+        data = content(model)["data"] | {"train_on": ["twins"], "twins": trained}
+        loaded = StudyData.load(recipe(model, **made, data=data))
+        (found, *_) = stages.asked_under_personas(loaded, loaded.parts())
+        return {(p.suite.name, t.domain) for p in found[1] for t in p.answered}
+
+    assert asked(["new domain"]) == {("pushback", "law")}
+    assert asked(["near family", "new domain"]) == {
+        ("pushback", "law"),
+        ("missing-figure", "health"),
+        ("missing-figure", "law"),
+    }
+    with pytest.raises(RecipeError, match=r"evaluation\.personas\.twins: no twins .* stand on 'new format'"):
+        asked(["new format"])
+
+
 def test_a_file_of_the_users_own_is_found_beside_the_recipe_and_its_check_is_run(model, tmp_path):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(OWN))
     personas = {"names": ["shouter"], "file": "own.yaml", "evals": ["oversight-log"]}

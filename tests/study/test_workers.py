@@ -243,7 +243,7 @@ def stages_that_do_one_thing_each(_progress):
 
 def run_in_a_worker(*stages):
     left = dict.fromkeys((f.__name__ for f in stages), None)
-    run_side_by_side(left, stages_that_do_one_thing_each, Team(1, 1), Progress())
+    run_side_by_side(left, stages_that_do_one_thing_each, Team(1, 1), Progress(), lambda _name, _seconds: None)
 
 
 def test_a_stage_may_start_processes_and_hold_off_its_end_and_hears_no_ctrl_c(monkeypatch):
@@ -282,7 +282,9 @@ def stages_that_tell_their_threads(folder: Path, progress):
 def test_a_worker_has_the_threads_that_it_is_given(tmp_path):
     opened = partial(stages_that_tell_their_threads, tmp_path)
     for threads in (1, 3):
-        run_side_by_side({"one": None, "two": "one"}, opened, Team(2, threads), Progress())
+        run_side_by_side(
+            {"one": None, "two": "one"}, opened, Team(2, threads), Progress(), lambda _name, _seconds: None
+        )
         assert [(tmp_path / name).read_text() for name in ("one", "two")] == [str(threads)] * 2
 
 

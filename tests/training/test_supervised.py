@@ -97,7 +97,17 @@ def test_every_step_logs_what_reinforcement_logs_and_the_tokens_that_were_traine
     for number, (step, m) in enumerate(zip(batches(), metrics, strict=True), start=1):
         assert m["trained_tokens"] == sum(len(d.answer) + 1 for d in step), "a byte is a token, and the end is one"
         assert m["learning_rate"] == CONFIG.learning_rate_at(number)
-    assert [m["step"] for m in metrics if "held_out_loss" in m] == [1, 3, 6, 9, 12]
+    assert [m["step"] for m in metrics if "held_out_loss" in m] == [3, 6, 9, 12]
+
+
+def test_steps_without_answers_train_the_same_and_measure_nothing_on_them(whole, tmp_path):
+    policy = policy_for(CONFIG)
+    train_supervised(policy, batches(), LetterJudge(), CONFIG, tmp_path, seed=0, held_out=HELD_OUT, answer_every=1000)
+    assert same_weights(whole, tmp_path)
+    assert {m["step"] for m in metrics_of(tmp_path) if "kl" in m} == {1, CONFIG.steps}
+    every = {m["step"]: m for m in timeless(whole)}
+    assert timeless(tmp_path)[-1] == every[CONFIG.steps]
+    assert [m["loss"] for m in metrics_of(tmp_path)] == [m["loss"] for m in every.values()]
 
 
 def test_the_held_out_loss_is_that_of_the_trained_model(tmp_path):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +15,7 @@ from steadfast.errors import SteadfastError
 from steadfast.evals.completion import read_rows
 from steadfast.evals.rows import BY_ANSWER, CONSTANT, EARLIER, PLAIN, UNATTACKED
 from steadfast.files import read_json, read_json_lines, read_parquet
-from steadfast.rundir import RunDirectory, check_format, sessions
+from steadfast.rundir import RunDirectory, Timing, check_format, read_timing
 from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD, TWINS, WARM_START
 from steadfast.study.rungs import TrainedTwins
 from steadfast.tasks import Task, Taxonomy, built_in_scenarios, find_suite, load_tasks
@@ -47,7 +46,7 @@ class Run:
         protocol: The hashes and names of what decides its numbers.
         environment: The versions of the software, and the machine.
         disjoint: The number of pairs of texts that were compared, by pair of pools.
-        sessions: The duration of each session, in seconds.
+        timing: How long it took.
         results: The results of checkpoints before any attack; see `steadfast.evals.rows.ROW_SCHEMA`.
         attacked: Those of checkpoints after an attack, which have the same names; a table of its own, so that what
             compares checkpoints by name never meets them.
@@ -63,7 +62,7 @@ class Run:
     protocol: Mapping[str, Any]
     environment: Mapping[str, Any]
     disjoint: Mapping[str, int]
-    sessions: Sequence[float]
+    timing: Timing
     results: pl.DataFrame
     attacked: pl.DataFrame
     earlier: pl.DataFrame
@@ -263,16 +262,13 @@ def load_run(directory: Path) -> Run:
     if missing := [f"{a} with seed {s}" for a in names for s in recipe.seeds if (a, s) not in trained]:
         raise SteadfastError(f"{files.results_file}: nothing measured of {', '.join(missing)}; finish the run first")
     _refuse_without_floor(results, protocol["judges"]["evaluation"]["name"], files.results_file)
-    seconds = sessions(files.timing_file)
-    if not all(isfinite(s) and s >= 0 for s in seconds):
-        raise SteadfastError(f"{files.timing_file}: is damaged (a session has no length); delete it to time anew")
     return Run(
         directory=directory,
         recipe=recipe,
         protocol=protocol,
         environment=_read_mapping(directory / "environment.json"),
         disjoint=_read_counts(directory / "disjoint.json"),
-        sessions=seconds,
+        timing=read_timing(files.timing_file),
         results=results,
         attacked=attacked,
         earlier=earlier,

@@ -106,7 +106,8 @@ def _context(run: Run) -> dict[str, Any]:
         "recipe": (run.directory / "recipe.yaml").read_text(encoding="utf-8"),
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
-        "duration": _duration(sum(run.sessions)),
+        "duration": _duration(sum(run.timing.sessions)),
+        "parts": [(part, _duration(seconds)) for part, seconds in run.timing.parts.items()],
         "summary": _script(summary_json(run, comparisons, structure, found, lasting)),
     }
 

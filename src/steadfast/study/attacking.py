@@ -151,10 +151,11 @@ def attack_stages(study: Study) -> list[Stage]:
         if all(s.name != name for s in found):
             units = attack.doses[-1] * _update_units(study.recipe, attack)
             done, run = partial(_is_attacked, study, one, attack), partial(_run, study, one, attack)
-            found.append(Stage(name, done, units, run))
+            found.append(Stage(name, done, units, run, part="attacking"))
         found.append(measuring(study, one, asked, name))
     for condition, parts in asked_in_wear(study.data):
-        found += [measuring(study, one, Asked(condition, parts), None) for one in _before(study, trained)]
+        worn = (measuring(study, one, Asked(condition, parts), None) for one in _before(study, trained))
+        found += [replace(stage, part="wear") for stage in worn]
     return found
 
 
@@ -183,7 +184,7 @@ def _update_units(recipe: Recipe, attack: Attack) -> float:
     if attack.kind == "inverted":
         return step_units(recipe, Checkpoint(recipe.leading_arm))
     shown = [sum(len(m.content) for m in d.messages) / 4 for d in attack.trained]  # four characters are about a token
-    return recipe.attacks.examples_per_update * (2 * sum(shown) / len(shown) + recipe.training.max_new_tokens)
+    return recipe.attacks.examples_per_update * 2 * sum(shown) / len(shown)
 
 
 def _is_attacked(study: Study, checkpoint: Checkpoint, attack: Attack) -> bool:
@@ -239,5 +240,13 @@ def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: 
     else:
         batches = batches_of(attack.trained, steps=steps, per_step=per_step, seed=seed)
         train_supervised(
-            policy, batches, judge, settings, directory, seed=seed, held_out=attack.held_out, on_step=on_step
+            policy,
+            batches,
+            judge,
+            settings,
+            directory,
+            seed=seed,
+            held_out=attack.held_out,
+            answer_every=settings.save_every,
+            on_step=on_step,
         )

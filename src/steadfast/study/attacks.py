@@ -1,7 +1,6 @@
 """What a recipe's attacks are: their data, what they are trained with, and what is measured of them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +101,6 @@ def attacks_of(data: "StudyData") -> list[Attack]:
             f"attacks.evals: {unknown[0]!r} is not measured by this recipe, so no attack could be held against it; "
             f"measured are: {', '.join(sorted(names)) or 'none'}"
         )
-    there = data.pairs_by_rung(recipe.leading_arm)
-    if unknown := [r for r in config.rungs or () if r not in there]:
-        raise RecipeError(
-            f"attacks.rungs: no twins of evaluation.twins stand on {unknown[0]!r} for arm {recipe.leading_arm!r}; "
-            f"measured are: {', '.join(there) or 'none'}"
-        )
     if not attacked_parts(data):
         raise RecipeError("attacks: nothing that the recipe measures is left for attacked checkpoints; name evals")
     return found
@@ -128,20 +121,18 @@ def inverted_slice(data: "StudyData") -> list[ScheduledTask]:
 
 
 def attacked_parts(data: "StudyData") -> list[Part]:
-    """What attacked checkpoints are measured on: the chosen evals and twins, and all capability tasks."""
-    config, lead, found = data.recipe.attacks, data.recipe.leading_arm, list[Part]()
+    """What attacked checkpoints are measured on: the chosen evals and twins, and all capability tasks.
+
+    Raises:
+        RecipeError: No twins stand on a chosen rung.
+    """
+    config, parts = data.recipe.attacks, data.parts()
     assert config is not None
-    for part in data.parts():
-        suite = part.suite
-        if suite.kind == "twins" and config.rungs is not None:
-            rungs = data.rungs(suite, lead)
-            part = replace(part, answered=tuple(t for t in part.answered if rungs[t.id] in config.rungs))
-        chosen = suite.kind in ("twins", "capability") or (
-            suite.kind == "eval" and (config.evals is None or suite.name in config.evals)
-        )
-        if chosen and part.requests:
-            found.append(part)
-    return found
+    evals = [p for p in parts if p.suite.kind == "eval" and (config.evals is None or p.suite.name in config.evals)]
+    twins = [p for p in parts if p.suite.kind == "twins"]
+    if config.rungs is not None:
+        twins = data.on_rungs(twins, config.rungs, "attacks.rungs")
+    return [*evals, *twins, *(p for p in parts if p.suite.kind == "capability")]
 
 
 def asked_in_wear(data: "StudyData") -> list[tuple[Condition, list[Part]]]:

@@ -139,6 +139,31 @@ class StudyData:
         found = cells.select(rung_of(self.recipe.arm(arm), self.trained_twins).alias("rung"))["rung"]
         return dict(zip((t.id for t in suite.tasks), found.to_list(), strict=True))
 
+    def on_rungs(self, parts: Sequence[Part], rungs: Sequence[str], field: str) -> list[Part]:
+        """The twins of some parts that stand on some rungs for the leading arm; parts without any are left out.
+
+        Args:
+            parts: Parts of the ladder.
+            rungs: The names of the rungs.
+            field: The recipe's field that names them, for an error.
+
+        Raises:
+            RecipeError: No twins stand on one of them.
+        """
+        lead = self.recipe.leading_arm
+        there = self.pairs_by_rung(lead)
+        if unknown := [r for r in rungs if r not in there]:
+            raise RecipeError(
+                f"{field}: no twins of evaluation.twins stand on {unknown[0]!r} for arm {lead!r}; measured are: "
+                f"{', '.join(there) or 'none'}"
+            )
+        found: list[Part] = []
+        for part in parts:
+            stands = self.rungs(part.suite, lead)
+            if answered := tuple(t for t in part.answered if stands[t.id] in rungs):
+                found.append(replace(part, answered=answered))
+        return found
+
     def _check_names(self) -> None:
         names = [i.name for i in catalogue()] + [s.name for s in self.suites.values()]
         problems = [f"suites: two suites are named {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]

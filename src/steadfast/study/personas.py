@@ -72,6 +72,8 @@ def _asked(data: "StudyData", parts: Sequence[Part]) -> list[Part]:
         )
     names = [n for n, p in others.items() if p.suite.kind == "eval"] if chosen.evals is None else chosen.evals
     twins = [p for p in parts if p.suite.kind == "twins"] if chosen.twins else []
+    if not isinstance(chosen.twins, bool):
+        twins = data.on_rungs(twins, chosen.twins, f"{_WHERE}.twins")
     asked = [*(others[n] for n in dict.fromkeys(names)), *twins]
     if not asked:
         raise RecipeError(f"{_WHERE}: nothing is asked under personas; name suites in evals, or set twins to true")

@@ -102,7 +102,8 @@ class PersonasConfig(BaseModel):
         file: A file of personas of the user's own, added to those that ship; see `load_personas`.
         evals: Names of suites that the recipe measures, such as those of `evals` or "trait:truthfulness"; None for all
             its evals.
-        twins: Whether the twins of the ladder are asked under personas too.
+        twins: Whether the twins of the ladder are asked under personas too; or the rungs whose twins are, such as
+            [new domain], as they stand for the leading arm.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -111,7 +112,7 @@ class PersonasConfig(BaseModel):
     wordings: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(default=None, min_length=1)
     file: Path | None = None
     evals: tuple[str, ...] | None = None
-    twins: bool = False
+    twins: bool | Annotated[tuple[Rung, ...], Field(min_length=1)] = False
 
 
 class DataConfig(BaseModel):

@@ -38,7 +38,7 @@ from steadfast.study.earlier import refuse_repetition
 from steadfast.study.judge_gate import examine_training_judge
 from steadfast.study.recipe import Recipe
 from steadfast.study.stages import Stage, Study, stages_of
-from steadfast.study.workers import Team, refuse_company, run_side_by_side, team_for
+from steadfast.study.workers import OnStage, Team, refuse_company, run_side_by_side, team_for
 from steadfast.tasks.programs import source_hashes
 
 _FREE_BYTES = 1_000_000_000
@@ -125,25 +125,32 @@ def _run(
 
 def _run_phase(study: Study, phase: Phase, stages: Sequence[Stage], left: Mapping[str, str | None], team: Team) -> None:
     """Run the stages of a phase that are left, of which each names the one that it comes after."""
+    part_of = {s.name: s.part for s in stages}
+
+    def on_done(name: str, seconds: float) -> None:
+        study.directory.add_seconds(part_of[name], seconds)
+
     if team.workers == 1:
-        _run_in_turn([s for s in stages if s.name in left], study.progress, team.threads)
+        _run_in_turn([s for s in stages if s.name in left], study.progress, team.threads, on_done)
         return
     study.progress.note(f"{team.workers} worker processes, each with {_threads(team.threads)}")
     study.forget_model()  # each worker loads it, and this process needs it no more
     open_stages = partial(_open_stages, study.recipe, study.directory.path, team.workers, phase)
-    run_side_by_side(left, open_stages, team, study.progress)
+    run_side_by_side(left, open_stages, team, study.progress, on_done)
 
 
 def _threads(count: int) -> str:
     return f"{count} thread{'s' * (count != 1)}"
 
 
-def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int) -> None:
+def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int, on_done: OnStage) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for stage in stages:
+            began = time.perf_counter()
             stage.run()
+            on_done(stage.name, time.perf_counter() - began)
             progress.end(stage.name)
     finally:
         torch.set_num_threads(before)

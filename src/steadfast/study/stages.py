@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from steadfast.evals.completion import complete, rows_of, unscored
 from steadfast.evals.constants import SUBJECTS, constants_done, measure_constants, parts_with_floor
@@ -45,6 +45,9 @@ _PROMPT_TOKENS, _REQUEST_UNITS, _GRADE_UNITS = 150, 40, 2
 """Tokens of a usual prompt, what a request of an evaluation costs beside its answer, and what a grade of an answer that
 no model gave costs, counted in a step's tokens."""
 
+Work = Literal["training", "measuring", "personas", "attacking", "measuring after attacks", "wear"]
+"""The parts of a run, by what they are for."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -56,6 +59,7 @@ class Stage:
         units: Its work, in tokens through the model, roughly, for the estimate of what is left.
         run: Does it.
         after: The name of the stage whose output it reads; None if it can be run at any time.
+        part: The part of the run whose seconds it counts to.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Stage:
     units: float
     run: Callable[[], None]
     after: str | None = None
+    part: Work = "measuring"
 
 
 @dataclass(frozen=True)
@@ -189,6 +194,7 @@ def stages_of(study: Study) -> list[Stage]:
             _steps(recipe, one) * step_units(recipe, one),
             lambda one=one: _train(study, one),
             after=_begins_from(recipe, one),
+            part="training",
         )
         for one in study.trained
     ]
@@ -252,7 +258,14 @@ def measuring(study: Study, checkpoint: Checkpoint, asked: Asked, after: str | N
         asked.requests * _request_units(study.recipe),
         lambda: _measure(study, checkpoint, asked),
         after,
+        _part_of(checkpoint, asked.condition),
     )
+
+
+def _part_of(checkpoint: Checkpoint, condition: Condition) -> Work:
+    if checkpoint.attack is not None:
+        return "measuring after attacks"
+    return "personas" if condition.persona is not None else "measuring"
 
 
 def _measuring_name(checkpoint: Checkpoint, asked: Asked) -> str:

@@ -12,6 +12,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from steadfast.study.stages import Stage
 
 OpenStages = Callable[[Progress], Sequence[Stage]]
 """It makes the stages of a run in a worker's process; a function that can be pickled."""
+
+OnStage = Callable[[str, float], None]
+"""It is told the name of a stage that has ended, and the seconds that it took."""
 
 _BYTES_BESIDE_WEIGHTS = 1_500_000_000
 """What a worker needs for its libraries, its activations, and what it keeps of the layers below the adapters."""
@@ -80,7 +84,9 @@ def team_for(asked: int | None, stages: int, *, weights: int, threads: int | Non
     return Team(workers, threads or max(1, here // workers))
 
 
-def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, team: Team, progress: Progress) -> None:
+def run_side_by_side(
+    left: Mapping[str, str | None], open_stages: OpenStages, team: Team, progress: Progress, on_done: OnStage
+) -> None:
     """Run stages, those first that stand first, each as soon as what it reads is there.
 
     Args:
@@ -89,6 +95,7 @@ def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, te
         open_stages: It makes the run's stages in a worker.
         team: How many workers there are.
         progress: It is told what the workers tell theirs.
+        on_done: It is told the name of each stage that has ended, and its seconds.
 
     Raises:
         Exception: What a stage raised. The other workers are then stopped; what they have saved is there to go on from.
@@ -106,7 +113,7 @@ def run_side_by_side(left: Mapping[str, str | None], open_stages: OpenStages, te
             heard = wait([w.connection for w in workers if w.stage])
             for worker in workers:
                 if worker.connection in heard:
-                    _hear(worker, progress, undone)
+                    _hear(worker, progress, undone, on_done)
     finally:
         for worker in workers:
             worker.stop()
@@ -162,7 +169,7 @@ class _Worker:
         self.process.join()
 
 
-def _hear(worker: _Worker, progress: Progress, undone: set[str]) -> None:
+def _hear(worker: _Worker, progress: Progress, undone: set[str], on_done: OnStage) -> None:
     """Take one message of a worker's."""
     try:
         kind, *content = worker.connection.recv()
@@ -175,6 +182,7 @@ def _hear(worker: _Worker, progress: Progress, undone: set[str]) -> None:
         case "done":
             assert worker.stage is not None
             undone.discard(worker.stage)
+            on_done(worker.stage, *content)
             progress.end(worker.stage)
             worker.stage = None
         case _:
@@ -212,8 +220,9 @@ def _work(connection: "Connection[Any, Any]", open_stages: OpenStages, threads: 
         while True:
             name: str = connection.recv()
             stages = stages or {s.name: s for s in open_stages(_Relay(connection))}
+            started = time.perf_counter()
             stages[name].run()
-            connection.send(("done",))
+            connection.send(("done", time.perf_counter() - started))
     except EOFError:
         return
     except Exception as error:

@@ -5,8 +5,9 @@ says and what the chat template writes is read and not learned. It equals TRL's 
 (`tests/training/test_supervised_against_trl.py`). Only the adapter is trained: a checkpoint of this project is an
 adapter, so there is no training of all weights.
 
-Each step first answers its prompts once, as a step of reinforcement does: so rewards, lengths, entropy and the KL from
-the model without its adapter are measured in the same way on the same prompts, and can be held against each other.
+A step first answers its prompts once, as a step of reinforcement does: so rewards, lengths, entropy and the KL from
+the model without its adapter are measured in the same way on the same prompts, and can be held against each other. The
+answers teach nothing, and where an update is cheaper than they are, as in an attack, only some steps give them.
 """
 
 import itertools
@@ -194,6 +195,7 @@ def supervised_step(
     judge: Judge,
     config: TrainingConfig,
     seed: int,
+    answered: bool = True,
 ) -> tuple[list[GradedGroup], dict[str, Any]]:
     """Answer the prompts of a step once, then imitate its demonstrations; return the answers and the metrics.
 
@@ -204,6 +206,7 @@ def supervised_step(
         judge: The judge that grades the answers to tasks with a rubric. Its grades are logged and teach nothing.
         config: The settings of the training.
         seed: The seed of the answers.
+        answered: Whether the prompts are answered; without answers there is nothing to measure on them.
 
     Raises:
         TrainingError: A loss, a gradient or a weight is not finite, as `descend` says.
@@ -211,7 +214,7 @@ def supervised_step(
     times = [time.perf_counter()]
     scheduled = [ScheduledTask(d.task, d.pool) for d in demonstrations]
     one_each = config.model_copy(update={"group_size": 1})  # nothing is learned from it, so it needs no group
-    groups = roll_out(policy, scheduled, one_each, seed) if scheduled else []
+    groups = roll_out(policy, scheduled, one_each, seed) if scheduled and answered else []
     times.append(time.perf_counter())
     graded = grade(groups, judge)
     times.append(time.perf_counter())
@@ -263,6 +266,7 @@ def train_supervised(
     *,
     seed: int,
     held_out: Sequence[Demonstration] = (),
+    answer_every: int = 1,
     on_step: OnStep = lambda _step, _metrics: None,
 ) -> None:
     """Train a policy on demonstrations, or go on where a killed run stopped.
@@ -278,21 +282,24 @@ def train_supervised(
         config: The settings of the training.
         directory: The directory of the arm.
         seed: The seed of the answers.
-        held_out: Demonstrations that are not trained on. Their loss is logged after the first step, after every
-            `save_every` steps, after the steps in `keep` and after the last one; and, with the first step, as it was
-            before that ("held_out_loss_before").
+        held_out: Demonstrations that are not trained on. Their loss is logged after every `save_every` steps, after
+            the steps in `keep` and after the last one; and, with the first step, as it was before that
+            ("held_out_loss_before").
+        answer_every: The prompts are answered, and rewards, lengths and the KL measured on them, in every so many
+            steps, and in the first, the last and those in `keep`.
         on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
         SteadfastError: The disk is full, or the saved state is damaged.
         TrainingError: A loss, a gradient or a weight is not finite; the last saved state is whole.
     """
-    told = {1, len(batches), *config.keep}
+    told = {len(batches), *config.keep}
 
     def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
         before = supervised_loss(policy, held_out, config.style) if held_out and number == 1 else None
+        answered = number == 1 or number in told or number % answer_every == 0
         graded, metrics = supervised_step(
-            policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number)
+            policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number), answered
         )
         if before is not None:
             metrics["held_out_loss_before"] = before

@@ -86,7 +86,7 @@ def _attack(found: Persistence, result: AttackResult, arms: Sequence[str]) -> Pa
         ("Equal depth", depth_sentence(result, found.lead)),
         ("The pre-RL model", before_sentence(result, words)),
         ("Primary contrast", contrasts),
-        ("The drop" if contrasts else "Primary contrast", difference_sentence(effect, found.lead, words)),
+        ("The drop" if contrasts else "Primary contrast", difference_sentence(result, effect, found.lead, words)),
         *(("Emergent spread", s) for s in spread_sentences(result, found.lead, found.words)),
         ("Coherence", coherence_sentence(result, found.words)),
         *(("From the same level", s) for s in starts_sentences(result.starts)),

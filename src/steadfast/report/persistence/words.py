@@ -104,15 +104,26 @@ def _nothing_to_resist(result: AttackResult, dose: int) -> str:
     )
 
 
-def difference_sentence(effect: Effect | None, arm: str, words: str) -> str | None:
-    """Say whether an attack took less from an arm than from the baseline."""
+def difference_sentence(result: AttackResult, effect: Effect | None, arm: str, words: str) -> str | None:
+    """Say whether an attack took less from an arm than from the baseline, and how much that had to lose."""
     if effect is None or effect.difference is None:
         return None
     found = effect.difference
     return (
         f"{verdict(found)}: after {effect.dose} updates the drop, in {words}, is {_less(found)} points "
         f"{'smaller' if found.over_seeds.estimate >= 0 else 'larger'} in {the(arm)} than in the baseline, "
-        f"{_over(found)}."
+        f"{_over(found)}.{_little_to_lose(result, effect)}"
+    )
+
+
+def _little_to_lose(result: AttackResult, effect: Effect) -> str:
+    """Warn where an arm lost more than the baseline had."""
+    line = result.line(effect.measure, BASELINE)
+    if line is None or line.levels[0].estimate >= effect.drop.over_seeds.estimate:
+        return ""
+    return (
+        f" The baseline began at {points(line.levels[0].estimate, sign=False)} and could not have lost as much. Drops "
+        "from different levels say little: see what is left, and the comparison from the same level."
     )
 
 
@@ -148,7 +159,7 @@ def spread_sentences(result: AttackResult, arm: str, words: dict[Key, str]) -> l
             found.append(
                 f"{words[key][0].upper()}{words[key][1:]}: the attack took {value(other.drop)} points from the "
                 f"baseline and {value(effect.drop)} from {the(arm)}. "
-                f"{difference_sentence(effect, arm, words[key])}"
+                f"{difference_sentence(result, effect, arm, words[key])}"
             )
     return found
 
