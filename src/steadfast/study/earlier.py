@@ -83,7 +83,10 @@ def keeping_stages(study: Study) -> list[Stage]:
     recipe = study.recipe
     arms = [Checkpoint(recipe.leading_arm, seed) for seed in recipe.seeds]
     units = recipe.training.steps * step_units(recipe, arms[0])
-    return [Stage(_name(recipe, a), partial(_has_all, study, a), units, partial(_keep, study, a)) for a in arms]
+    return [
+        Stage(_name(recipe, a), partial(_has_all, study, a), units, partial(_keep, study, a), part="training")
+        for a in arms
+    ]
 
 
 def _name(recipe: Recipe, arm: Checkpoint) -> str:
