@@ -107,7 +107,7 @@ def _context(run: Run) -> dict[str, Any]:
         "hashes": _flat(run.protocol),
         "environment": _flat(run.environment),
         "duration": _duration(sum(run.timing.sessions)),
-        "parts": [(part, _duration(seconds)) for part, seconds in run.timing.parts.items()],
+        "times": [(part, _duration(seconds)) for part, seconds in run.timing.parts.items()],
         "summary": _script(summary_json(run, comparisons, structure, found, lasting)),
     }
 
