@@ -132,7 +132,8 @@ class AttackResult:
         primary: The primary contrast of every arm on every measure; empty without a careful twin.
         learning: How deeply it was learned; empty where it has no held-out loss.
         halves: The half doses of every arm on the main measure.
-        starts: The leading arm and the baseline from the same level, or why not; None where the baseline leads.
+        starts: The leading arm and the baseline from the same level, or why not; None where the
+            baseline leads, or the leading arm was not attacked.
         gaps: Why something could not be computed.
     """
 

@@ -45,7 +45,7 @@ class Starts:
 
 
 def starts_of(measure: Measure, attack: str, attacked: Mapping[str, tuple[int, ...]], arm: str) -> Starts | None:
-    """Compare an arm with the baseline from the same level; None where the arm is the baseline.
+    """Compare an arm with the baseline from the same level; None where the arm is the baseline, or was not attacked.
 
     Args:
         measure: What was measured.
@@ -53,9 +53,9 @@ def starts_of(measure: Measure, attack: str, attacked: Mapping[str, tuple[int, .
         attacked: The doses of the attack that each checkpoint was measured after.
         arm: The arm.
     """
-    if arm == BASELINE:
+    if arm == BASELINE or arm not in attacked:  # behind a closed gate, which says so itself
         return None
-    common = set(attacked.get(arm, ())) & set(attacked.get(BASELINE, ()))
+    common = {*attacked[arm]} & {*attacked.get(BASELINE, ())}
     if not common:
         reason = f"{arm!r} and {BASELINE!r} were measured after no dose of {attack!r} in common"
         return Starts(arm, None, unmatched=reason, unadjusted=reason)
