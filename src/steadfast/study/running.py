@@ -4,6 +4,7 @@ The run is a list of stages. Each writes files that the next one reads, and a st
 again. Each process loads the model once; every checkpoint is an adapter that it carries for a while.
 """
 
+import gc
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -140,11 +141,14 @@ def _threads(count: int) -> str:
 def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    # Every stage ends with a collection. Looking through all libraries and data for garbage would take it half a second.
+    gc.freeze()
     try:
         for stage in stages:
             stage.run()
             progress.end(stage.name)
     finally:
+        gc.unfreeze()
         torch.set_num_threads(before)
 
 
