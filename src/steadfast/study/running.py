@@ -141,7 +141,7 @@ def _threads(count: int) -> str:
 def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    # Every stage ends with a collection. Looking through all libraries and data for garbage would take it half a second.
+    # Every stage ends with a collection, which would take half a second to look through all libraries and data again.
     gc.freeze()
     try:
         for stage in stages:
