@@ -1,6 +1,6 @@
 # make demo    set up .venv if needed, run the main job, end with the path of report.html
 # make test    set up what is missing, run every test (the slow ones fetch weights once into the cache)
-# make coverage    the same, with the lines that no test runs; it takes about a quarter longer
+# make coverage   the same, with the lines that no test runs; it takes about a quarter longer
 # make check   lint, types and the fast tests
 # make lint    lint and types alone
 PYTHON ?= python3
