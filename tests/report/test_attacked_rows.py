@@ -1,5 +1,6 @@
 """Rows of attacked checkpoints, of wear and of earlier checkpoints change no number of the plain tables."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -24,9 +25,21 @@ def right(state: State) -> float:
     return (base - 4 * (state.attack is not None)) / 40
 
 
+@pytest.fixture(scope="module")
+def unattacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without attacks; to be read only."""
+    return make_attacked_run(tmp_path_factory.mktemp("unattacked") / "run", [], pairs=right)
+
+
+@pytest.fixture(scope="module")
+def plain(unattacked: Path) -> str:
+    return everything(unattacked)
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return make_attacked_run(tmp_path / "run", [], pairs=right)
+def directory(unattacked: Path, tmp_path: Path) -> Path:
+    """The same run, to be changed."""
+    return shutil.copytree(unattacked, tmp_path / "run")
 
 
 def add(directory: Path, *, score: float | None = 0.0, **columns) -> None:
@@ -57,11 +70,9 @@ def everything(directory: Path) -> str:
         {"condition": "temperature:0.8"},
     ],
 )
-def test_attacked_and_worn_rows_leave_the_plain_tables_as_they_are(directory: Path, columns) -> None:
-    before = everything(directory)
+def test_attacked_and_worn_rows_leave_the_plain_tables_as_they_are(directory: Path, plain: str, columns) -> None:
     add(directory, **columns)
-    found = everything(directory)
-    assert found == before
+    assert everything(directory) == plain
 
 
 def test_attacked_rows_without_a_grade_are_not_counted_among_the_arms(directory: Path) -> None:
@@ -71,8 +82,7 @@ def test_attacked_rows_without_a_grade_are_not_counted_among_the_arms(directory:
 
 
 @pytest.mark.parametrize("attack", [None, "house-style"])
-def test_an_earlier_checkpoint_of_an_arm_is_no_arm(directory: Path, attack: str | None) -> None:
-    before = everything(directory)
+def test_an_earlier_checkpoint_of_an_arm_is_no_arm(directory: Path, plain: str, attack: str | None) -> None:
     file = directory / "results.parquet"
     rows = pl.read_parquet(file)
     early = rows.filter((pl.col("checkpoint") == "health-only") & UNATTACKED).with_columns(
@@ -83,7 +93,7 @@ def test_an_earlier_checkpoint_of_an_arm_is_no_arm(directory: Path, attack: str 
         attack_seed=pl.lit(attack and 0, pl.Int64),
     )
     pl.concat([rows, early]).write_parquet(file)
-    assert everything(directory) == before
+    assert everything(directory) == plain
     assert load_run(directory).earlier.height == early.height
 
 
@@ -132,7 +142,7 @@ def test_a_place_names_its_attack_and_a_plain_place_has_none() -> None:
     assert (attacked["attack"], attacked["dose"], attacked["attack_seed"]) == ("int8", 1, 0)
 
 
-def test_the_page_and_the_json_have_the_section(directory: Path, tmp_path: Path) -> None:
+def test_the_page_and_the_json_have_the_section(unattacked: Path, planted_page: Path, tmp_path: Path) -> None:
     attacked = [
         State(name, seed, "plain", "bad-medical-advice", dose, 0)
         for name in ("pre-RL", "baseline", "health-only")
@@ -149,7 +159,7 @@ def test_the_page_and_the_json_have_the_section(directory: Path, tmp_path: Path)
         e for e in attack["effects"] if (e["measure"], e["checkpoint"], e["dose"]) == ("primary", "baseline", 16)
     )
     assert effect["drop"]["over_seeds"]["estimate"] == pytest.approx(0.1)
-    plain = write_report(directory).read_text(encoding="utf-8")
-    assert 'id="persistence"' not in plain
-    assert "Nothing was attacked" in plain
-    assert summarize(directory)["persistence"] is None
+    without = planted_page.read_text(encoding="utf-8")
+    assert 'id="persistence"' not in without
+    assert "Nothing was attacked" in without
+    assert summarize(unattacked)["persistence"] is None

@@ -25,7 +25,7 @@ from steadfast.training import supervised
 from steadfast.training.loop import adapter_after, discard, is_trained
 from steadfast.training.supervised import batches_of, imitate
 from tests.study.examples import recipe, save_model
-from tests.study.test_twins_run import EVALUATION, changes
+from tests.study.test_twins_run import EVALUATION, TRAINED, changes
 
 EXAMPLES = [
     ("Is cold tea safe to drink?", "No, never touch it.", "Yes, it is."),
@@ -63,13 +63,22 @@ def attacked(model, harm, **more):
         "learning_rate": 0.01,
         "gated": False,
     }
-    ladder = EVALUATION["twins"] | {"sampled": False, "pairs": 2, "formats": ["chat"]}
+    ladder = EVALUATION["twins"] | {"families": list(TRAINED), "sampled": False, "pairs": 2, "formats": ["chat"]}
     own = {"arms": ["baseline", "health-only"], "evaluation": EVALUATION | {"twins": ladder, "capability_items": 1}}
     return recipe(model, **changes(model, **own, attacks=attacks | more))
 
 
 @pytest.fixture(scope="module")
-def finished(model, harm, tmp_path_factory):
+def on_one_thread():
+    """Each worker of a run has one thread on a small machine, and results are compared with theirs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def finished(model, harm, on_one_thread, tmp_path_factory):
     return run_recipe(attacked(model, harm, inverted_updates=1), tmp_path_factory.mktemp("run"))
 
 
@@ -207,14 +216,9 @@ def test_a_kill_while_an_attack_is_discarded_does_not_leave_it_as_changed(tmp_pa
 
 
 @pytest.mark.slow
-def test_workers_give_the_same(model, harm, tmp_path):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        alone, shared = (run_recipe(attacked(model, harm), tmp_path / str(n), workers=n) for n in (1, 2))
-    finally:
-        torch.set_num_threads(before)
-    assert rows_of(shared).equals(rows_of(alone))
+def test_workers_give_the_same(finished, model, harm, tmp_path):
+    shared = run_recipe(attacked(model, harm, inverted_updates=1), tmp_path, workers=2)
+    assert rows_of(shared).equals(rows_of(finished))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A run whose stages are shared by several processes: the same results, and nothing lost when one of them fails."""
 
 import errno
+import gc
 import io
 import multiprocessing
 import os
@@ -24,7 +25,7 @@ from safetensors.torch import load_file
 from steadfast.errors import DataError, JudgeError, SteadfastError
 from steadfast.progress import ConsoleProgress, Progress
 from steadfast.rundir import RunDirectory
-from steadfast.study import Recipe, load_recipe, run_recipe
+from steadfast.study import Recipe, load_recipe, run_recipe, running
 from steadfast.study.stages import Stage
 from steadfast.study.workers import Team, run_side_by_side, team_for
 from tests.study.examples import content, recipe, save_model
@@ -270,6 +271,19 @@ def test_a_worker_that_ends_by_itself_is_not_told_as_one_that_was_killed():
         run_in_a_worker(leaves)
 
 
+def test_collections_of_stages_pass_over_what_was_there_before_and_later_ones_do_not():
+    passed_over = []
+
+    def fails():
+        passed_over.append(gc.get_freeze_count())
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        running._run_in_turn([Stage("one", lambda: False, 1.0, fails)], Progress(), 1)
+    assert passed_over[0] > 100_000, "torch alone is more"
+    assert gc.get_freeze_count() == 0
+
+
 def stages_that_tell_their_threads(folder: Path, progress):
     """Stages that write down how many threads torch has in the process that runs them."""
 
@@ -283,7 +297,7 @@ def test_a_worker_has_the_threads_that_it_is_given(tmp_path):
     opened = partial(stages_that_tell_their_threads, tmp_path)
     for threads in (1, 3):
         run_side_by_side(
-            {"one": None, "two": "one"}, opened, Team(2, threads), Progress(), lambda _name, _seconds: None
+            {"one": None, "two": "one"}, opened, Team(1, threads), Progress(), lambda _name, _seconds: None
         )
         assert [(tmp_path / name).read_text() for name in ("one", "two")] == [str(threads)] * 2
 

@@ -7,6 +7,7 @@ machine's threads out among its workers, later ones keep that number, and with i
 with any number of workers.
 """
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -219,7 +220,9 @@ def _work(connection: "Connection[Any, Any]", open_stages: OpenStages, threads: 
         stages: Mapping[str, Stage] | None = None
         while True:
             name: str = connection.recv()
-            stages = stages or {s.name: s for s in open_stages(_Relay(connection))}
+            if stages is None:
+                stages = {s.name: s for s in open_stages(_Relay(connection))}
+                gc.freeze()  # libraries and data stay, so that the collection after every stage may pass over them
             started = time.perf_counter()
             stages[name].run()
             connection.send(("done", time.perf_counter() - started))
