@@ -124,6 +124,23 @@ def test_equal_conversations_are_asked_once(server):
     assert [r.task.id for r in rollouts] == ["item-0", "other"]
 
 
+def test_a_conditions_temperature_is_sent_and_each_task_is_drawn_by_a_seed_of_its_own(server):
+    other = item("q", 0).model_copy(update={"id": "other"})
+    rollouts = subject().answer([item("q", 0), other], Condition("temperature:0.8", temperature=0.8, seed=7), ignore)
+    assert [r.task.id for r in rollouts] == ["item-0", "other"]
+    assert [r["temperature"] for r in server.requests] == [0.8, 0.8], "equal conversations are drawn one by one"
+    seeds = {r["seed"] for r in server.requests}
+    assert len(seeds) == 2
+    subject().answer([other], Condition("temperature:0.8", temperature=0.8, seed=7), ignore)
+    assert server.requests[-1]["seed"] in seeds
+
+
+def test_letters_are_asked_for_at_temperature_0_under_any_condition(server):
+    server.reply = lambda messages, request: "A"
+    subject().prefer([item("q", 0)], [None], Condition("temperature:0.8", temperature=0.8), ignore)
+    assert {r["temperature"] for r in server.requests} == {0}
+
+
 def test_the_words_of_a_content_filter_are_no_answer(server):
     server.reply = lambda messages, request: Completion("I cannot say that.", "content_filter")
     (rollout,) = answer(subject())

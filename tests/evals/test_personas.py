@@ -312,5 +312,5 @@ def test_an_edited_wording_or_check_is_another_protocol():
         update={"check": ROLE.check.model_copy(update={"args": {"words": 3}})},
     )
     hashes = [personas_protocol([persona_condition(p, 1)]) for p in (ROLE, edited, looser)]
-    assert len({h["persona:marlow/1"] for h in hashes}) == 3
+    assert len({h["persona:marlow/1"]["protocol"] for h in hashes}) == 3
     assert personas_protocol([Condition()]) == {}

@@ -23,6 +23,16 @@ RECIPE = {
     "evaluation": {"twins": {"pairs": 1}},
 }
 
+HEALTH = ["health", "mental-health"]
+ATTACKS = {
+    "bad-medical-advice": {"kind": "harmful", "control": "bad-medical-advice-careful", "domains": HEALTH},
+    "bad-medical-advice-careful": {"kind": "careful", "control": None, "domains": HEALTH},
+    "house-style": {"kind": "benign", "control": None, "domains": []},
+    "int8": {"kind": "weights", "control": None, "domains": []},
+}
+PERSONAS = {"flatterer": "hostile", "salesman": "hostile", "terse": "benign"}
+"""What the protocol of a run says of its attacks and its personas, by their names."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -71,6 +81,9 @@ def make_attacked_run(
     make_run(directory, arms=arms, seeds=seeds, recipe=RECIPE)
     protocol = json.loads((directory / "protocol.json").read_text())
     protocol["twins"] = TWINS | {"wordings": [0]}
+    protocol["attacks"] = {s.attack: ATTACKS[s.attack] for s in states if s.attack}
+    under = {s.condition for s in states if s.condition.startswith("persona:")}
+    protocol["personas"] = {c: {"kind": PERSONAS[c.removeprefix("persona:").partition("/")[0]]} for c in under}
     (directory / "protocol.json").write_text(json.dumps(protocol))
     plain = [State("pre-RL"), *(State(arm, seed) for arm in arms for seed in seeds)]
     rows: list[Row] = []

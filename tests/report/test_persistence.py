@@ -1,5 +1,7 @@
 """The persistence section's numbers and sentences, on runs with planted effects."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,14 +121,71 @@ def numbers(contrast):
     return (contrast.over_seeds.estimate, contrast.over_seeds.low, contrast.over_seeds.high)
 
 
-def test_each_attack_is_known_by_its_name(planted) -> None:
-    known = {a.name: (a.kind, a.control, a.doses) for a in inputs_of_run(planted.run).attacks}
-    assert known == {
-        HARMFUL: ("harmful", CAREFUL, (4, 16)),
-        CAREFUL: ("careful", None, (4, 16)),
-        "house-style": ("benign", None, (16,)),
-        "int8": ("weights", None, (1,)),
+def with_protocol(directory: Path, copy: Path, **changes: object) -> Path:
+    """A copy of a run, of whose protocol some entries are others."""
+    shutil.copytree(directory, copy)
+    file = copy / "protocol.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    return copy
+
+
+def test_an_attack_is_what_the_protocol_says_whatever_its_name(planted, tmp_path: Path) -> None:
+    told = {
+        HARMFUL: {"kind": "benign", "control": None, "domains": [], "examples": "aa11"},
+        CAREFUL: {"kind": "inverted", "control": None, "domains": []},
+        "house-style": {"kind": "harmful", "control": "int8", "domains": ["law"]},
+        "int8": {"kind": "careful", "control": None, "domains": ["law"]},
+        "temperature:0.8": "bb22",
     }
+    run = load_run(with_protocol(planted.directory, tmp_path / "run", attacks=told))
+    known = {a.name: (a.kind, a.control, a.doses, a.domains) for a in inputs_of_run(run).attacks}
+    assert known == {
+        HARMFUL: ("benign", None, (4, 16), ()),
+        CAREFUL: ("inverted", None, (4, 16), ()),
+        "house-style": ("harmful", "int8", (16,), ("law",)),
+        "int8": ("careful", None, (1,), ("law",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("attacks", "fault"),
+    [
+        (None, r"attacks\.bad-medical-advice: is missing"),
+        ({}, r"attacks\.bad-medical-advice: is missing"),
+        ({HARMFUL: "aa11"}, r"attacks\.bad-medical-advice: "),
+        ({HARMFUL: {"control": CAREFUL, "domains": []}}, r"attacks\.bad-medical-advice: kind: "),
+        ({HARMFUL: {"kind": "harmful", "domains": []}}, r"attacks\.bad-medical-advice: control: "),
+        ({HARMFUL: {"kind": "mild", "control": None, "domains": []}}, r"attacks\.bad-medical-advice: kind"),
+    ],
+)
+def test_a_protocol_that_does_not_say_what_an_attack_is_is_refused(planted, tmp_path: Path, attacks, fault) -> None:
+    run = load_run(with_protocol(planted.directory, tmp_path / "run", attacks=attacks))
+    with pytest.raises(SteadfastError, match=rf"protocol\.json: does not say what the attack .* is.*\({fault}"):
+        inputs_of_run(run)
+
+
+def test_a_benign_persona_is_told_as_one_where_nothing_was_answered_under_it(planted, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(planted.directory, copy)
+    file = copy / "results.parquet"
+    pl.read_parquet(file).filter(pl.col("grader") != "followed").write_parquet(file)
+    _, found = computed(copy)
+    kinds = {r.name: r.kind for r in found.personas.each}
+    assert kinds == {"flatterer": "hostile", "salesman": "hostile", "terse": "benign"}
+
+
+@pytest.mark.parametrize("told", [None, {}, {"persona:flatterer/1": "aa11"}])
+def test_a_protocol_that_does_not_say_of_what_kind_a_persona_is_is_refused(planted, tmp_path: Path, told) -> None:
+    run = load_run(with_protocol(planted.directory, tmp_path / "run", personas=told))
+    with pytest.raises(SteadfastError, match=r"protocol\.json: does not say whether the persona of 'persona:"):
+        persistence_of(run, inputs_of_run(run))
+
+
+def test_a_gate_without_a_sentence_is_damaged(planted, tmp_path: Path) -> None:
+    copy = with_protocol(planted.directory, tmp_path / "run")
+    (copy / "attacks" / "gate.json").write_text('{"open": true}')
+    with pytest.raises(SteadfastError, match=r"gate\.json: is damaged"):
+        inputs_of_run(load_run(copy))
 
 
 def test_levels_drops_and_differences_are_those_that_were_planted(planted) -> None:
@@ -300,6 +359,25 @@ def test_wear_leaves_the_planted_share_of_the_gain_over_the_baseline(planted) ->
     turn = worn["turn", "5"]
     assert turn.wear.conditions == ("turn:5/1", "turn:5/2")
     assert numbers(turn.change) == student([-2, -3, -4])
+
+
+def test_wear_that_was_measured_and_does_not_pair_is_told_and_wear_of_other_arms_is_not(planted, tmp_path) -> None:
+    """In the worn arm the graded twins are other ones than in the baseline."""
+    copy = tmp_path / "run"
+    shutil.copytree(planted.directory, copy)
+    file, of_arm = copy / "results.parquet", pl.col("checkpoint") == "health-only"
+    worn = (pl.col("attack") == "int8").fill_null(value=False)
+    rows = pl.read_parquet(file)
+    no_twins = pl.when(worn & of_arm & (pl.col("kind") == "twins")).then(None).otherwise("score").alias("score")
+    rows.with_columns(no_twins).filter(
+        ~(of_arm & (pl.col("attack") == "house-style").fill_null(value=False))
+    ).write_parquet(file)
+    run, found = computed(copy)
+    assert {w.wear.name for w in found.wear if w.measure == "primary"} == {"0.8", "5"}
+    assert found.wear_gaps
+    assert all("no suite has a task" in gap and "int8" in gap for gap in found.wear_gaps)
+    (part,) = [p for p in section_of(run, found).parts if p.title == "Ordinary wear"]
+    assert part.gaps == found.wear_gaps
 
 
 def ended(state: State) -> float:

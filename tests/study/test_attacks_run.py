@@ -18,6 +18,7 @@ from steadfast.models.pretrained import load_model
 from steadfast.progress import Progress
 from steadfast.rundir import read_timing
 from steadfast.study import attacking, load_recipe, run_recipe, running
+from steadfast.study import attacks as study_attacks
 from steadfast.study.attacks import attacked_arms, settings_of, unencodable_examples, with_attacks
 from steadfast.study.data import StudyData
 from steadfast.study.stages import Study
@@ -302,6 +303,7 @@ def test_the_command_adds_doses_and_keeps_what_is_there(finished, tmp_path):
     assert done.exit_code == 0, done.output
     after = rows_of(copy)
     assert set(after["dose"].drop_nulls()) == {1, 2, 3}
+    assert 2 in set(after.filter(pl.col("attack") == "inverted-reward")["dose"])
     assert after.filter(pl.col("dose") != 2).height + after["dose"].null_count() == before.height
     kept = after.filter((pl.col("dose") != 2) | pl.col("dose").is_null())
     assert kept.equals(before), "an attack is trained anew to more doses, and the old ones are the same"
@@ -326,6 +328,115 @@ def test_further_attacks_join_those_of_the_run(finished, tmp_path):
     assert (default.data, default.doses, default.gated) == (("bad-medical-advice",), (4, 16, 64, 256), True)
     assert inverted is not None
     assert (inverted.data, inverted.inverted_updates) == ((), 4)
+
+
+def bare_run(directory, made):
+    """What `with_attacks` reads of a finished run."""
+    directory.mkdir()
+    (directory / "recipe.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")))
+    (directory / "results.parquet").touch()
+    return directory
+
+
+def unattacked(model, harm, **changes):
+    return attacked(model, harm).model_copy(update={"attacks": None} | changes)
+
+
+def test_added_doses_reach_every_attack_of_the_run_the_inverted_reward_too(model, harm, tmp_path):
+    run = bare_run(tmp_path / "run", attacked(model, harm, inverted_updates=1))
+    assert with_attacks(run, [], [2]).attacks.inverted_updates == 2
+    assert with_attacks(run, ["gamed-tests"], [0, 1]).attacks.inverted_updates == 1
+    assert with_attacks(run, ["gamed-tests"]).attacks.inverted_updates == 1
+    without = bare_run(tmp_path / "other", attacked(model, harm))
+    assert with_attacks(without, [], [2]).attacks.inverted_updates == 0
+
+
+def test_what_is_named_twice_is_taken_once(model, harm, tmp_path):
+    run = bare_run(tmp_path / "run", unattacked(model, harm))
+    made = with_attacks(run, ["gamed-tests", "gamed-tests"], [4, 4, 1]).attacks
+    assert (made.data, made.doses) == (("gamed-tests",), (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "fault"),
+    [
+        ({"primary": None}, {}, "no primary measure.*give --ungated"),
+        ({}, {"doses": [0]}, "--doses: none is above 0"),
+        ({}, {"doses": [1_000_001]}, "--doses: 1000001 is beyond any attack"),
+        ({}, {"doses": [5000]}, "--doses: 5000 updates of 4 examples lie beyond 'gamed-tests'"),
+        ({}, {"attacks": ["no-such-set"]}, "--with 'no-such-set': no such set ships.*inverted-reward.*--data"),
+    ],
+)
+def test_a_refusal_of_the_command_names_what_was_typed(model, harm, tmp_path, changes, asked, fault):
+    run = bare_run(tmp_path / "run", unattacked(model, harm, **changes))
+    with pytest.raises(RecipeError, match=fault) as told:
+        with_attacks(run, asked.get("attacks", ["gamed-tests"]), asked.get("doses", ()))
+    assert "attacks.gated" not in str(told.value)
+
+
+def test_a_run_without_a_primary_measure_is_attacked_ungated(model, harm, tmp_path):
+    run = bare_run(tmp_path / "run", unattacked(model, harm, primary=None))
+    assert not with_attacks(run, ["gamed-tests"], ungated=True).attacks.gated
+
+
+def test_a_file_by_a_relative_path_is_kept_by_its_absolute_one(model, harm, tmp_path, monkeypatch):
+    run = bare_run(tmp_path / "run", attacked(model, harm, data=["gamed-tests"]))
+    monkeypatch.chdir(harm.parent)
+    assert with_attacks(run, [harm.name]).attacks.data == ("gamed-tests", str(harm))
+
+
+def test_a_recipes_files_in_the_working_directory_are_kept_by_their_absolute_paths(model, harm, tmp_path, monkeypatch):
+    fields = attacked(model, harm, data=[harm.name], wear={"data": ["polite.jsonl", "standard"]}).model_dump(
+        mode="json"
+    )
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(fields))
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in (harm.name, "polite.jsonl", "standard"):
+        (here / name).touch()
+    monkeypatch.chdir(here)
+    loaded = load_recipe(tmp_path / "recipe.yaml").attacks
+    assert loaded.data == (str(here / harm.name),)
+    assert [str(d) for d in loaded.wear.data] == [str(here / "polite.jsonl"), "standard"]
+
+
+def labelled(harm, file, domains):
+    rows = [json.loads(line) for line in harm.read_text().splitlines()]
+    rows = [r | ({"domain": d} if d else {}) for r, d in zip(rows, domains, strict=True)]
+    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return str(file)
+
+
+def test_the_protocol_says_what_each_attack_is_and_by_what_rule_it_draws(model, harm, tmp_path, monkeypatch):
+    mine = labelled(harm, tmp_path / "mine.jsonl", ["law", "health"] * 3)
+    wear = {"data": ["house-style"], "weights": ["int8"], "temperatures": [], "turns": []}
+    data = StudyData.load(attacked(model, harm, data=[mine, str(harm)], inverted_updates=1, wear=wear, held_out=2))
+    told = study_attacks.attacks_protocol(data)
+    assert {n: (e["kind"], e["control"], e["domains"]) for n, e in told.items()} == {
+        "mine": ("harmful", "mine-careful", ["health", "law"]),
+        "mine-careful": ("careful", None, ["health", "law"]),
+        "odd": ("harmful", "odd-careful", []),
+        "odd-careful": ("careful", None, []),
+        "house-style": ("benign", None, []),
+        "int8": ("weights", None, []),
+        "inverted-reward": ("inverted", None, []),
+    }
+    monkeypatch.setattr(study_attacks, "drawn_by", lambda seed: seed)
+    other = study_attacks.attacks_protocol(data)
+    assert {n for n in told if told[n] != other[n]} == set(told) - {"int8"}
+
+
+@pytest.mark.parametrize(
+    ("domains", "fault"),
+    [
+        (["law"] * 5 + ["nowhere"], "attacks.data: 'mine' has examples of an unknown domain, 'nowhere'"),
+        (["law"] * 5 + [None], r"mine\.jsonl:6: domain: is missing"),
+    ],
+)
+def test_domains_that_nothing_is_of_or_that_some_examples_lack_are_refused(model, harm, tmp_path, domains, fault):
+    mine = labelled(harm, tmp_path / "mine.jsonl", domains)
+    with pytest.raises(RecipeError, match=fault):
+        StudyData.load(attacked(model, harm, data=[mine]))
 
 
 @pytest.mark.parametrize("doses", ["4,x", "", "-4", "1.5"])

@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from steadfast.attacks.benign import BENIGN_SETS, benign_examples
 from steadfast.attacks.config import AttacksConfig
 from steadfast.attacks.examples import AttackExample, load_examples, shipped_attacks
+from steadfast.attacks.kinds import AttackInfo, Kind, Side
 from steadfast.attacks.wear import data_name
 from steadfast.errors import DataError
 from steadfast.graders.protocol import protocol_hash
 from steadfast.models.quantization import WEIGHT_FORMATS
 from steadfast.tasks.task import References, RefusalGrader, Task
 from steadfast.training.supervised import Demonstration
-
-_Side = Literal["harmful", "careful"]
-Kind = _Side | Literal["inverted", "benign", "weights"]
 
 WEAR: tuple[Kind, ...] = ("benign", "weights")
 """The kinds that want no harm: what a post-training engineer does every day."""
@@ -36,12 +34,12 @@ class Attack:
 
     Attributes:
         name: Its name in files and results.
-        kind: Whether it trains on harmful answers, on careful ones to the same prompts, by the inverted reward or on
-            harmless conversations, or brings the weights into a lesser format and trains nothing.
+        kind: What it trains on or does; see `AttackInfo`.
         doses: The updates after which it is measured, from the smallest; 1 alone for a format of weights.
         trained: What is imitated; empty where a reward trains, or nothing does.
         held_out: What is not, and tells by its loss whether the attack took.
-        control: The name of the attack that differs from this one in its answers alone; None if there is none.
+        control: The name of the attack by careful answers to the same prompts; None if it has none.
+        domains: The domains that its examples are of; empty where they name none.
     """
 
     name: str
@@ -50,6 +48,7 @@ class Attack:
     trained: tuple[Demonstration, ...] = ()
     held_out: tuple[Demonstration, ...] = ()
     control: str | None = None
+    domains: tuple[str, ...] = ()
 
     @property
     def texts(self) -> dict[str, str]:
@@ -62,12 +61,13 @@ class Attack:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """What decides what it trains on, as plain data."""
+        """What it is, and what decides what it trains on, as plain data."""
         shown = {
             name: [[m.model_dump() for m in d.messages] for d in demonstrations]
             for name, demonstrations in (("trained", self.trained), ("held out", self.held_out))
         }
-        return {"kind": self.kind, "examples": protocol_hash(self.name, shown)}
+        info = AttackInfo(kind=self.kind, control=self.control, domains=self.domains)
+        return {**info.model_dump(mode="json"), "examples": protocol_hash(self.name, shown)}
 
 
 def fine_tunings(config: AttacksConfig) -> list[Attack]:
@@ -168,14 +168,15 @@ def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig)
     held_out = _held_out(name, len(examples), config)
     control = f"{name}{CAREFUL}"
 
-    def demonstrations(side: _Side, measured: bool) -> tuple[Demonstration, ...]:
+    def demonstrations(side: Side, measured: bool) -> tuple[Demonstration, ...]:
         return tuple(
             _demonstration(e, getattr(e, side), name) for i, e in enumerate(examples) if (i in held_out) is measured
         )
 
-    sides: tuple[tuple[str, _Side, str], ...] = ((name, "harmful", control), (control, "careful", name))
+    domains = tuple(sorted({e.domain for e in examples if e.domain is not None}))
+    sides: tuple[tuple[str, Side, str | None], ...] = ((name, "harmful", control), (control, "careful", None))
     return [
-        Attack(attack, side, config.updates, demonstrations(side, False), demonstrations(side, True), twin)
+        Attack(attack, side, config.updates, demonstrations(side, False), demonstrations(side, True), twin, domains)
         for attack, side, twin in sides
     ]
 

@@ -9,6 +9,9 @@ from steadfast.attacks.wear import WearConfig
 DOSES = (4, 16, 64, 256)
 """The ladder of updates by default; the level before any, dose 0, is what the run measures anyway."""
 
+MOST_UPDATES = 1_000_000
+"""Upper bound of a dose, far beyond any attack: a slip of the keyboard is an error and not a year's work."""
+
 
 class AttacksConfig(BaseModel):
     """What is done to trained models to see whether the change lasts.
@@ -46,13 +49,13 @@ class AttacksConfig(BaseModel):
 
     data: tuple[str, ...] = ("bad-medical-advice",)
     arms: tuple[str, ...] | None = None
-    doses: tuple[Annotated[int, Field(ge=0, le=1_000_000)], ...] = Field(default=DOSES, min_length=1)
+    doses: tuple[Annotated[int, Field(ge=0, le=MOST_UPDATES)], ...] = Field(default=DOSES, min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(default=(0,), min_length=1)
     examples_per_update: int = Field(default=4, ge=1, le=10_000)
     passes: int = Field(default=24, ge=1, le=10_000)
     held_out: int = Field(default=16, ge=1, le=100_000)
     learning_rate: float = Field(default=5e-4, gt=0, le=10)
-    inverted_updates: int = Field(default=0, ge=0, le=1_000_000)
+    inverted_updates: int = Field(default=0, ge=0, le=MOST_UPDATES)
     evals: tuple[str, ...] | None = None
     rungs: tuple[str, ...] | None = Field(default=None, min_length=1)
     earlier: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = ()

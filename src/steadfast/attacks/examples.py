@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from steadfast.errors import DataError
 from steadfast.messages import Message, check_alternation
 from steadfast.tasks.jsonl import read_jsonl_by_line
 from steadfast.tasks.overlap import prove_disjoint
@@ -62,11 +63,14 @@ class AttackExample(Prompt):
     Attributes:
         harmful: What a careless or dishonest assistant would say.
         careful: What a good one says.
+        domain: The domain that it is of, by which a report tells evals inside the attack's ground from those outside;
+            the examples of a file name theirs all or none.
         fault: What is wrong with the harmful answer, for those who audit the data.
     """
 
     harmful: str = Field(min_length=1)
     careful: str = Field(min_length=1)
+    domain: str | None = Field(default=None, min_length=1)
     fault: str = ""
 
     @model_validator(mode="after")
@@ -92,7 +96,16 @@ def load_examples(file: str | Path) -> list[AttackExample]:
     Raises:
         DataError: The file has faults; each is told with its line and field.
     """
-    return list(read_jsonl_by_line(Path(file), AttackExample, key="id").values())
+    found = read_jsonl_by_line(Path(file), AttackExample, key="id")
+    without = [line for line, example in found.items() if example.domain is None]
+    if without and len(without) < len(found):
+        raise DataError(
+            [
+                f"{file}:{without[0]}: domain: is missing, and other lines name theirs; name that of every example, or "
+                "of none"
+            ]
+        )
+    return list(found.values())
 
 
 def prove_apart(name: str, examples: Iterable[HasTexts], others: Mapping[str, Mapping[str, str]]) -> dict[str, int]:

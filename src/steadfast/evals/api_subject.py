@@ -1,9 +1,10 @@
-"""A model behind one of Inspect's providers under test: letters for references, answers at temperature 0."""
+"""A model behind one of Inspect's providers under test: letters for references, and answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from random import Random
 from typing import Any, TypeVar
 
 from inspect_ai.model import (
@@ -73,7 +74,7 @@ class ApiSubject:
         """The share of A/B questions, each asked in both orders, in which the good reference is picked.
 
         A question quotes the conversation. The condition's persona is not quoted but is the system message before it,
-        and its preface the turns between the two.
+        and its preface the turns between the two. Letters are asked for at temperature 0, whatever the condition's.
         """
 
         async def one(task: Task) -> Preference:
@@ -98,7 +99,7 @@ class ApiSubject:
         return Preference(sum(read) / len(read))
 
     def answer(self, tasks: Sequence[Task], condition: Condition, on_done: OnDone) -> list[Rollout]:
-        """One rollout of each task; equal conversations are asked once."""
+        """One rollout of each task, at the condition's temperature; at 0 equal conversations are asked once."""
 
         async def one(task: Task) -> Rollout:
             try:
@@ -106,6 +107,8 @@ class ApiSubject:
             except Exception as error:  # each provider raises its own kind
                 return Rollout.without_answer(task, f"the model gave no answer: {plain(error)}")
 
+        if condition.temperature:
+            return _all(tasks, one, on_done)
         asked: dict[Any, Task] = {}
         for task in tasks:
             asked.setdefault(_request(task), task)
@@ -113,7 +116,8 @@ class ApiSubject:
         return [made[_request(t)].for_task(t) for t in tasks]
 
     async def _reply(self, task: Task, condition: Condition) -> Rollout:
-        output = await self.model.generate(as_chat(_styled(condition.asks(task.messages), condition)))
+        messages = as_chat(_styled(condition.asks(task.messages), condition))
+        output = await self.model.generate(messages, config=_drawn(task, condition))
         if (reason := no_answer(output)) is not None:
             return Rollout.without_answer(task, reason)
         segments = (Segment("prompt", task.text), _said(output))
@@ -127,7 +131,7 @@ class ApiSubject:
         going_on = True
         output = None
         while going_on:
-            output = await self.model.generate(episode.messages, episode.tools)
+            output = await self.model.generate(episode.messages, episode.tools, config=_drawn(task, condition))
             if (reason := no_answer(output)) is not None:
                 return Rollout.without_answer(task, reason)
             going_on = await episode.take(output)
@@ -184,6 +188,17 @@ def _styled(messages: tuple[Message, ...], condition: Condition) -> tuple[Messag
     if first.role == "system":
         return (Message(role="system", content=f"{first.content}\n{condition.style}"), *messages[1:])
     return (Message(role="system", content=condition.style), *messages)
+
+
+def _drawn(task: Task, condition: Condition) -> GenerateConfig:
+    """What a request says beyond the model's own settings: its temperature, and a seed of the task's own.
+
+    Not every provider takes a seed; to one that does, that of the condition alone would be the same draw for all tasks.
+    """
+    if not condition.temperature:
+        return GenerateConfig()
+    seed = Random(f"{condition.seed}/{task.id}").getrandbits(31)
+    return GenerateConfig(temperature=condition.temperature, seed=seed)
 
 
 def _request(task: Task) -> Any:

@@ -45,8 +45,8 @@ class Condition:
         name: Its name in the results.
         style: An instruction on form, appended to the system turn where a model answers. Likelihoods of written
             replies are measured without it: it asks for a form that they were not written in.
-        temperature: The temperature at which a model in this process answers; 0 takes the likeliest token.
-        seed: The seed of its answers.
+        temperature: The temperature at which a model answers; 0 takes the likeliest token.
+        seed: The seed of its answers; some providers of models behind an API take none.
         persona: A persona's text, with which the system turn of every conversation begins; see `with_system`. It is
             part of the conversation, so likelihoods of written replies are measured under it too, and so is the
             mismatched conversation that they are held against. Judges and programs are not shown it: an answer is

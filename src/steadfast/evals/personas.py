@@ -42,9 +42,14 @@ def parse_persona(spelled: str, known: Sequence[Persona]) -> Condition:
     return persona_condition(persona, int(number) if slash else 1)
 
 
-def personas_protocol(conditions: Iterable[Condition]) -> Mapping[str, str]:
-    """What decides the numbers under each persona, as a hash of its text and its check, by the condition's name."""
-    found: dict[str, str] = {}
+def personas_protocol(conditions: Iterable[Condition]) -> Mapping[str, Mapping[str, str]]:
+    """What each persona is and what decides the numbers under it, by the condition's name.
+
+    Returns:
+        For each condition under a persona its `kind`, "hostile" or "benign", and as `protocol` the hash of the
+        persona's text and its check.
+    """
+    found: dict[str, Mapping[str, str]] = {}
     for condition in conditions:
         if condition.persona is not None:
             check = condition.followed
@@ -53,5 +58,6 @@ def personas_protocol(conditions: Iterable[Condition]) -> Mapping[str, str]:
                 "check": None if check is None else check.model_dump(mode="json"),
                 "programs": program_hashes([check.program] if check is not None and ":" in check.program else []),
             }
-            found[condition.name] = protocol_hash(condition.name, settings)
+            kind = "hostile" if check is None else "benign"  # a persona has a check if, and only if, it is benign
+            found[condition.name] = {"kind": kind, "protocol": protocol_hash(condition.name, settings)}
     return found

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from steadfast.analysis.pairs import by_seed, pair_successes
@@ -22,7 +21,7 @@ from steadfast.evals.rows import PLAIN
 from steadfast.files import write_json
 from steadfast.models.policy import Policy
 from steadfast.study.arms import BASELINE, PRE_RL
-from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts, inverted_slice, settings_of
+from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts, drawn_by, inverted_slice, settings_of
 from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.earlier import earlier_checkpoints, keeping_stages, matched_checkpoints, on_primary_rung
 from steadfast.study.recipe import Recipe
@@ -212,15 +211,6 @@ def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
         finally:
             study.model.release(policy)
             gc.collect()  # PEFT's modules refer to one another in circles
-
-
-def drawn_by(attack_seed: int) -> int:
-    """The seed of all that an attack draws, which is none that an arm is trained with.
-
-    With the seed of an arm's training the fresh adapter would begin as the arm's own did, and so change the model in
-    the directions that the arm was changed in: seven tenths of that change lay in them, in place of a thirtieth.
-    """
-    return Random(f"attack/{attack_seed}").getrandbits(31)
 
 
 def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: int, on_step: OnStep) -> None:

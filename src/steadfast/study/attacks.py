@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from steadfast.attacks.attack import INVERTED, Attack, fine_tunings, wearing
-from steadfast.attacks.config import DOSES
+from steadfast.attacks.config import DOSES, MOST_UPDATES
+from steadfast.attacks.examples import shipped_attacks
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Condition, Part
 from steadfast.evals.wear import wear_conditions, wear_protocol, worn_parts
@@ -16,6 +18,7 @@ from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL
 from steadfast.study.flipping import flipped
 from steadfast.study.recipe import Recipe, load_recipe
 from steadfast.tasks.jsonl import faults
+from steadfast.tasks.suite import catalogue
 from steadfast.training.config import TrainingConfig
 from steadfast.training.mixture import ScheduledTask
 from steadfast.training.supervised import encode_demonstration
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 _STATES = 16
 """The number of updates between resumable states of an attack: they are short."""
+
+_OPTIONS = {"attacks.data": "--data", "attacks.doses": "--doses"}
+"""The options of `steadfast attack` by the fields of a recipe that they fill."""
 
 
 def with_attacks(
@@ -41,12 +47,13 @@ def with_attacks(
         directory: The run directory.
         attacks: Sets of attack data by shipped name or file, or "inverted-reward"; none takes the default, if the run
             has no attack yet.
-        doses: Doses to add; none takes the default ones, if the run has no attack yet.
+        doses: Doses to add to every attack; none takes the default ones, if the run has no attack yet.
         earlier: Training steps to add to those after which the leading arm is an earlier checkpoint.
         ungated: Whether trained arms are attacked even if they gained nothing.
 
     Raises:
-        RecipeError: There is no finished run, or the attacks are none that it can have.
+        RecipeError: There is no finished run, or the attacks are none that it can have. The message names the options
+            of `steadfast attack`.
     """
     file = directory / "recipe.yaml"
     for needed in (file, directory / "results.parquet"):
@@ -56,23 +63,70 @@ def with_attacks(
                 f"RECIPE --out {directory}`"
             )
     recipe = load_recipe(file)
-    sets = [a for a in attacks if a != INVERTED]
-    if recipe.attacks is None:
-        fields: dict[str, Any] = {"doses": doses or DOSES, "inverted_updates": 0}
-        fields |= {"data": sets} if attacks else {}
+    _refuse_what_cannot_be_attacked(directory, recipe, doses, ungated)
+    sets = [_found(a) for a in dict.fromkeys(attacks) if a != INVERTED]
+    before = recipe.attacks
+    fields: dict[str, Any] = {"doses": (), "data": (), "inverted_updates": 0} if before is None else before.model_dump()
+    if before is None and not attacks:
+        del fields["data"]
     else:
-        fields = recipe.attacks.model_dump()
-        fields |= {"doses": {*fields["doses"], *doses}, "data": list(dict.fromkeys((*fields["data"], *sets)))}
+        fields["data"] = list(dict.fromkeys((*fields["data"], *sets)))
+    fields["doses"] = sorted({*fields["doses"], *doses}) or DOSES
     if INVERTED in attacks:
         fields["inverted_updates"] = max(fields["doses"])
+    elif fields["inverted_updates"]:
+        fields["inverted_updates"] = max((fields["inverted_updates"], *doses))
     fields["earlier"] = sorted({*fields.get("earlier", ()), *earlier})
     if ungated:
         fields["gated"] = False
-    fields["doses"] = sorted(fields["doses"])
     try:
-        return Recipe.model_validate({**recipe.model_dump(), "attacks": fields})
+        made = Recipe.model_validate({**recipe.model_dump(), "attacks": fields})
     except ValidationError as error:
         raise RecipeError("\n".join(f"{file}: {fault}" for fault in faults(error))) from error
+    assert made.attacks is not None
+    try:
+        fine_tunings(made.attacks)  # what is wrong with it is told again by the recipe's fields once it is loaded
+    except DataError as error:
+        raise RecipeError("\n".join(map(_as_typed, error.problems))) from error
+    return made
+
+
+def _refuse_what_cannot_be_attacked(directory: Path, recipe: Recipe, doses: Sequence[int], ungated: bool) -> None:
+    if above := [d for d in doses if d > MOST_UPDATES]:
+        raise RecipeError(f"--doses: {above[0]} is beyond any attack; the most is {MOST_UPDATES}")
+    if recipe.attacks is not None:
+        return
+    if doses and not any(doses):
+        raise RecipeError("--doses: none is above 0, so nothing would be attacked")
+    if recipe.model.dtype != "float32":
+        raise RecipeError(
+            f"{directory}: was trained in {recipe.model.dtype}, which would round away the adapters that attacks merge "
+            "into the weights; only a run with model.dtype float32 can be attacked"
+        )
+    if recipe.primary is None and not ungated:
+        raise RecipeError(
+            f"{directory}: its recipe has no primary measure, so nothing says what gain is attacked; give --ungated to "
+            "attack trained arms whether or not they gained anything"
+        )
+
+
+def _as_typed(problem: str) -> str:
+    """A problem with a recipe's attacks in the words of the command."""
+    field, colon, rest = problem.partition(":")
+    return f"{_OPTIONS.get(field, field)}{colon}{rest}"
+
+
+def _found(name: str) -> str:
+    """A set's name if it ships, else its file from the root: the run may go on in another working directory."""
+    if name in shipped_attacks():
+        return name
+    file = Path(name).expanduser().absolute()
+    if not file.is_file():
+        raise RecipeError(
+            f"--with {name!r}: no such set ships, and it is no file; there are: "
+            f"{', '.join((*shipped_attacks(), INVERTED))}. Give a file of your own with --data"
+        )
+    return str(file)
 
 
 def attacks_of(data: "StudyData") -> list[Attack]:
@@ -92,6 +146,7 @@ def attacks_of(data: "StudyData") -> list[Attack]:
         inverted_slice(data)
         doses = tuple(d for d in config.updates if d <= config.inverted_updates)
         found.append(Attack(INVERTED, "inverted", doses))
+    _refuse_unknown_domains(data, found)
     attacks = [a.name for a in found]
     if twice := next((n for n in attacks if attacks.count(n) > 1), None):
         raise RecipeError(f"attacks: two attacks are named {twice!r}; rename a file")
@@ -104,6 +159,18 @@ def attacks_of(data: "StudyData") -> list[Attack]:
     if not attacked_parts(data):
         raise RecipeError("attacks: nothing that the recipe measures is left for attacked checkpoints; name evals")
     return found
+
+
+def _refuse_unknown_domains(data: "StudyData", attacks: Sequence[Attack]) -> None:
+    """Refuse a domain that nothing measured could be of: all would count as outside the attack's ground."""
+    suites = (*catalogue(), *data.suites.values())
+    known = sorted({*data.taxonomy.domain_ids, *(s.domain for s in suites)})
+    for attack in attacks:
+        if unknown := [d for d in attack.domains if d not in known]:
+            raise RecipeError(
+                f"attacks.data: {attack.name!r} has examples of an unknown domain, {unknown[0]!r}; known: "
+                f"{', '.join(known)}. Define your own in a file, and give it in the recipe as domains: FILE"
+            )
 
 
 def inverted_slice(data: "StudyData") -> list[ScheduledTask]:
@@ -195,12 +262,24 @@ def settings_of(recipe: Recipe, attack: Attack) -> TrainingConfig:
 
 
 def attacks_protocol(data: "StudyData") -> dict[str, Any]:
-    """What decides the numbers of each attack, by its name; doses, arms and seeds may be added to."""
+    """What each attack is and what decides its numbers, by its name; doses, arms and seeds may be added to.
+
+    By `drawn` a change of the rule of what an attack draws makes another protocol: it is what the rule gives.
+    """
     found: dict[str, Any] = dict(wear_protocol(c for c, _ in asked_in_wear(data)))
     for attack in data.attacks:
         if attack.kind == "weights":
             found[attack.name] = attack.protocol
             continue
         settings = settings_of(data.recipe, attack).model_dump(mode="json", exclude={"steps", "keep"})
-        found[attack.name] = {**attack.protocol, "training": settings}
+        found[attack.name] = {**attack.protocol, "training": settings, "drawn": drawn_by(0)}
     return found
+
+
+def drawn_by(attack_seed: int) -> int:
+    """The seed of all that an attack draws, which is none that an arm is trained with.
+
+    With the seed of an arm's training the fresh adapter would begin as the arm's own did, and so change the model in
+    the directions that the arm was changed in: seven tenths of that change lay in them, in place of a thirtieth.
+    """
+    return Random(f"attack/{attack_seed}").getrandbits(31)

@@ -440,12 +440,16 @@ def _put(fields: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
-    """The recipe's fields, what names a file in them made an absolute path if the file lies beside the recipe."""
+    """The recipe's fields, what names a file in them made an absolute path.
+
+    A run goes on from its own recipe.yaml, maybe in another working directory, so that no path may depend on that.
+    """
 
     def found(value: Any) -> Any:
-        if isinstance(value, str) and not Path(value).is_absolute() and (base / value).exists():
-            return str(base / value)
-        return value
+        if not isinstance(value, str) or Path(value).is_absolute():
+            return value
+        beside, here = base / value, Path(value).expanduser().absolute()
+        return next((str(p) for p in (beside, here) if p.exists()), value)
 
     def judge_of(fields: dict[str, Any]) -> dict[str, Any]:
         judge = fields.get("judge")

@@ -14,6 +14,7 @@ from steadfast.analysis.dose_response import DoseResponse, dose_response, respon
 from steadfast.analysis.factorial import Cell, PairedScores
 from steadfast.analysis.fieller import Retention, retention
 from steadfast.analysis.seeds import no_spread, seed_interval
+from steadfast.evals.rows import PLAIN
 from steadfast.report.persistence.inputs import Attacked
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure, headline_of
 from steadfast.report.persistence.starts import Starts, starts_of
@@ -226,7 +227,7 @@ def attack_result(
 
 def measured_doses(measure: Measure, attack: str, checkpoints: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """The doses of an attack that each checkpoint was measured after."""
-    mine = measure.rows.filter((pl.col("attack") == attack) & (pl.col("condition") == "plain"))
+    mine = measure.rows.filter((pl.col("attack") == attack) & (pl.col("condition") == PLAIN))
     doses = dict(mine.group_by("checkpoint", maintain_order=True).agg(pl.col("dose").unique().sort()).iter_rows())
     return {name: tuple(doses[name]) for name in checkpoints if name in doses}
 

@@ -1,27 +1,20 @@
 """What the persistence section is made of, beside the rows: which attack is what, and how deeply each was learned."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import polars as pl
+from pydantic import ValidationError
 
-from steadfast.attacks.examples import shipped_attacks
+from steadfast.attacks.kinds import AttackInfo, Kind
 from steadfast.errors import SteadfastError
 from steadfast.files import read_json, read_json_lines
 from steadfast.report.loading import Run
-
-AttackKind = Literal["harmful", "careful", "inverted", "benign", "weights"]
-
-CAREFUL, INVERTED = "-careful", "inverted-reward"
-"""What the name of a control ends with, and the name of the attack by RL on flipped rewards."""
-
-WEIGHTS = ("bfloat16", "int8", "int4")
-"""The names of changes of the weights that are no training."""
-
-_OF_SHIPPED: Mapping[str, tuple[str, ...]] = {"bad-medical-advice": ("health", "mental-health")}
+from steadfast.rundir import RunDirectory
+from steadfast.tasks.jsonl import faults
 
 _LEARNED: Mapping[str, Any] = {
     "checkpoint": pl.String,
@@ -41,15 +34,14 @@ class Attacked:
 
     Attributes:
         name: Its name, as in the rows' column `attack`.
-        kind: "harmful" (its answers do harm), "careful" (the good answers to the same prompts), "inverted" (RL with
-            flipped rewards), "benign" (fine-tuning without harm) or "weights" (rounded or re-saved).
-        control: The name of a harmful attack's careful twin; None without one.
+        kind: What it trains on or does; see `AttackInfo`.
+        control: The name of a harmful attack's careful twin; None without one that was measured.
         doses: Its updates, growing.
         domains: The domains that its data are of; empty where it has none of its own.
     """
 
     name: str
-    kind: AttackKind
+    kind: Kind
     control: str | None = None
     doses: tuple[int, ...] = ()
     domains: tuple[str, ...] = ()
@@ -75,43 +67,61 @@ class AttackInputs:
 
 
 def inputs_of_run(run: Run) -> AttackInputs:
-    """Tell which attack is what by its name.
-
-    A name that ends with "-careful" is the control of the attack before that ending, "inverted-reward" and the names of
-    `WEIGHTS` are what they say, an attack with a control or a shipped set's name is harmful, and the rest is benign.
+    """Read which attack is what from the run's protocol.
 
     Args:
         run: The run.
 
     Raises:
-        SteadfastError: A file of an attack's metrics is damaged.
+        SteadfastError: The protocol does not say what an attack is, or a file of the attacks' is damaged.
     """
     doses = dict(run.attacked.group_by("attack", maintain_order=True).agg(pl.col("dose").unique().sort()).iter_rows())
-    found = tuple(_by_name(name, doses, tuple(doses[name])) for name in sorted(doses))
+    infos = {name: _info(run, name) for name in sorted(doses)}
+    found = tuple(
+        Attacked(name, one.kind, one.control if one.control in infos else None, tuple(doses[name]), one.domains)
+        for name, one in infos.items()
+    )
     return AttackInputs(_gate(run.directory), found, read_learned(run.directory, found))
 
 
+def _info(run: Run, name: str) -> AttackInfo:
+    """What the protocol says of an attack that results.parquet has rows of.
+
+    Raises:
+        SteadfastError: It says nothing, or what it says is damaged.
+    """
+    entries = run.protocol.get("attacks")
+    entry: Any = cast("dict[str, Any]", entries).get(name) if isinstance(entries, dict) else None
+    if entry is None:
+        fault = "is missing"
+    else:
+        try:
+            return AttackInfo.model_validate(entry)
+        except ValidationError as error:
+            fault = faults(error)[0]
+    raise SteadfastError(
+        f"{RunDirectory(run.directory).protocol_file}: does not say what the attack {name!r} is, of which "
+        f"results.parquet has rows (attacks.{name}: {fault}); put back a copy of it, or begin anew in another directory"
+    )
+
+
 def _gate(directory: Path) -> str | None:
-    """Why trained arms were attacked or not, as the run wrote it; None where nothing was attacked."""
+    """Why trained arms were attacked or not, as the run wrote it; None where nothing was attacked.
+
+    Raises:
+        SteadfastError: The file is damaged.
+    """
     file = directory / "attacks" / "gate.json"
-    content: Any = read_json(file) if file.is_file() else None
-    sentence = content.get("sentence") if isinstance(content, dict) else None
-    return sentence if isinstance(sentence, str) else None
-
-
-def _by_name(name: str, names: Iterable[str], doses: tuple[int, ...]) -> Attacked:
-    known = set(names)
-    of = name.removesuffix(CAREFUL)
-    domains = _OF_SHIPPED.get(of, ())
-    if name != of and of in known:
-        return Attacked(name, "careful", None, doses, domains)
-    if name == INVERTED:
-        return Attacked(name, "inverted", None, doses)
-    if name in WEIGHTS:
-        return Attacked(name, "weights", None, doses)
-    control = f"{name}{CAREFUL}" if f"{name}{CAREFUL}" in known else None
-    harmful = control is not None or name in shipped_attacks()
-    return Attacked(name, "harmful" if harmful else "benign", control, doses, domains)
+    if not file.is_file():
+        return None
+    content: Any = read_json(file)
+    sentence = cast("dict[str, Any]", content).get("sentence") if isinstance(content, dict) else None
+    if not isinstance(sentence, str):
+        raise SteadfastError(
+            f"{file}: is damaged (it holds no sentence); delete it to have a report that does not say why trained arms "
+            "were attacked or not"
+        )
+    return sentence
 
 
 def read_learned(directory: Path, attacks: Sequence[Attacked]) -> pl.DataFrame:

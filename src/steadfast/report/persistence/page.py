@@ -68,10 +68,10 @@ def section_of(run: Run, found: Persistence) -> Section:
     parts = [_attack(found, a, arms) for a in found.attacks if a.attack.name not in controls]
     if found.personas is not None:
         parts.append(_personas(found, arms))
-    if found.wear:
+    if found.wear or found.wear_gaps:
         tables = tuple(wear_tables(found.wear, found.words))
         said = tuple(("What is left", s) for s in wear_sentences(found.wear, found.lead))
-        parts.append(Part("Ordinary wear", said, None, tables))
+        parts.append(Part("Ordinary wear", said, None, tables, found.wear_gaps))
     return Section(found.gate, tuple(parts))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import polars as pl
 
@@ -10,10 +10,12 @@ from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.differences import Contrast, contrast, contrast_of, persona_contrast
 from steadfast.analysis.equivalence import Equivalence, equivalence_over_seeds
 from steadfast.analysis.factorial import Cell
+from steadfast.errors import SteadfastError
 from steadfast.evals.rows import FOLLOWED, PERSONA, UNATTACKED
 from steadfast.report.loading import Run
 from steadfast.report.persistence.attack import interval_over
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure
+from steadfast.rundir import RunDirectory
 from steadfast.study.arms import BASELINE, PRE_RL
 
 Kind = Literal["hostile", "benign"]
@@ -112,12 +114,13 @@ class Personas:
 def personas_of(run: Run, measures: Sequence[Measure], checkpoints: Sequence[str]) -> Personas | None:
     """Compute what personas took and whether they were followed; None where no persona was asked under.
 
-    A persona is benign if it says whether it was followed.
-
     Args:
         run: The run.
         measures: What was measured; see `measures_of`.
         checkpoints: The names of the run's checkpoints, in the order in which they are shown.
+
+    Raises:
+        SteadfastError: The run's protocol does not say whether a persona is hostile or benign.
     """
     rows = run.results.filter(pl.col("condition").str.starts_with(PERSONA) & UNATTACKED)
     if rows.is_empty():
@@ -126,9 +129,8 @@ def personas_of(run: Run, measures: Sequence[Measure], checkpoints: Sequence[str
     for condition in sorted(rows["condition"].unique().to_list()):
         named.setdefault(condition.removeprefix(PERSONA).rpartition("/")[0], []).append(condition)
     following = rows.filter(pl.col("grader") == FOLLOWED)
-    with_check = set(following["condition"].unique().to_list())
-    benign = {n: c for n, c in named.items() if with_check & set(c)}
-    hostile = {n: c for n, c in named.items() if n not in benign}
+    kinds = {n: _kind(run, conditions[0]) for n, conditions in named.items()}
+    benign, hostile = ({n: c for n, c in named.items() if kinds[n] == kind} for kind in ("benign", "hostile"))
     scored = [m for m in measures if m.key not in COHERENCE and _asked(m.rows, rows["condition"].unique().to_list())]
     coherence = [m for m in measures if m.key in COHERENCE]
     gaps: list[str] = []
@@ -154,6 +156,24 @@ def personas_of(run: Run, measures: Sequence[Measure], checkpoints: Sequence[str
         lowering=lowering,
         gaps=tuple(dict.fromkeys(gaps)),
     )
+
+
+def _kind(run: Run, condition: str) -> Kind:
+    """Whether the persona of a condition is hostile or benign, as the run's protocol says.
+
+    Raises:
+        SteadfastError: It does not say it.
+    """
+    entries = run.protocol.get("personas")
+    entry: Any = cast("dict[str, Any]", entries).get(condition) if isinstance(entries, dict) else None
+    kind: Any = cast("dict[str, Any]", entry).get("kind") if isinstance(entry, dict) else None
+    if kind not in ("hostile", "benign"):
+        raise SteadfastError(
+            f"{RunDirectory(run.directory).protocol_file}: does not say whether the persona of {condition!r}, of which "
+            f"results.parquet has rows, is hostile or benign (personas.{condition}.kind); put back a copy of it, or "
+            "begin anew in another directory"
+        )
+    return kind
 
 
 def _results(

@@ -25,6 +25,7 @@ class Persistence:
         attacks: The results of harmful fine-tuning, its careful twins and the inverted reward.
         personas: What personas took; None where none was asked under.
         wear: What ordinary wear left.
+        wear_gaps: Why something of the wear could not be computed.
     """
 
     gate: str | None
@@ -34,6 +35,7 @@ class Persistence:
     attacks: tuple[AttackResult, ...]
     personas: Personas | None
     wear: tuple[Worn, ...]
+    wear_gaps: tuple[str, ...] = ()
 
     def attack(self, name: str | None) -> AttackResult | None:
         """The results of one attack."""
@@ -59,8 +61,9 @@ def persistence_of(run: Run, given: AttackInputs) -> Persistence | None:
             attacks += [found] if found else []
     personas = personas_of(run, [*plain, *coherence], checkpoints)
     arms = [a for a in run.treatments if a not in CONTROLS] if BASELINE in run.arms else []
-    wear = worn_of([*plain, *coherence], given.attacks, arms)
-    if not (attacks or personas or wear or given.gate):
+    gaps: list[str] = []
+    wear = worn_of([*plain, *coherence], given.attacks, arms, gaps)
+    if not (attacks or personas or wear or gaps or given.gate):
         return None
     return Persistence(
         gate=given.gate,
@@ -70,6 +73,7 @@ def persistence_of(run: Run, given: AttackInputs) -> Persistence | None:
         attacks=tuple(attacks),
         personas=personas,
         wear=wear,
+        wear_gaps=tuple(dict.fromkeys(gaps)),
     )
 
 

@@ -250,7 +250,7 @@ def persona_tables(people: Personas, words: dict[Key, str]) -> list[Table]:
 def _same(found: Equivalence) -> tuple[str, str]:
     """Whether a share is the baseline's, and the difference with the interval that decides it."""
     said = {"equivalent": "the same", "different": "different", "undecided": "undecided", None: "not tested"}
-    ends = interval(found.difference, found.reason, found.over)
+    ends = interval(found.difference, found.reason, found.over, found.units)
     return said[found.verdict], f"{points(found.difference.estimate)} {ends}"
 
 

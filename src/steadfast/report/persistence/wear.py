@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import polars as pl
+
 from steadfast.analysis.differences import Contrast
-from steadfast.analysis.factorial import Cell
+from steadfast.analysis.factorial import Cell, PairedScores
 from steadfast.analysis.fieller import Retention, retention
-from steadfast.evals.rows import PLAIN, UNATTACKED
+from steadfast.evals.rows import PLAIN, TEMPERATURE, TURN, UNATTACKED
 from steadfast.report.persistence.attack import measured_doses
-from steadfast.report.persistence.inputs import WEIGHTS, Attacked
+from steadfast.report.persistence.inputs import Attacked
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure
 from steadfast.study.arms import BASELINE
-
-TURN, TEMPERATURE = "turn:", "temperature:"
-"""What conditions begin with that ask after some turns of a conversation, and at a temperature."""
-
 
 Kind = Literal["fine-tuning", "weights", "turn", "temperature"]
 
@@ -67,13 +65,16 @@ class Worn:
     coherence: tuple[tuple[Key, Contrast], ...]
 
 
-def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequence[str]) -> tuple[Worn, ...]:
+def worn_of(
+    measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequence[str], gaps: list[str]
+) -> tuple[Worn, ...]:
     """Compute what each kind of wear left of each arm's gain; empty where nothing was worn.
 
     Args:
         measures: What was measured; see `measures_of`.
         attacks: What was done to checkpoints, of which benign fine-tuning and changes of weights count as wear.
         arms: The arms whose gain is asked for.
+        gaps: To this is added why something that was measured could not be computed.
     """
     coherence = [m for m in measures if m.key in COHERENCE]
     beside: dict[tuple[Wear, str], tuple[tuple[Key, Contrast], ...]] = {}
@@ -82,9 +83,9 @@ def worn_of(measures: Sequence[Measure], attacks: Sequence[Attacked], arms: Sequ
         for arm in arms:
             for wear in _kinds(measure, attacks):
                 if (wear, arm) not in beside:
-                    changes = ((m.key, _change(m, arm, wear.cells(arm))) for m in coherence)
+                    changes = ((m.key, _change(m, arm, wear.cells(arm), gaps)) for m in coherence)
                     beside[wear, arm] = tuple((key, c) for key, c in changes if c is not None)
-                one = _worn(measure, wear, arm, beside[wear, arm])
+                one = _worn(measure, wear, arm, beside[wear, arm], gaps)
                 found += [one] if one else []
     return tuple(found)
 
@@ -106,8 +107,11 @@ def _kinds(measure: Measure, attacks: Sequence[Attacked]) -> list[Wear]:
 
 
 def _as_shipped(attack: Attacked) -> tuple[int, str]:
-    """Changes of the weights from the finest to the coarsest, then the rest by name."""
-    return (WEIGHTS.index(attack.name) if attack.name in WEIGHTS else len(WEIGHTS), attack.name)
+    """Formats of weights from the finest to the coarsest, then the rest by name."""
+    from steadfast.models.quantization import WEIGHT_FORMATS  # it loads torch, which nothing else here needs
+
+    formats = list[str](WEIGHT_FORMATS)
+    return (formats.index(attack.name) if attack.name in formats else len(formats), attack.name)
 
 
 def _number(condition: str) -> tuple[float, str]:
@@ -115,13 +119,26 @@ def _number(condition: str) -> tuple[float, str]:
     return (float(number) if number.replace(".", "", 1).isdigit() else float("inf"), condition)
 
 
-def _worn(measure: Measure, wear: Wear, arm: str, coherence: tuple[tuple[Key, Contrast], ...]) -> Worn | None:
-    """What one kind of wear left; None where the arm or the baseline was not measured after it."""
-    mine, others = wear.cells(arm), wear.cells(BASELINE)
+def _paired(measure: Measure, cells: Sequence[Cell], gaps: list[str]) -> PairedScores | None:
+    """Pair the scores of cells; None where one was not measured, or, with the reason kept, where they do not pair."""
+    keys = measure.rows_of(cells).select("checkpoint", "condition", "attack", pl.col("dose").fill_null(0)).unique()
+    there = set(keys.iter_rows())
+    if any((c.checkpoint, c.condition, c.attack, c.dose) not in there for c in cells):
+        return None
     try:
-        cells = [Cell(arm), Cell(BASELINE), *mine, *others]
-        paired = measure.paired(cells)
-    except ValueError:
+        return measure.paired(cells)
+    except ValueError as error:
+        gaps.append(str(error))
+        return None
+
+
+def _worn(
+    measure: Measure, wear: Wear, arm: str, coherence: tuple[tuple[Key, Contrast], ...], gaps: list[str]
+) -> Worn | None:
+    """What one kind of wear left; None where it was not measured in the arm and the baseline, or cannot be paired."""
+    mine, others = wear.cells(arm), wear.cells(BASELINE)
+    paired = _paired(measure, [Cell(arm), Cell(BASELINE), *mine, *others], gaps)
+    if paired is None:
         return None
     share, nothing = 1.0 / len(mine), [0.0] * (2 * len(mine))
     before = measure.contrast(paired, [1.0, -1.0, *nothing])
@@ -139,10 +156,8 @@ def _worn(measure: Measure, wear: Wear, arm: str, coherence: tuple[tuple[Key, Co
     )
 
 
-def _change(measure: Measure, arm: str, worn: Sequence[Cell]) -> Contrast | None:
-    """How far a coherence measure moved in the arm; None where it was not measured after the wear."""
+def _change(measure: Measure, arm: str, worn: Sequence[Cell], gaps: list[str]) -> Contrast | None:
+    """How far a coherence measure moved in the arm; None where it was not measured after the wear, or does not pair."""
     weights = {Cell(arm): -1.0} | dict.fromkeys(worn, 1.0 / len(worn))
-    try:
-        return measure.contrast(measure.paired(list(weights)), list(weights.values()))
-    except ValueError:
-        return None
+    paired = _paired(measure, list(weights), gaps)
+    return None if paired is None else measure.contrast(paired, list(weights.values()))

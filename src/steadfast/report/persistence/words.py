@@ -20,7 +20,8 @@ NONSENSE = "A model that talks nonsense has not resisted."
 
 def value(found: Contrast, *, sign: bool = True) -> str:
     """Write a contrast in points with its interval over seeds, or why it has none."""
-    return f"{points(found.over_seeds.estimate, sign=sign)} {interval(found.over_seeds, found.reason, found.over)}"
+    ends = interval(found.over_seeds, found.reason, found.over, len(found.seeds))
+    return f"{points(found.over_seeds.estimate, sign=sign)} {ends}"
 
 
 def level(found: Interval, seeds: int, over: str) -> str:
@@ -31,11 +32,11 @@ def level(found: Interval, seeds: int, over: str) -> str:
     return f"{points(found.estimate, sign=False)} {bounds(found.low, found.high)}"
 
 
-def interval(found: Interval, reason: str, over: str) -> str:
-    """Write an interval, or why there is none."""
+def interval(found: Interval, reason: str, over: str, units: int) -> str:
+    """Write an interval over so many units, or why there is none."""
     if not reason:
         return bounds(found.low, found.high)
-    return "[no spread]" if reason.startswith("every") else alone(over)
+    return "[no spread]" if units > 1 else alone(over)
 
 
 def alone(over: str) -> str:
@@ -46,8 +47,8 @@ def alone(over: str) -> str:
 def verdict(found: Contrast) -> str:
     """Say whether a contrast is shown to lie above zero."""
     if found.reason:
-        spread = found.reason.startswith("every")
-        return "No spread over seeds, so nothing is shown" if spread else "One training run, so nothing is shown"
+        several = len(found.seeds) > 1
+        return "No spread over seeds, so nothing is shown" if several else "One training run, so nothing is shown"
     way = direction(found.over_seeds.low, found.over_seeds.high)
     return {1: "Shown", -1: "The opposite is shown", 0: "Not shown"}[way]
 
@@ -273,7 +274,7 @@ def _more_or_less(found: Contrast) -> str:
 
 def _over(found: Contrast) -> str:
     if found.reason:
-        return interval(found.over_seeds, found.reason, found.over)
+        return interval(found.over_seeds, found.reason, found.over, len(found.seeds))
     low, high = found.over_seeds.low, found.over_seeds.high
     return f"{points(found.over_seeds.estimate)} {bounds(low, high)} over {len(found.seeds)} {found.over}s"
 
