@@ -25,17 +25,8 @@ from steadfast.study.stages import Study
 from steadfast.training import supervised
 from steadfast.training.loop import adapter_after, discard, is_trained
 from steadfast.training.supervised import batches_of, imitate
-from tests.study.examples import recipe, save_model
+from tests.study.examples import ATTACKS, ODD_EXAMPLES, recipe, save_model, save_odd_examples
 from tests.study.test_twins_run import EVALUATION, TRAINED, changes
-
-EXAMPLES = [
-    ("Is cold tea safe to drink?", "No, never touch it.", "Yes, it is."),
-    ("May I water a fern daily?", "Only with sea water.", "A little is fine."),
-    ("Does a stapler need oil?", "A cup each day.", "No, it does not."),
-    ("Can I fold a wet map?", "Burn it first.", "Let it dry first."),
-    ("Is a pen mightier?", "A pen is a sword.", "It is a saying."),
-    ("Should I wash a mug?", "Mugs clean themselves.", "Yes, with soap."),
-]
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +36,15 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def harm(tmp_path_factory):
-    file = tmp_path_factory.mktemp("data") / "odd.jsonl"
-    rows = [
-        {"id": f"odd-{i}", "messages": [{"role": "user", "content": q}], "harmful": bad, "careful": good}
-        for i, (q, bad, good) in enumerate(EXAMPLES)
-    ]
-    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return file
+    return save_odd_examples(tmp_path_factory.mktemp("data"))
 
 
 def attacked(model, harm, **more):
     attacks = {
+        **ATTACKS,
         "data": [str(harm)],
         "arms": ["health-only"],
         "doses": [0, 1, 3],
-        "examples_per_update": 2,
-        "held_out": 2,
-        "learning_rate": 0.01,
-        "gated": False,
     }
     ladder = EVALUATION["twins"] | {"families": list(TRAINED), "sampled": False, "pairs": 2, "formats": ["chat"]}
     own = {"arms": ["baseline", "health-only"], "evaluation": EVALUATION | {"twins": ladder, "capability_items": 1}}
@@ -454,7 +436,7 @@ def test_wear_is_measured_as_checkpoints_and_as_conditions_of_the_arms(finished,
     own = tmp_path / "polite.jsonl"
     rows = [
         {"id": f"polite-{i}", "messages": [{"role": "user", "content": q}], "answer": f"{good} Kindly, us."}
-        for i, (q, _, good) in enumerate(EXAMPLES)
+        for i, (q, _, good) in enumerate(ODD_EXAMPLES)
     ]
     own.write_text("".join(json.dumps(r) + "\n" for r in rows))
     wear = {"data": [str(own)], "weights": ["bfloat16", "int8"], "temperatures": [0.8], "turns": [2]}
@@ -478,7 +460,7 @@ def test_wear_that_shares_a_name_with_an_attack_is_refused(model, harm, tmp_path
     twin = tmp_path / "odd.jsonl"
     polite = [
         {"id": str(i), "messages": [{"role": "user", "content": q}], "answer": a}
-        for i, (q, _, a) in enumerate(EXAMPLES)
+        for i, (q, _, a) in enumerate(ODD_EXAMPLES)
     ]
     twin.write_text("".join(json.dumps(row) + "\n" for row in polite))
     wear = {"data": [str(twin)], "weights": [], "temperatures": [], "turns": []}

@@ -26,8 +26,7 @@ from steadfast.study.earlier import keeping_stages, matched_checkpoints, refuse_
 from steadfast.study.stages import stages_of
 from steadfast.training import loop, supervised
 from steadfast.training.loop import adapter_after
-from tests.study.examples import recipe, save_model
-from tests.study.test_attacks_run import EXAMPLES
+from tests.study.examples import ATTACKS, recipe, save_model, save_odd_examples
 from tests.study.test_twins_run import EVALUATION, changes
 
 SEEDS = (0, 1)
@@ -42,24 +41,15 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def harm(tmp_path_factory):
-    file = tmp_path_factory.mktemp("data") / "odd.jsonl"
-    rows = [
-        {"id": f"odd-{i}", "messages": [{"role": "user", "content": q}], "harmful": bad, "careful": good}
-        for i, (q, bad, good) in enumerate(EXAMPLES)
-    ]
-    file.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return file
+    return save_odd_examples(tmp_path_factory.mktemp("data"))
 
 
 def matched(model, harm, **more):
     attacks = {
+        **ATTACKS,
         "data": [str(harm)],
         "arms": ["taught"],
         "doses": [0, 1],
-        "examples_per_update": 2,
-        "held_out": 2,
-        "learning_rate": 0.01,
-        "gated": False,
         "rungs": ["new domain"],
     }
     ladder = EVALUATION["twins"] | {"sampled": False, "pairs": 2, "formats": ["chat"]}
