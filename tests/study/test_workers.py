@@ -279,7 +279,7 @@ def test_collections_of_stages_pass_over_what_was_there_before_and_later_ones_do
         raise KeyError
 
     with pytest.raises(KeyError):
-        running._run_in_turn([Stage("one", lambda: False, 1.0, fails)], Progress(), 1)
+        running._run_in_turn([Stage("one", lambda: False, 1.0, fails)], Progress(), 1, lambda _name, _seconds: None)
     assert passed_over[0] > 100_000, "torch alone is more"
     assert gc.get_freeze_count() == 0
 
