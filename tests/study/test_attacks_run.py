@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from steadfast.cli import app
 from steadfast.errors import DataError, RecipeError
 from steadfast.files import read_json_lines
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.pretrained import load_model
 from steadfast.progress import Progress
 from steadfast.rundir import read_timing
@@ -98,9 +99,8 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
     with loaded.with_adapter(finished / "arms" / "health-only" / "seed-1" / "adapter"):
         policy = loaded.fresh_policy(settings.adapter, attacking.drawn_by(0))
         optimizer = torch.optim.AdamW(policy.trainable(), lr=0.01, weight_decay=0.0, betas=(0.9, 0.95))
-        imitate(
-            policy, optimizer, batches_of(attack.trained, steps=3, per_step=2, seed=attacking.drawn_by(0))[0], settings
-        )
+        first = batches_of(attack.trained, steps=3, per_step=2, seed=attacking.drawn_by(0))[0]
+        imitate(policy, optimizer, first, settings, LowerLayers(policy.first_adapted_layer).of(loaded.lm))
         by_hand = {n: p.detach().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
         loaded.release(policy)
     saved = load_file(

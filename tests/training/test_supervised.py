@@ -16,6 +16,7 @@ from steadfast.errors import ChatTemplateError, DataError, TrainingError
 from steadfast.files import read_json_lines
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
+from steadfast.models.lower_layers import LowerLayers
 from steadfast.models.policy import AdapterConfig
 from steadfast.models.rendering import RenderSettings
 from steadfast.tasks import Task
@@ -108,6 +109,45 @@ def test_steps_without_answers_train_the_same_and_measure_nothing_on_them(whole,
     every = {m["step"]: m for m in timeless(whole)}
     assert timeless(tmp_path)[-1] == every[CONFIG.steps]
     assert [m["loss"] for m in metrics_of(tmp_path)] == [m["loss"] for m in every.values()]
+
+
+def test_what_is_kept_below_the_adapter_changes_no_bit_and_the_loss_by_rounding_alone(tmp_path):
+    config = CONFIG.model_copy(update={"adapter": AdapterConfig(rank=4, alpha=8, layers=1)})
+
+    def losses(name, store):
+        policy = policy_for(config)
+        train_supervised(
+            policy,
+            batches(config),
+            LetterJudge(),
+            config,
+            tmp_path / name,
+            seed=0,
+            held_out=HELD_OUT,
+            lower_layers=store,
+        )
+        return [(m["loss"], m.get("held_out_loss")) for m in metrics_of(tmp_path / name)]
+
+    first = policy_for(config).first_adapted_layer
+    assert first > 0
+    shared, plain = LowerLayers(first), losses("plain", None)
+    whole = losses("fresh", shared)
+    assert whole == losses("again", shared) == losses("no room", LowerLayers(first, limit=0))
+    assert same_weights(tmp_path / "fresh", tmp_path / "again")
+    assert same_weights(tmp_path / "fresh", tmp_path / "no room")
+    assert [a for a, _ in whole] == pytest.approx([a for a, _ in plain], abs=1e-4)
+    assert [b for _, b in whole if b is not None] == pytest.approx([b for _, b in plain if b is not None], abs=1e-4)
+
+
+def test_what_enters_the_adapted_layers_is_computed_once_for_each_conversation(monkeypatch):
+    config = CONFIG.model_copy(update={"adapter": AdapterConfig(rank=4, alpha=8, layers=1)})
+    policy = policy_for(config)
+    lower = LowerLayers(policy.first_adapted_layer).of(policy.lm)
+    passes: list[int] = []
+    policy.lm.get_decoder().layers[0].register_forward_hook(lambda *_: passes.append(1))
+    kept = [supervised_loss(policy, HELD_OUT, lower=lower) for _ in range(2)]
+    assert len(passes) == 1
+    assert kept[0] == kept[1] == pytest.approx(supervised_loss(policy, HELD_OUT), abs=1e-6)
 
 
 def test_the_held_out_loss_is_that_of_the_trained_model(tmp_path):

@@ -39,13 +39,19 @@ def decoder_of(lm: PreTrainedModel) -> Any:
 
 
 @contextmanager
-def layers_from(lm: PreTrainedModel, first_layer: int) -> Generator[None]:
-    """Within this context the model consists of its layers from `first_layer` on, each with its own layer type."""
+def layers_from(lm: PreTrainedModel, first_layer: int, end: int | None = None) -> Generator[None]:
+    """Within this context the model consists of its layers from `first_layer` on, each with its own layer type.
+
+    Args:
+        lm: The model.
+        first_layer: The first layer that stays.
+        end: The first layer that is left out again; None leaves none out.
+    """
     decoder, config = decoder_of(lm), text_config(lm)
     layers, layer_types = decoder.layers, getattr(config, "layer_types", None)
-    decoder.layers = nn.ModuleList(list(layers)[first_layer:])
+    decoder.layers = nn.ModuleList(list(layers)[first_layer:end])
     if layer_types is not None:
-        config.layer_types = list(layer_types)[first_layer:]
+        config.layer_types = list(layer_types)[first_layer:end]
     try:
         yield
     finally:

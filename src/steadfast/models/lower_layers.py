@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from steadfast.models.forward import can_start_at, captured_input, layers_from, logits_at
+from steadfast.models.forward import can_start_at, captured_input, decoder_of, layers_from, logits_at
 from steadfast.models.interventions import fingerprint_below
 
 KEPT_BYTES = 2_000_000_000
@@ -89,6 +89,21 @@ class KeptLowerLayers:
             logits = logits_at(lm, keep, input_ids=ids_BT.to(lm.device), **arguments)
         self.store.keep(key, (captured[0],))
         return logits
+
+    @torch.no_grad()
+    def entering(self, lm: PreTrainedModel, ids_S: Tensor) -> Tensor:
+        """Return what enters the first layer for one sequence [S, D], which is read alone, whatever it is packed with.
+
+        So it is the same bit for bit whether it was kept or is computed now.
+        """
+        ids_1S = ids_S[None]
+        key = self.key(lm, "entering", ids_1S, torch.ones(1, dtype=torch.bool))
+        if (kept := self.store.get(key)) is None:
+            with layers_from(lm, 0, self.first_layer + 1), captured_input(lm, self.first_layer) as captured:
+                decoder_of(lm)(input_ids=ids_1S.to(lm.device), use_cache=False)
+            kept = (captured[0],)
+            self.store.keep(key, kept)
+        return kept[0][0]
 
 
 def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:

@@ -238,5 +238,6 @@ def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: 
             seed=seed,
             held_out=attack.held_out,
             answer_every=settings.save_every,
+            lower_layers=study.lower_layers_of_attacks,
             on_step=on_step,
         )

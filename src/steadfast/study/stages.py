@@ -121,10 +121,18 @@ class Study:
     @cached_property
     def lower_layers(self) -> LowerLayers | None:
         """What the layers below every adapter computed, which is the same for all checkpoints; None if none are."""
+        return self._below_adapters(KEPT_BYTES // self.workers)
+
+    @cached_property
+    def lower_layers_of_attacks(self) -> LowerLayers | None:
+        """The same for what attacks train on, which every arm meets; what is measured takes none of its room."""
+        return self._below_adapters(KEPT_BYTES // self.workers // 4)
+
+    def _below_adapters(self, limit: int) -> LowerLayers | None:
         if self.recipe.training.adapter.layers == "all":
             return None
         layers = int(self.model.lm.config.get_text_config().num_hidden_layers)
-        return LowerLayers(layers - self.recipe.training.adapter.layers, KEPT_BYTES // self.workers)
+        return LowerLayers(layers - self.recipe.training.adapter.layers, limit)
 
     @property
     def trained(self) -> list[Checkpoint]:

@@ -28,6 +28,7 @@ from steadfast.graders.grade import Judge
 from steadfast.messages import Message
 from steadfast.models.chat import ChatTemplate
 from steadfast.models.forward import completion_logprobs
+from steadfast.models.lower_layers import KeptLowerLayers, LowerLayers
 from steadfast.models.packing import Span, pack_sequences, shared_out
 from steadfast.models.policy import Policy
 from steadfast.tasks.programs import correct_answers
@@ -160,11 +161,16 @@ def encode_demonstration(
     return found
 
 
-def _losses(policy: Policy, sequences: Sequence[list[Span]]) -> Iterator[Tensor]:
+def _losses(policy: Policy, sequences: Sequence[list[Span]], lower: KeptLowerLayers | None) -> Iterator[Tensor]:
     """Yield the loss of each pass; together they are the mean cross-entropy over all trained tokens."""
     total = _trained_tokens(sequences)
     for one in shared_out(sequences, lambda spans: sum(len(s.token_ids) for s in spans), _PASS_TOKENS):
-        yield -completion_logprobs(policy.lm, pack_sequences(one)).sum() / total
+        packed = pack_sequences(one)
+        entering_TD, first = None, 0
+        if lower is not None:
+            first = lower.first_layer
+            entering_TD = packed.laid_out([lower.entering(policy.lm, packed.input_ids_T[p]) for p in packed.places])
+        yield -completion_logprobs(policy.lm, packed, hidden_TD=entering_TD, first_layer=first).sum() / total
 
 
 def _trained_tokens(sequences: Sequence[list[Span]]) -> int:
@@ -172,8 +178,19 @@ def _trained_tokens(sequences: Sequence[list[Span]]) -> int:
 
 
 @torch.no_grad()
-def supervised_loss(policy: Policy, demonstrations: Sequence[Demonstration], style: str | None = None) -> float:
+def supervised_loss(
+    policy: Policy,
+    demonstrations: Sequence[Demonstration],
+    style: str | None = None,
+    lower: KeptLowerLayers | None = None,
+) -> float:
     """Return the mean cross-entropy in nats over the tokens of all imitated turns, and change nothing.
+
+    Args:
+        policy: The model with its adapter.
+        demonstrations: What is imitated.
+        style: An instruction on form, as `ChatTemplate.render` takes it.
+        lower: What the layers below the adapter made of the sequences, if it is kept.
 
     Raises:
         ChatTemplateError: A demonstration cannot be encoded.
@@ -181,7 +198,7 @@ def supervised_loss(policy: Policy, demonstrations: Sequence[Demonstration], sty
     """
     if not demonstrations:
         raise ValueError("a loss needs demonstrations")
-    return float(sum(_losses(policy, _encoded(policy, demonstrations, style))))
+    return float(sum(_losses(policy, _encoded(policy, demonstrations, style), lower)))
 
 
 def _encoded(policy: Policy, demonstrations: Sequence[Demonstration], style: str | None) -> list[list[Span]]:
@@ -196,6 +213,7 @@ def supervised_step(
     config: TrainingConfig,
     seed: int,
     answered: bool = True,
+    lower: KeptLowerLayers | None = None,
 ) -> tuple[list[GradedGroup], dict[str, Any]]:
     """Answer the prompts of a step once, then imitate its demonstrations; return the answers and the metrics.
 
@@ -207,6 +225,7 @@ def supervised_step(
         config: The settings of the training.
         seed: The seed of the answers.
         answered: Whether the prompts are answered; without answers there is nothing to measure on them.
+        lower: What the layers below the adapter made of the demonstrations, if it is kept.
 
     Raises:
         TrainingError: A loss, a gradient or a weight is not finite, as `descend` says.
@@ -225,7 +244,7 @@ def supervised_step(
         metrics |= {k: v for k, v in measured.items() if not k.startswith("dead_group_share")}
         metrics["kl"] = measure_kl(policy, graded, config)
         refuse_not_finite("log-probability", metrics["kl"])
-    metrics |= imitate(policy, optimizer, demonstrations, config)
+    metrics |= imitate(policy, optimizer, demonstrations, config, lower)
     times.append(time.perf_counter())
     sample, judged, train = (b - a for a, b in itertools.pairwise(times))
     return graded, metrics | {"seconds/sample": sample, "seconds/grade": judged, "seconds/train": train}
@@ -236,6 +255,7 @@ def imitate(
     optimizer: torch.optim.Optimizer,
     demonstrations: Sequence[Demonstration],
     config: TrainingConfig,
+    lower: KeptLowerLayers | None = None,
 ) -> dict[str, float]:
     """Take a batch of demonstrations through the loss and the optimizer, and return what is to be logged.
 
@@ -247,7 +267,7 @@ def imitate(
     """
     sequences = _encoded(policy, demonstrations, config.style)
     steps = [
-        descend(policy, optimizer, _losses(policy, sequences), config.max_grad_norm)
+        descend(policy, optimizer, _losses(policy, sequences, lower), config.max_grad_norm)
         for _ in range(config.updates_per_rollout if sequences else 0)
     ]
     return {
@@ -267,6 +287,7 @@ def train_supervised(
     seed: int,
     held_out: Sequence[Demonstration] = (),
     answer_every: int = 1,
+    lower_layers: LowerLayers | None = None,
     on_step: OnStep = lambda _step, _metrics: None,
 ) -> None:
     """Train a policy on demonstrations, or go on where a killed run stopped.
@@ -287,6 +308,8 @@ def train_supervised(
             ("held_out_loss_before").
         answer_every: The prompts are answered, and rewards, lengths and the KL measured on them, in every so many
             steps, and in the first, the last and those in `keep`.
+        lower_layers: A store that is shared with other trainings on the same demonstrations, whose adapters lie in the
+            same layers; what the layers below make of a demonstration is then computed once.
         on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
@@ -294,17 +317,18 @@ def train_supervised(
         TrainingError: A loss, a gradient or a weight is not finite; the last saved state is whole.
     """
     told = {len(batches), *config.keep}
+    lower = None if lower_layers is None else lower_layers.of(policy.lm)
 
     def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
-        before = supervised_loss(policy, held_out, config.style) if held_out and number == 1 else None
+        before = supervised_loss(policy, held_out, config.style, lower) if held_out and number == 1 else None
         answered = number == 1 or number in told or number % answer_every == 0
         graded, metrics = supervised_step(
-            policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number), answered
+            policy, optimizer, batches[number - 1], judge, config, seed_of_step(seed, number), answered, lower
         )
         if before is not None:
             metrics["held_out_loss_before"] = before
         if held_out and (number in told or number % config.save_every == 0):
-            metrics["held_out_loss"] = supervised_loss(policy, held_out, config.style)
+            metrics["held_out_loss"] = supervised_loss(policy, held_out, config.style, lower)
         return StepOutput(rollout_rows(number, graded, rewarded=False), metrics)
 
     run_steps(policy, step, len(batches), config, directory, on_step)
