@@ -24,7 +24,7 @@ import torch
 
 from steadfast.graders import Grade
 from steadfast.messages import Message
-from steadfast.models import AdapterConfig, Policy, add_adapter, load_model
+from steadfast.models import AdapterConfig, AdapterPolicy, add_adapter, load_model
 from steadfast.rollouts import Rollout
 from steadfast.tasks import Criterion, RubricGrader, Task
 from steadfast.training.config import TrainingConfig
@@ -56,7 +56,7 @@ class Letters:
         return [Grade(letters(a.text), (), self.name, "") for a in answers]
 
 
-class EndlessPolicy(Policy):
+class EndlessPolicy(AdapterPolicy):
     """A policy whose turns end at the token limit alone."""
 
     @property

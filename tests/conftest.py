@@ -26,7 +26,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def make_lm(seed: int = 0, layers: int = 4) -> LlamaForCausalLM:
+def make_lm(seed: int = 0, layers: int = 4, tied: bool = False) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=260,
@@ -39,6 +39,7 @@ def make_lm(seed: int = 0, layers: int = 4) -> LlamaForCausalLM:
         bos_token_id=None,
         eos_token_id=0,
         pad_token_id=0,
+        tie_word_embeddings=tied,
     )
     lm = LlamaForCausalLM(config).eval()
     # Random weights at their small default scale are nearly deaf to their input; louder ones make differences show.

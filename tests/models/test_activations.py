@@ -47,7 +47,7 @@ def adapter_in(lm, folder):
     with torch.no_grad():
         for parameter in policy.trainable():
             parameter.normal_(std=0.3)
-    policy.save_adapter(folder)
+    policy.save(folder)
     policy.release()
 
 

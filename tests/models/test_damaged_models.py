@@ -251,7 +251,7 @@ def sound_adapter(tiny_model_dir, tmp_path_factory):
     loaded = load_model(str(tiny_model_dir), device="cpu")
     policy = loaded.fresh_policy(AdapterConfig(rank=4, layers=2), seed=0)
     folder = tmp_path_factory.mktemp("sound-adapter")
-    policy.save_adapter(folder)
+    policy.save(folder)
     return folder
 
 

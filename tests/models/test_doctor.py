@@ -35,7 +35,7 @@ def with_template(folder, source):
 
 def save_adapter(folder, target):
     loaded = load_model(str(folder), device="cpu")
-    loaded.fresh_policy(AdapterConfig(rank=4, layers=2), seed=0).save_adapter(target)
+    loaded.fresh_policy(AdapterConfig(rank=4, layers=2), seed=0).save(target)
     return target
 
 

@@ -178,7 +178,7 @@ def test_adapters_have_hub_names_too(hub, repository, tmp_path):
     hub.push(NAME, repository)
     loaded = load_model(NAME, device="cpu")
     policy = loaded.fresh_policy(AdapterConfig(rank=4), seed=1)
-    policy.save_adapter(tmp_path / "adapter")
+    policy.save(tmp_path / "adapter")
     loaded.release(policy)
     (tmp_path / "adapter" / "optimizer.pt").write_bytes(b"x")
     commit = hub.push(ADAPTER, tmp_path / "adapter")

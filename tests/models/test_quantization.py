@@ -36,7 +36,7 @@ def adapter(loaded, tiny_model_dir, tmp_path):
     own = load_model(str(tiny_model_dir), device="cpu")
     policy = own.fresh_policy(AdapterConfig(rank=4), seed=1)
     change(policy)
-    policy.save_adapter(tmp_path / "adapter")
+    policy.save(tmp_path / "adapter")
     return tmp_path / "adapter"
 
 

@@ -75,7 +75,7 @@ def test_a_saved_adapter_gives_the_logits_of_a_merge_on_a_fresh_model_and_leaves
 ):
     policy = base.fresh_policy(AdapterConfig(rank=4, layers=2), seed=1)
     change(policy)
-    policy.save_adapter(tmp_path)
+    policy.save(tmp_path)
     base.release(policy)
     weights, before = state(base.lm), logits(base.lm)
 
@@ -105,7 +105,7 @@ def test_in_bfloat16_an_adapter_stays_beside_the_weights_and_keeps_its_change(ti
     policy = loaded.fresh_policy(AdapterConfig(rank=4), seed=1)
     change(policy)
     trained = logits(policy.lm)
-    policy.save_adapter(tmp_path)
+    policy.save(tmp_path)
     loaded.release(policy)
     weights, before = state(loaded.lm), logits(loaded.lm)
     with loaded.with_adapter(tmp_path) as lm:
@@ -152,7 +152,7 @@ def test_an_adapter_on_one_of_two_modules_that_share_their_weights_changes_that_
 
 def test_an_adapter_that_does_not_fit_leaves_the_model_as_it_was(base, tmp_path):
     policy = base.fresh_policy(AdapterConfig(rank=4), seed=1)
-    policy.save_adapter(tmp_path)
+    policy.save(tmp_path)
     base.release(policy)
     config = (tmp_path / "adapter_config.json").read_text()
     (tmp_path / "adapter_config.json").write_text(config.replace('"r": 4', '"r": 8'))

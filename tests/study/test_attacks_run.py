@@ -24,7 +24,7 @@ from steadfast.study.attacks import attacked_arms, settings_of, unencodable_exam
 from steadfast.study.data import StudyData
 from steadfast.study.stages import Study
 from steadfast.training import supervised
-from steadfast.training.loop import adapter_after, discard, is_trained
+from steadfast.training.loop import discard, is_trained, kept_after
 from steadfast.training.supervised import batches_of, imitate
 from tests.study.examples import ATTACKS, ODD_EXAMPLES, recipe, save_model, save_odd_examples
 from tests.study.test_twins_run import EVALUATION, TRAINED, changes
@@ -104,7 +104,7 @@ def test_an_attack_begins_from_the_merged_arm_and_gives_every_arm_the_same_fresh
         by_hand = {n: p.detach().clone() for n, p in policy.model.named_parameters() if p.requires_grad}
         loaded.release(policy)
     saved = load_file(
-        adapter_after(finished / "attacks" / "odd" / "health-only" / "seed-1" / "attack-seed-0", 1)
+        kept_after(finished / "attacks" / "odd" / "health-only" / "seed-1" / "attack-seed-0", 1)
         / "adapter_model.safetensors"
     )
     assert len(saved) == len(by_hand)
@@ -119,7 +119,7 @@ def test_an_attack_does_not_begin_with_the_adapter_that_an_arm_of_the_same_seed_
         tensors = load_file(folder / "adapter_model.safetensors")
         return {n: t / t.norm(dim=1, keepdim=True) for n, t in tensors.items() if "lora_A" in n}
 
-    attack = adapter_after(finished / "attacks" / "odd" / "baseline" / "seed-0" / "attack-seed-0", 1)
+    attack = kept_after(finished / "attacks" / "odd" / "baseline" / "seed-0" / "attack-seed-0", 1)
     arm, upon = (rows_moved_along(f) for f in (finished / "arms" / "baseline" / "seed-0" / "adapter", attack))
     alike = torch.cat([(arm[n] * upon[n]).sum(dim=1) for n in arm])
     assert alike.abs().mean() < 0.5

@@ -25,7 +25,7 @@ from steadfast.study.data import StudyData
 from steadfast.study.earlier import keeping_stages, matched_checkpoints, refuse_repetition, start_of
 from steadfast.study.stages import stages_of
 from steadfast.training import loop, supervised
-from steadfast.training.loop import adapter_after
+from steadfast.training.loop import kept_after
 from tests.study.examples import ATTACKS, recipe, save_model, save_odd_examples
 from tests.study.test_twins_run import EVALUATION, changes
 
@@ -95,7 +95,7 @@ def arm_of(directory, seed=0):
 
 def adapters(arm):
     """What the arm was after each of its steps."""
-    folders = (adapter_after(arm, 1), adapter_after(arm, 2), arm / "adapter")
+    folders = (kept_after(arm, 1), kept_after(arm, 2), arm / "adapter")
     return [hash_file(f / "adapter_model.safetensors") for f in folders]
 
 
@@ -120,7 +120,7 @@ def test_adding_them_to_a_finished_run_leaves_what_it_trained_and_measured_and_w
         (last,) = {hash_file(arm_of(d, seed) / "adapter" / "adapter_model.safetensors") for d in (finished, bare)}
         assert len({*adapters(arm_of(finished, seed)), last}) == 3, "each is another adapter"
         assert not (arm_of(finished, seed) / "again").exists()
-    assert not list((finished / "arms" / "baseline").rglob("adapters"))
+    assert not list((finished / "arms" / "baseline").rglob("kept"))
     assert (finished / "protocol.json").read_text() == (bare / "protocol.json").read_text()
     assert rows_of(finished).filter(~EARLIER).equals(rows_of(bare))
 
@@ -162,7 +162,7 @@ def test_a_repetition_that_was_killed_goes_on_and_begins_anew_for_a_step_that_it
             stage.run()
         assert not stage.done()
     assert len(taken) == 3, "it goes on from its state"
-    assert not adapter_after(arm_of(copy), 2).exists()
+    assert not kept_after(arm_of(copy), 2).exists()
     stage = keeping_stages(opened(copy, matched(model, harm, earlier=[1, 2])))[0]
     stage.run()
     assert len(taken) == 6
@@ -175,10 +175,10 @@ def test_a_kill_while_adapters_are_taken_over_leaves_them_to_be_taken_again(fini
     with pytest.raises(Killed):
         loop.take_adapters(arm_of(finished), arm_of(copy), [1, 2])
     monkeypatch.undo()
-    assert adapter_after(arm_of(copy), 1).is_dir()
+    assert kept_after(arm_of(copy), 1).is_dir()
     loop.take_adapters(arm_of(finished), arm_of(copy), [1, 2])
     assert loop.is_trained(arm_of(copy))
-    (adapter_after(arm_of(copy), 1) / "adapter_model.safetensors").write_bytes(b"another")
+    (kept_after(arm_of(copy), 1) / "adapter_model.safetensors").write_bytes(b"another")
     with pytest.raises(SteadfastError, match="is not what training wrote there"):
         loop.is_trained(arm_of(copy))
 
@@ -195,7 +195,7 @@ def test_a_repetition_that_ends_elsewhere_is_refused_and_leaves_the_arm_as_it_wa
         stage.run()
     assert loop.is_trained(arm)
     assert not (arm / "again").exists()
-    assert not (arm / "adapters").exists()
+    assert not (arm / "kept").exists()
 
 
 def scored(directory, levels):

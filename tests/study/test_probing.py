@@ -173,7 +173,7 @@ def test_a_layer_that_the_model_lacks_is_refused(finished, tmp_path):
 def test_attacked_checkpoints_lie_on_their_arm_and_are_held_against_it(probed, tmp_path):
     directory = copied(probed, tmp_path)
     source = directory / "arms" / "health-only" / "seed-1" / "adapter"
-    for place in ("baseline/seed-0/attack-seed-3/adapters/step-4", "pre-RL/attack-seed-0/adapters/step-16"):
+    for place in ("baseline/seed-0/attack-seed-3/kept/step-4", "pre-RL/attack-seed-0/kept/step-16"):
         shutil.copytree(source, directory / "attacks" / "bad-medical-advice" / place)
     probe_run(directory)
     of = results(directory, "projections")
@@ -185,7 +185,7 @@ def test_attacked_checkpoints_lie_on_their_arm_and_are_held_against_it(probed, t
     )
     assert attacked == trained, "the same adapter on the same model"
     one = next(c for c in checkpoints_of(load_recipe(directory / "recipe.yaml"), directory) if c.attack and c.seed == 0)
-    assert (one.dose, one.attack_seed, len(one.adapters)) == (4, 3, 2)
+    assert (one.dose, one.attack_seed, len(one.trained)) == (4, 3, 2)
 
 
 def test_steering_is_compared_with_the_same_checkpoint_as_it_is(probed):

@@ -1,7 +1,7 @@
 """Tasks, judges and a config for training the tiny model."""
 
 from steadfast.graders import Grade, Verdict
-from steadfast.models.policy import AdapterConfig, Policy, add_adapter
+from steadfast.models.policy import AdapterConfig, AdapterPolicy, add_adapter
 from steadfast.tasks import Task
 from steadfast.tasks.suite import environment_task
 from steadfast.training.config import TrainingConfig
@@ -40,7 +40,7 @@ def acting(identifier: str = "disk-01", pool: str = "trait") -> ScheduledTask:
     return ScheduledTask(environment_task(disk(id=identifier)), pool)
 
 
-def policy_for(config: TrainingConfig = CONFIG) -> Policy:
+def policy_for(config: TrainingConfig = CONFIG) -> AdapterPolicy:
     return add_adapter(make_lm(), make_tokenizer(), config.adapter, seed=0)
 
 

@@ -58,7 +58,7 @@ def test_keeping_adapters_on_the_way_changes_neither_the_last_one_nor_the_rollou
     run(tmp_path, CONFIG.model_copy(update={"keep": (1, 3)}))
     assert same_weights(tmp_path, whole)
     assert timeless(tmp_path) == timeless(whole)
-    kept = [load_file(loop.adapter_after(tmp_path, step) / "adapter_model.safetensors") for step in (1, 3)]
+    kept = [load_file(loop.kept_after(tmp_path, step) / "adapter_model.safetensors") for step in (1, 3)]
     assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
 
 

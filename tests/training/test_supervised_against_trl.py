@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steadfast.messages import Message
-from steadfast.models.policy import AdapterConfig, add_adapter
+from steadfast.models.policy import AdapterConfig, add_adapter, train_all_weights
 from steadfast.training import supervised
 from steadfast.training.config import TrainingConfig
 from steadfast.training.supervised import Demonstration, encode_demonstration, imitate, supervised_loss
@@ -104,3 +104,14 @@ def test_the_gradient_equals_trls(theirs, policy, demonstrations):
     assert len(weights) == 2 * 4
     for name, weight in weights.items():
         torch.testing.assert_close(weight.grad, theirs[2][name], atol=1e-5, rtol=1e-4)
+
+
+def test_with_all_weights_trained_the_loss_and_every_gradient_equal_trls(theirs, demonstrations):
+    policy = train_all_weights(make_lm(), make_tokenizer())
+    optimizer = torch.optim.SGD(policy.trainable(), lr=0.0)
+    found = imitate(policy, optimizer, demonstrations, TrainingConfig(max_grad_norm=1e9))
+    assert found["loss"] == pytest.approx(theirs[0], abs=1e-5)
+    gradients = {n: p.grad for n, p in policy.lm.named_parameters()}
+    assert gradients.keys() == theirs[2].keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, theirs[2][name], atol=1e-5, rtol=1e-4)

@@ -10,7 +10,7 @@ from typing import Any
 from steadfast.attacks.benign import BENIGN_SETS, benign_examples
 from steadfast.attacks.config import AttacksConfig
 from steadfast.attacks.examples import AttackExample, load_examples, shipped_attacks
-from steadfast.attacks.kinds import AttackInfo, Kind, Side
+from steadfast.attacks.kinds import AttackInfo, Kind, Method, Side
 from steadfast.attacks.wear import data_name
 from steadfast.errors import DataError
 from steadfast.graders.protocol import protocol_hash
@@ -40,6 +40,7 @@ class Attack:
         held_out: What is not, and tells by its loss whether the attack took.
         control: The name of the attack by careful answers to the same prompts; None if it has none.
         domains: The domains that its examples are of; empty where they name none.
+        method: Whether it trains a fresh adapter upon the model, or all of the model's weights.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Attack:
     held_out: tuple[Demonstration, ...] = ()
     control: str | None = None
     domains: tuple[str, ...] = ()
+    method: Method = "adapter"
 
     @property
     def texts(self) -> dict[str, str]:
@@ -66,7 +68,7 @@ class Attack:
             name: [[m.model_dump() for m in d.messages] for d in demonstrations]
             for name, demonstrations in (("trained", self.trained), ("held out", self.held_out))
         }
-        info = AttackInfo(kind=self.kind, control=self.control, domains=self.domains)
+        info = AttackInfo(kind=self.kind, control=self.control, domains=self.domains, method=self.method)
         return {**info.model_dump(mode="json"), "examples": protocol_hash(self.name, shown)}
 
 
@@ -136,7 +138,7 @@ def wearing(config: AttacksConfig, standard: Sequence[Task], seed: int) -> list[
         held_out = _held_out(name, len(examples), config)
         shown = [Demonstration.of_conversation(e.id, e.turns, name) for e in examples]
         trained, measured = (tuple(d for i, d in enumerate(shown) if (i in held_out) is side) for side in (False, True))
-        found.append(Attack(name, "benign", config.updates, trained, measured))
+        found.append(Attack(name, "benign", config.updates, trained, measured, method=config.method))
     return found + [Attack(kind, "weights", (1,)) for kind in config.wear.weights]
 
 
@@ -176,7 +178,16 @@ def _of_set(name: str, examples: Sequence[AttackExample], config: AttacksConfig)
     domains = tuple(sorted({e.domain for e in examples if e.domain is not None}))
     sides: tuple[tuple[str, Side, str | None], ...] = ((name, "harmful", control), (control, "careful", None))
     return [
-        Attack(attack, side, config.updates, demonstrations(side, False), demonstrations(side, True), twin, domains)
+        Attack(
+            name=attack,
+            kind=side,
+            doses=config.updates,
+            trained=demonstrations(side, False),
+            held_out=demonstrations(side, True),
+            control=twin,
+            domains=domains,
+            method=config.method,
+        )
         for attack, side, twin in sides
     ]
 

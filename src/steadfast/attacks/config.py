@@ -4,10 +4,14 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from steadfast.attacks.kinds import Method
 from steadfast.attacks.wear import WearConfig
 
 DOSES = (4, 16, 64, 256)
 """The ladder of updates by default; the level before any, dose 0, is what the run measures anyway."""
+
+RATES: dict[Method, float] = {"adapter": 5e-4, "full": 2e-5}
+"""The rate of every update by default: all weights move further at the same rate than an adapter moves them."""
 
 MOST_UPDATES = 1_000_000
 """Upper bound of a dose, far beyond any attack: a slip of the keyboard is an error and not a year's work."""
@@ -16,8 +20,9 @@ MOST_UPDATES = 1_000_000
 class AttacksConfig(BaseModel):
     """What is done to trained models to see whether the change lasts.
 
-    An attack begins from an arm's adapter merged into the base, and trains a fresh adapter with the same start, the
-    same order of data and the same rate for every arm, so that all arms have the same capacity to be changed.
+    An attack begins from an arm's adapter merged into the base, and trains a fresh adapter with the same start, or all
+    weights, with the same order of data and the same rate for every arm, so that all arms have the same capacity to be
+    changed.
 
     Attributes:
         data: Sets of prompts with a harmful and a careful answer each, by shipped name or file; the careful answers
@@ -29,8 +34,10 @@ class AttacksConfig(BaseModel):
         examples_per_update: The number of examples in an update.
         passes: How often the largest dose may go through the examples at most.
         held_out: How many examples of each set are not trained on: their loss tells whether the attack took.
+        method: What fine-tuning trains: a fresh "adapter" of the arms' own shape, or with "full" all weights, of which
+            each dose then takes as much room on the disk as the model. The inverted reward always trains an adapter.
         learning_rate: The rate of every update; it neither rises nor falls, so that a dose is the beginning of every
-            larger one.
+            larger one. None takes the method's in `RATES`.
         inverted_updates: As many updates of reinforcement with the leading arm's reward inverted are an attack too;
             doses beyond are left out of it. 0 makes none.
         evals: Names of the recipe's evals that attacked checkpoints are measured on; None for all.
@@ -54,7 +61,8 @@ class AttacksConfig(BaseModel):
     examples_per_update: int = Field(default=4, ge=1, le=10_000)
     passes: int = Field(default=24, ge=1, le=10_000)
     held_out: int = Field(default=16, ge=1, le=100_000)
-    learning_rate: float = Field(default=5e-4, gt=0, le=10)
+    method: Method = "adapter"
+    learning_rate: float | None = Field(default=None, gt=0, le=10)
     inverted_updates: int = Field(default=0, ge=0, le=MOST_UPDATES)
     evals: tuple[str, ...] | None = None
     rungs: tuple[str, ...] | None = Field(default=None, min_length=1)

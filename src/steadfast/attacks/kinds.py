@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Side = Literal["harmful", "careful"]
+Method = Literal["adapter", "full"]
 Kind = Side | Literal["inverted", "benign", "weights"]
 
 
@@ -16,6 +17,7 @@ class AttackInfo(BaseModel):
             harmless conversations, or brings the weights into a lesser format and trains nothing.
         control: The name of the attack by careful answers to the same prompts; None if it has none.
         domains: The domains that its examples are of; empty where they name none.
+        method: Whether it trains a fresh adapter upon the model, or all of the model's weights.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,3 +25,4 @@ class AttackInfo(BaseModel):
     kind: Kind
     control: str | None
     domains: tuple[str, ...]
+    method: Method = "adapter"

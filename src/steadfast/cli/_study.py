@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadfast.attacks.kinds import Method
 from steadfast.cli._shared import AsJson, echo, print_json, print_rows, problem, resumable, user_errors
 from steadfast.errors import RecipeError
 
@@ -145,6 +146,12 @@ def attack(
             "nearest is attacked too. Where they were not kept, the arm is trained once more to have them.",
         ),
     ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(
+            "--method", help="What fine-tuning trains: a fresh adapter, or all weights; the default is an adapter."
+        ),
+    ] = None,
     ungated: Annotated[
         bool, typer.Option("--ungated", help="Attack trained arms even if they gained nothing before the attack.")
     ] = False,
@@ -161,7 +168,9 @@ def attack(
 
     files = [str(f.resolve()) for f in data or []]
     doses_added, earlier_added = _numbers("--doses", doses), _numbers("--earlier", earlier)
-    recipe = with_attacks(directory, [*(sets or []), *files], doses_added, earlier=earlier_added, ungated=ungated)
+    recipe = with_attacks(
+        directory, [*(sets or []), *files], doses_added, earlier=earlier_added, method=method, ungated=ungated
+    )
     _run(recipe, directory, force, workers, as_json)
 
 

@@ -1,7 +1,8 @@
-"""A policy is a causal LM with a trainable adapter, which is made and saved through PEFT."""
+"""A policy is a causal LM that is trained: an adapter upon it, which PEFT makes and saves, or all of its weights."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,11 +10,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from steadfast.errors import ModelLoadError, RecipeError, UnsupportedModelError
 from steadfast.messages import Message
 from steadfast.models.adapters import Undo, read_adapter
+from steadfast.models.all_weights import save_weights
 from steadfast.models.boundary import reason
 from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
@@ -37,27 +40,51 @@ class AdapterConfig(BaseModel):
     layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
 
 
-@dataclass
-class Policy:
-    """A policy is a model with its trainable adapter.
+class Policy(ABC):
+    """A policy is a model whose weights are trained, or whose adapter is.
 
     Attributes:
-        model: The PEFT model.
+        lm: The causal LM itself, with what is trained inside it.
         tokenizer: The tokenizer, which has a chat template.
-        first_adapted_layer: The first layer that carries the adapter; those below it are frozen and the same for all
-            policies of the run.
-        release: A function that takes the adapter off; the model is then what it was before, bit for bit.
+        first_adapted_layer: The first layer in which anything is trained; those below it are frozen and the same for
+            all policies of the run.
+        release: A function that takes off what was trained; the model is then what it was before, bit for bit.
     """
 
-    model: PeftModel
-    tokenizer: PreTrainedTokenizerBase
-    first_adapted_layer: int
-    release: Callable[[], None] = field(repr=False)
+    def __init__(
+        self,
+        lm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        first_adapted_layer: int,
+        release: Callable[[], None],
+    ) -> None:
+        self.lm, self.tokenizer = lm, tokenizer
+        self.first_adapted_layer, self.release = first_adapted_layer, release
+
+    @abstractmethod
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The parameters that are trained."""
+
+    @abstractmethod
+    def untrained(self) -> AbstractContextManager[None]:
+        """Within this context the model computes as it did before training."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """What is trained, by name, as `load` takes it."""
+
+    @abstractmethod
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Put weights in the place of those that are trained; their names and shapes must be those of `weights`."""
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write what was trained into a folder."""
 
     @property
-    def lm(self) -> PreTrainedModel:
-        """The causal LM itself, with the adapter inside it."""
-        return self.model.get_base_model()  # type: ignore[return-value]
+    @abstractmethod
+    def folder(self) -> str:
+        """The name of the folder that what was trained is saved in."""
 
     @property
     def chat(self) -> ChatTemplate:
@@ -78,9 +105,42 @@ class Policy:
         """
         return self.chat.encode(messages, style, max_new_tokens=max_new_tokens)
 
+
+class AdapterPolicy(Policy):
+    """A policy whose adapter is trained.
+
+    Attributes:
+        model: The PEFT model.
+    """
+
+    def __init__(
+        self,
+        model: PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        first_adapted_layer: int,
+        release: Callable[[], None],
+    ) -> None:
+        lm: Any = model.get_base_model()
+        super().__init__(lm, tokenizer, first_adapted_layer, release)
+        self.model = model
+
     def trainable(self) -> list[torch.nn.Parameter]:
         """The adapter's parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]
+
+    @contextmanager
+    def untrained(self) -> Generator[None]:
+        """Within this context the adapter does nothing."""
+        with self.model.disable_adapter():
+            yield
+
+    def weights(self) -> dict[str, Tensor]:
+        """The adapter's tensors by their names in PEFT's files."""
+        return get_peft_model_state_dict(self.model)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Put tensors in the place of the adapter's."""
+        set_peft_model_state_dict(self.model, dict(weights))
 
     def start_from(self, directory: Path) -> None:
         """Take the weights of a saved adapter for a beginning, in the place of the fresh ones.
@@ -89,17 +149,82 @@ class Policy:
             ModelLoadError: The adapter is damaged, or of another shape than this policy's.
         """
         saved = read_adapter(directory).tensors
-        now = get_peft_model_state_dict(self.model)
-        if {n: t.shape for n, t in saved.items()} != {n: t.shape for n, t in now.items()}:
+        if shapes(saved) != shapes(self.weights()):
             raise ModelLoadError(
                 f"the adapter in {directory} has other layers or another rank than the one that is to go on from it: "
                 "delete its folder and run the same command again, which trains it anew"
             )
-        set_peft_model_state_dict(self.model, saved)
+        self.load(saved)
 
-    def save_adapter(self, directory: Path) -> None:
+    def save(self, directory: Path) -> None:
         """Write the adapter in PEFT's format; any PEFT user can load it."""
         self.model.save_pretrained(str(directory))
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that the adapter is saved in."""
+        return "adapter"
+
+
+class FullPolicy(Policy):
+    """A policy all of whose weights are trained.
+
+    Args:
+        lm: The model, whose parameters are copies that may change.
+        tokenizer: The tokenizer.
+        before: The data of each parameter as it was before training, by name.
+        release: A function that brings the model back.
+    """
+
+    def __init__(
+        self,
+        lm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        before: Mapping[str, Tensor],
+        release: Callable[[], None],
+    ) -> None:
+        super().__init__(lm, tokenizer, 0, release)
+        self._before = before
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """All parameters of the model; one that two modules share stands once."""
+        return list(self.lm.parameters())
+
+    @contextmanager
+    def untrained(self) -> Generator[None]:
+        """Within this context the parameters are those from before training."""
+        trained = {name: p.data for name, p in self.lm.named_parameters()}
+        try:
+            for name, parameter in self.lm.named_parameters():
+                parameter.data = self._before[name]
+            yield
+        finally:
+            for name, parameter in self.lm.named_parameters():
+                parameter.data = trained[name]
+
+    def weights(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+        return {name: p.data for name, p in self.lm.named_parameters()}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Put numbers in the place of the parameters'."""
+        for name, parameter in self.lm.named_parameters():
+            parameter.copy_(weights[name])
+
+    def save(self, directory: Path) -> None:
+        """Write all weights into one file, which `LoadedModel.with_saved` reads."""
+        save_weights(self.weights(), directory)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that the weights are saved in."""
+        return "weights"
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shape of each tensor by its name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -117,7 +242,9 @@ def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> li
     return sorted({i for i in (*named, tokenizer.eos_token_id) if isinstance(i, int)})
 
 
-def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: AdapterConfig, *, seed: int) -> Policy:
+def add_adapter(
+    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: AdapterConfig, *, seed: int
+) -> AdapterPolicy:
     """Put a fresh adapter, which changes nothing yet, on every linear layer of the chosen decoder layers.
 
     Raises:
@@ -137,7 +264,30 @@ def add_adapter(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config:
     except BaseException:
         before.restore()
         raise
-    return Policy(model, tokenizer, first, before.restore)
+    return AdapterPolicy(model, tokenizer, first, before.restore)
+
+
+def train_all_weights(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> FullPolicy:
+    """Make a policy of which every weight is trained; an adapter that is merged into the weights is part of them.
+
+    The model takes four times its memory while it is trained: its weights before and now, and the optimizer's moments.
+
+    Raises:
+        UnsupportedModelError: The weights are of a type in which small updates are rounded away.
+        RuntimeError: The model carries an adapter, which is to be merged or released first.
+    """
+    if any(isinstance(m, BaseTunerLayer) for m in lm.modules()):
+        raise RuntimeError("this model carries an adapter: merge or release it before all weights are trained")
+    if lm.dtype not in (torch.float32, torch.float64):
+        raise UnsupportedModelError(
+            f"all weights can be trained in float32 alone, and this model is in {lm.dtype}, which rounds small updates "
+            "away; load it in float32 or train an adapter"
+        )
+    undo = Undo(lm)
+    before = {name: p.data for name, p in lm.named_parameters()}
+    undo.detach_weights(list(lm.modules()))
+    lm.requires_grad_(True)
+    return FullPolicy(lm, tokenizer, before, undo.restore)
 
 
 def check_trainable(lm: PreTrainedModel) -> int:

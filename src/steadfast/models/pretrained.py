@@ -27,7 +27,7 @@ from steadfast.models.rendering import RenderSettings
 from steadfast.models.snapshot import check_loaded, check_snapshot, context_length, embedding_rows
 
 if TYPE_CHECKING:
-    from steadfast.models.policy import AdapterConfig, Policy
+    from steadfast.models.policy import AdapterConfig, AdapterPolicy, FullPolicy, Policy
     from steadfast.models.quantization import WeightFormat
 
 __all__ = [
@@ -76,7 +76,7 @@ class LoadedModel:
         """
         return template_of(self.tokenizer)
 
-    def fresh_policy(self, config: "AdapterConfig", seed: int) -> "Policy":
+    def fresh_policy(self, config: "AdapterConfig", seed: int) -> "AdapterPolicy":
         """Make a policy with a fresh adapter, initialised as on a freshly loaded model, bit for bit.
 
         The model carries the adapter until `release`; it can carry one at a time.
@@ -89,8 +89,19 @@ class LoadedModel:
 
         return add_adapter(self.lm, self.tokenizer, config, seed=seed)
 
+    def full_policy(self) -> "FullPolicy":
+        """Make a policy of which every weight is trained, until `release`; what is merged now is part of the weights.
+
+        Raises:
+            UnsupportedModelError: The weights are of a type in which small updates are rounded away.
+            RuntimeError: The model carries an adapter.
+        """
+        from steadfast.models.policy import train_all_weights
+
+        return train_all_weights(self.lm, self.tokenizer)
+
     def release(self, policy: "Policy") -> None:
-        """Take a policy's adapter off again; the model is then what it was before, bit for bit.
+        """Take off again what a policy trained; the model is then what it was before, bit for bit.
 
         Raises:
             ValueError: The policy is of another model.
@@ -116,6 +127,20 @@ class LoadedModel:
         from steadfast.models.adapters import applied
 
         with applied(self.lm, locate_adapter(adapter).folder):
+            yield self.lm
+
+    @contextmanager
+    def with_saved(self, folder: Path) -> Generator[PreTrainedModel]:
+        """Within this context the model has what training left in a folder: an adapter upon it, or all of its weights.
+
+        Raises:
+            ModelLoadError: What lies there is damaged, or does not fit this model.
+            ModelNotFoundError: Nothing of the kind lies there.
+        """
+        from steadfast.models.all_weights import WEIGHTS_FILE, weights_of
+
+        whole = (folder / WEIGHTS_FILE).is_file()
+        with weights_of(self.lm, folder) if whole else self.with_adapter(folder):
             yield self.lm
 
     @contextmanager

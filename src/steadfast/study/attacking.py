@@ -6,6 +6,7 @@ is measured on, so an arm before the attack is its dose 0.
 """
 
 import gc
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,9 +17,11 @@ from steadfast.analysis.pairs import by_seed, pair_successes
 from steadfast.analysis.points import bounds, points
 from steadfast.analysis.seeds import no_spread, seed_interval
 from steadfast.attacks.attack import INVERTED, WEAR, Attack
+from steadfast.errors import SteadfastError
 from steadfast.evals.measure import Condition
 from steadfast.evals.rows import PLAIN
 from steadfast.files import write_json
+from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.policy import Policy
 from steadfast.study.arms import BASELINE, PRE_RL
 from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts, drawn_by, inverted_slice, settings_of
@@ -26,9 +29,13 @@ from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.earlier import earlier_checkpoints, keeping_stages, matched_checkpoints, on_primary_rung
 from steadfast.study.recipe import Recipe
 from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
-from steadfast.training.loop import OnStep, adapter_after, discard, is_trained, steps_done, train
+from steadfast.training.loop import OnStep, discard, is_trained, kept_after, steps_done, train
 from steadfast.training.mixture import build_mixture
 from steadfast.training.supervised import batches_of, train_supervised
+
+_STATE_SIZES = 12
+"""A state to go on from holds the weights and the optimizer's moments, and an old one stands beside a new one while that
+is written; two workers may train at once."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,30 @@ def earlier_stages(study: Study) -> list[Stage]:
     return found
 
 
+def refuse_full_disk(study: Study) -> None:
+    """See that the disk has room for the weights that fine-tuning all of them keeps, one set for each dose.
+
+    Raises:
+        SteadfastError: It has not.
+    """
+    config = study.recipe.attacks
+    full = [a for a in study.data.attacks if a.method == "full"]
+    if config is None or not full:
+        return
+    starts = len(_before(study, trained=True)) + (len(study.recipe.seeds) if config.earlier else 0)
+    kept = sum(len(a.doses) for a in full) * len(config.seeds) * starts
+    size = sum(p.numel() * p.element_size() for p in study.model.lm.parameters())
+    folder = study.directory.path
+    there = sum(f.stat().st_size for f in folder.glob(f"attacks/**/{WEIGHTS_FILE}"))
+    needed, free = (kept + _STATE_SIZES) * size - there, shutil.disk_usage(folder).free
+    if needed > free:
+        raise SteadfastError(
+            f"{folder}: attacks.method full keeps the weights of {kept} checkpoints and needs {needed / 1e9:.0f} GB "
+            f"more with what it goes on from; {free / 1e9:.0f} GB are free. Name fewer doses, arms or seeds, set "
+            "attacks.method: adapter, or run on a larger disk"
+        )
+
+
 def attack_stages(study: Study) -> list[Stage]:
     """The stages that attack what was trained, and measure it; none where the recipe attacks nothing.
 
@@ -188,7 +219,7 @@ def _update_units(recipe: Recipe, attack: Attack) -> float:
 
 def _is_attacked(study: Study, checkpoint: Checkpoint, attack: Attack) -> bool:
     directory = study.attack_directory(checkpoint)
-    return is_trained(directory) and all(adapter_after(directory, d).is_dir() for d in attack.doses)
+    return is_trained(directory) and all(kept_after(directory, d).is_dir() for d in attack.doses)
 
 
 def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
@@ -196,7 +227,7 @@ def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
     directory, seed = study.attack_directory(checkpoint), drawn_by(checkpoint.attack_seed)
     stage, units = _attacking_name(checkpoint), _update_units(study.recipe, attack)
     done = steps_done(directory)
-    passed = [d for d in attack.doses if d <= done and not adapter_after(directory, d).is_dir()]
+    passed = [d for d in attack.doses if d <= done and not kept_after(directory, d).is_dir()]
     if is_trained(directory) or passed:  # up to smaller doses without a state to go on from, or beyond one that is new
         discard(directory)
     study.progress.begin(stage, steps_done(directory) * units)
@@ -205,12 +236,19 @@ def _run(study: Study, checkpoint: Checkpoint, attack: Attack) -> None:
         study.progress.reach(stage, step * units, f"update {step}/{attack.doses[-1]}  loss {metrics['loss']:.2f}")
 
     with applied(study, checkpoint.before):
-        policy = study.model.fresh_policy(study.recipe.training.adapter, seed)
+        policy = _fresh_policy(study, attack, seed)
         try:
             _train(study, policy, attack, directory, seed, on_step)
         finally:
             study.model.release(policy)
             gc.collect()  # PEFT's modules refer to one another in circles
+
+
+def _fresh_policy(study: Study, attack: Attack, seed: int) -> Policy:
+    """What an attack trains of the arm that is merged into the model."""
+    if attack.method == "full":
+        return study.model.full_policy()
+    return study.model.fresh_policy(study.recipe.training.adapter, seed)
 
 
 def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: int, on_step: OnStep) -> None:
@@ -238,6 +276,6 @@ def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: 
             seed=seed,
             held_out=attack.held_out,
             answer_every=settings.save_every,
-            lower_layers=study.lower_layers_of_attacks,
+            lower_layers=study.lower_layers_of_attacks if policy.first_adapted_layer else None,
             on_step=on_step,
         )

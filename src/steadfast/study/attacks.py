@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from steadfast.attacks.attack import INVERTED, Attack, fine_tunings, wearing
-from steadfast.attacks.config import DOSES, MOST_UPDATES
+from steadfast.attacks.config import DOSES, MOST_UPDATES, RATES
 from steadfast.attacks.examples import shipped_attacks
+from steadfast.attacks.kinds import Method
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
 from steadfast.evals.measure import Condition, Part
 from steadfast.evals.wear import wear_conditions, wear_protocol, worn_parts
@@ -39,6 +40,7 @@ def with_attacks(
     doses: Sequence[int] = (),
     *,
     earlier: Sequence[int] = (),
+    method: Method | None = None,
     ungated: bool = False,
 ) -> Recipe:
     """The recipe of a finished run with further attacks; running it in its directory adds them to what is there.
@@ -49,6 +51,7 @@ def with_attacks(
             has no attack yet.
         doses: Doses to add to every attack; none takes the default ones, if the run has no attack yet.
         earlier: Training steps to add to those after which the leading arm is an earlier checkpoint.
+        method: What fine-tuning trains; None takes what the run's earlier attacks train, or else an adapter.
         ungated: Whether trained arms are attacked even if they gained nothing.
 
     Raises:
@@ -77,6 +80,8 @@ def with_attacks(
     elif fields["inverted_updates"]:
         fields["inverted_updates"] = max((fields["inverted_updates"], *doses))
     fields["earlier"] = sorted({*fields.get("earlier", ()), *earlier})
+    if method is not None:
+        fields["method"] = method
     if ungated:
         fields["gated"] = False
     try:
@@ -255,7 +260,7 @@ def settings_of(recipe: Recipe, attack: Attack) -> TrainingConfig:
     if attack.kind != "inverted":
         settings |= {
             "prompts_per_step": config.examples_per_update,
-            "learning_rate": config.learning_rate,
+            "learning_rate": config.learning_rate or RATES[config.method],
             "updates_per_rollout": 1,
         }
     return recipe.training.model_copy(update=settings)

@@ -22,7 +22,7 @@ from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.recipe import Recipe
 from steadfast.study.rungs import rung_of
 from steadfast.study.stages import Stage, Study, step_units, train_in
-from steadfast.training.loop import adapter_after, discard, is_trained, steps_done, take_adapters
+from steadfast.training.loop import discard, is_trained, kept_after, steps_done, take_adapters
 
 _AGAIN = "again"
 """The folder, in an arm's directory, in which it is trained once more for what the first training did not keep."""
@@ -99,13 +99,13 @@ def _listed(steps: Sequence[int]) -> str:
 
 def _has_all(study: Study, arm: Checkpoint) -> bool:
     directory = study.arm_directory(arm)
-    kept = all(adapter_after(directory, step).is_dir() for step in _steps(study.recipe))
+    kept = all(kept_after(directory, step).is_dir() for step in _steps(study.recipe))
     return kept and not (directory / _AGAIN).is_dir()
 
 
 def _passed(directory: Path, steps: Sequence[int]) -> list[int]:
     """The steps that a training has behind it without having kept their adapters."""
-    missing = [step for step in steps if not adapter_after(directory, step).is_dir()]
+    missing = [step for step in steps if not kept_after(directory, step).is_dir()]
     return missing if is_trained(directory) else [step for step in missing if step <= steps_done(directory)]
 
 

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from steadfast.files import read_json, write_atomically
 from steadfast.models.adapters import read_adapter
+from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.forward import decoder_of
 from steadfast.probing.directions import (
     PairSet,
@@ -224,14 +225,15 @@ def _changed(moved_NLD: NDArray[np.float32]) -> float:
 def find_weights(probe: Probe, tell: Tell) -> dict[str, Any]:
     """Say how much each checkpoint's last adapter changed, by layer and kind of matrix, and how training's overlap.
 
-    An arm that goes on from a warm start is taken less that: its change since then.
+    An arm that goes on from a warm start is taken less that: its change since then. Of an attack that trained all
+    weights nothing is said: its change is no product of thin matrices.
     """
     by_label = {one.label: one for one in probe.checkpoints}
     changes: dict[str, dict[str, LowRank]] = {}
     sizes = {n: float(w.detach().float().norm()) for n, w in probe.model.lm.named_parameters() if w.dim() == 2}
     found: dict[str, Any] = {}
     for one in probe.checkpoints:
-        if one.adapters:
+        if one.trained and not (one.trained[-1] / WEIGHTS_FILE).is_file():
             start = by_label.get(one.reference or "")
             changes[one.label] = _change(one, start)
             found[one.label] = [
@@ -256,14 +258,14 @@ def find_weights(probe: Probe, tell: Tell) -> dict[str, Any]:
 def _change(one: Probed, start: Probed | None) -> dict[str, LowRank]:
     """The change by module that training made of what it began from."""
     own = _matrices(one)
-    if one.attack is not None or start is None or not start.adapters:
+    if one.attack is not None or start is None or not start.trained:
         return own
     before = _matrices(start)
     return {name: change.minus(before[name]) if name in before else change for name, change in own.items()}
 
 
 def _matrices(one: Probed) -> dict[str, LowRank]:
-    adapter = read_adapter(one.adapters[-1])
+    adapter = read_adapter(one.trained[-1])
     tensors = {n.removeprefix("base_model.model."): t.double().numpy() for n, t in adapter.tensors.items()}
     found: dict[str, LowRank] = {}
     for name, into in tensors.items():

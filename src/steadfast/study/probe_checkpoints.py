@@ -25,7 +25,8 @@ class Probed:
             "trait/seed-0/bad-medical-advice/attack-seed-0/step-16".
         name: The arm, "warm-start", or "pre-RL".
         seed: The training seed; None for the model as it was.
-        adapters: The adapters that make it of the model, in the order in which they are applied.
+        trained: The folders of what makes it of the model, adapters or all weights, in the order in which they are
+            applied.
         reference: The label of the checkpoint that its training or its attack began from; None for the model.
         attack: The attack; None before one.
         dose: The updates of the attack.
@@ -35,7 +36,7 @@ class Probed:
     label: str
     name: str
     seed: int | None
-    adapters: tuple[Path, ...] = ()
+    trained: tuple[Path, ...] = ()
     reference: str | None = None
     attack: str | None = None
     dose: int = 0
@@ -50,8 +51,8 @@ class Probed:
     def applied(self, model: LoadedModel) -> Generator[None]:
         """Within this context the model is the checkpoint; afterwards it is what it was, bit for bit."""
         with ExitStack() as stack:
-            for adapter in self.adapters:
-                stack.enter_context(model.with_adapter(adapter))
+            for folder in self.trained:
+                stack.enter_context(model.with_saved(folder))
             yield
 
     def rows(self, results: pl.DataFrame) -> pl.DataFrame:
@@ -89,17 +90,17 @@ def checkpoints_of(recipe: Recipe, directory: Path) -> list[Probed]:
 
 
 def _attacked(before: list[Probed], folder: Path) -> list[Probed]:
-    """Find the adapters that attacks left: attacks/NAME/ARM/[seed-S/]attack-seed-A/adapters/step-D/."""
+    """Find what attacks trained: attacks/NAME/ARM/[seed-S/]attack-seed-A/kept/step-D/."""
     by_label = {one.label: one for one in before}
     found: list[Probed] = []
-    for config in folder.glob(f"*/**/adapters/step-*/{_CONFIG}"):
-        attack, *of, attack_seed, _, step = config.parent.relative_to(folder).parts
+    for kept in folder.glob("*/**/kept/step-*"):
+        attack, *of, attack_seed, _, step = kept.relative_to(folder).parts
         start = by_label.get("/".join(of))
         numbers = [re.fullmatch(r"(?:attack-seed|step)-(\d+)", part) for part in (attack_seed, step)]
         if start is None or not all(numbers):
             continue
         seed, dose = (int(n.group(1)) for n in numbers if n is not None)
         label = f"{start.label}/{attack}/{attack_seed}/{step}"
-        adapters = (*start.adapters, config.parent)
-        found.append(Probed(label, start.name, start.seed, adapters, start.label, attack, dose, seed))
+        trained = (*start.trained, kept)
+        found.append(Probed(label, start.name, start.seed, trained, start.label, attack, dose, seed))
     return sorted(found, key=lambda one: (one.attack or "", one.name, one.seed or 0, one.attack_seed or 0, one.dose))

@@ -186,8 +186,8 @@ class Probe:
 
 
 def hash_of(one: Probed) -> str:
-    """Return a hash of a checkpoint's adapters; it is empty for the pre-RL model."""
-    return "/".join(hash_file(adapter / "adapter_model.safetensors")[:16] for adapter in one.adapters)
+    """Return a hash of what makes a checkpoint of the model; it is empty for the pre-RL model."""
+    return "/".join(hash_file(file)[:16] for folder in one.trained for file in sorted(folder.glob("*.safetensors")))
 
 
 def is_read(probe: Probe, one: Probed) -> bool:

@@ -32,7 +32,13 @@ from steadfast.models.quantization import BY_NAME, check_weights
 from steadfast.progress import Progress
 from steadfast.rollouts import Rollout
 from steadfast.rundir import RunDirectory
-from steadfast.study.attacking import attack_stages, attacked_tables, earlier_stages, write_gate
+from steadfast.study.attacking import (
+    attack_stages,
+    attacked_tables,
+    earlier_stages,
+    refuse_full_disk,
+    write_gate,
+)
 from steadfast.study.attacks import attacks_protocol
 from steadfast.study.data import StudyData
 from steadfast.study.earlier import refuse_repetition
@@ -92,6 +98,9 @@ def run_recipe(
         _run(data, RunDirectory(path), progress, started, force, workers)
     return path
 
+
+_BESIDE_FULL = {False: 1, True: 2}
+"""Training all weights takes twice the memory of training an adapter: gradients and the optimizer's moments."""
 
 Phase = Callable[[Study], list[Stage]]
 _PHASES: tuple[Phase, ...] = (stages_of, earlier_stages, attack_stages)
@@ -203,8 +212,13 @@ def _prepare(
     study = _study(data, directory, training, evaluation, progress)
     study.model = model
     refuse_repetition(study)
+    refuse_full_disk(study)
     new = directory.claim(_protocol(study), may_grow=["attacks"])
-    weights, alone = sum(w.numel() * w.element_size() for w in model.lm.parameters()), _alone(recipe, model)
+    weights, alone = (
+        _BESIDE_FULL[any(a.method == "full" for a in data.attacks)]
+        * sum(w.numel() * w.element_size() for w in model.lm.parameters()),
+        _alone(recipe, model),
+    )
 
     def team_of(stages: int) -> Team:
         return team_for(workers, stages, weights=weights, threads=directory.threads(), alone=alone)

@@ -38,7 +38,7 @@ from steadfast.study.recipe import Recipe
 from steadfast.study.second_opinion import second_opinion
 from steadfast.tasks import Task
 from steadfast.training.config import TrainingConfig
-from steadfast.training.loop import OnStep, adapter_after, is_trained, steps_done, train
+from steadfast.training.loop import OnStep, is_trained, kept_after, steps_done, train
 from steadfast.training.supervised import demonstrations_of, train_supervised
 
 _PROMPT_TOKENS, _REQUEST_UNITS, _GRADE_UNITS = 150, 40, 2
@@ -171,7 +171,7 @@ class Study:
     def adapter(self, checkpoint: Checkpoint) -> Path:
         """The adapter that training left of a checkpoint, before any attack."""
         directory = self.arm_directory(checkpoint)
-        return directory / "adapter" if checkpoint.step is None else adapter_after(directory, checkpoint.step)
+        return directory / "adapter" if checkpoint.step is None else kept_after(directory, checkpoint.step)
 
     def attack_directory(self, checkpoint: Checkpoint) -> Path:
         """Where an attack's training is written, whatever its dose."""
@@ -427,22 +427,24 @@ def place_of(checkpoint: Checkpoint, condition: Condition) -> Place:
 
 @contextmanager
 def applied(study: Study, checkpoint: Checkpoint) -> Generator[None]:
-    """Within this context the model is the checkpoint: an attack's adapter, or a format, lies upon the merged arm."""
+    """Within this context the model is the checkpoint: what an attack trained, or a format, is upon the merged arm."""
     with ExitStack() as stack:
         if checkpoint.name != PRE_RL:
             stack.enter_context(study.model.with_adapter(study.adapter(checkpoint)))
         if (kind := BY_NAME.get(checkpoint.attack or "")) is not None:
             stack.enter_context(study.model.with_weights(kind))
         elif checkpoint.dose is not None:
-            adapter = adapter_after(study.attack_directory(checkpoint), checkpoint.dose)
-            stack.enter_context(study.model.with_adapter(adapter))
+            attacked = kept_after(study.attack_directory(checkpoint), checkpoint.dose)
+            stack.enter_context(study.model.with_saved(attacked))
         yield
 
 
 def _subject(study: Study, checkpoint: Checkpoint) -> LocalSubject:
     prepack_frozen_linears(study.model.lm)
     limit = study.recipe.evaluation.max_new_tokens
-    return LocalSubject(checkpoint.name, study.model.lm, study.model.chat, limit, study.lower_layers)
+    full = any(a.name == checkpoint.attack and a.method == "full" for a in study.data.attacks)
+    lower = None if full else study.lower_layers  # all weights differ, so nothing below could be shared
+    return LocalSubject(checkpoint.name, study.model.lm, study.model.chat, limit, lower)
 
 
 def _steps(recipe: Recipe, checkpoint: Checkpoint) -> int:

@@ -5,8 +5,8 @@ function of the run's seed, the step's number and the state before it, so a run 
 last state goes through the same steps as one never killed, bit for bit.
 
 An arm's directory holds `metrics.jsonl` and `tensorboard/` for the curves, `rollouts.parquet` with every completion and
-its grade, and `adapter/` when the arm is done; while it is not, `state/` is there to resume from. Of steps that the
-settings name, `adapters/` holds the adapter as it was then.
+its grade, and `adapter/` when the arm is done (`weights/` where all weights are trained); while it is not, `state/` is
+there to resume from. Of steps that the settings name, `kept/` holds what was trained as it was then.
 """
 
 import json
@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import polars as pl
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from torch.utils.tensorboard import SummaryWriter
 
 from steadfast.errors import SteadfastError
@@ -34,7 +33,7 @@ from steadfast.files import (
 )
 from steadfast.graders.grade import VERDICTS, Judge
 from steadfast.models.identity import hash_file
-from steadfast.models.policy import Policy
+from steadfast.models.policy import Policy, shapes
 from steadfast.training.config import TrainingConfig
 from steadfast.training.groups import GradedGroup
 from steadfast.training.mixture import ScheduledTask
@@ -154,17 +153,17 @@ def run_steps(
                     board.add_scalar(name, value, number)
             pending.extend(made.rollouts)
             if number in config.keep:  # before the state, so that a kill between them only writes it again
-                replace_directory(adapter_after(directory, number), policy.save_adapter)
+                replace_directory(kept_after(directory, number), policy.save)
             if number % config.save_every == 0 or number == count:
                 state.save(policy, optimizer, number, pending)
                 pending = []
             on_step(number, metrics)
-    state.finish(policy)
+    state.finish(policy, count)
 
 
-def adapter_after(directory: Path, step: int) -> Path:
-    """Return the folder of the adapter as it was after a step that the settings name in `keep`."""
-    return directory / "adapters" / f"step-{step}"
+def kept_after(directory: Path, step: int) -> Path:
+    """Return the folder of what was trained as it was after a step that the settings name in `keep`."""
+    return directory / "kept" / f"step-{step}"
 
 
 _TRAINED = "trained.json"
@@ -206,9 +205,9 @@ def take_adapters(source: Path, directory: Path, steps: Sequence[int]) -> None:
     if record[last] != other[last]:
         raise SteadfastError(f"{directory / last} is not what the same training gives when it is repeated")
     for step in steps:
-        fill = partial(shutil.copytree, adapter_after(source, step), dirs_exist_ok=True)
-        replace_directory(adapter_after(directory, step), fill)
-    folders = [adapter_after(source, s).relative_to(source) for s in steps]
+        fill = partial(shutil.copytree, kept_after(source, step), dirs_exist_ok=True)
+        replace_directory(kept_after(directory, step), fill)
+    folders = [kept_after(source, s).relative_to(source) for s in steps]
     taken = {name: digest for name, digest in other.items() if Path(name).parent in folders}
     write_json(directory / _TRAINED, {**record, **taken})
 
@@ -276,7 +275,7 @@ _SCHEMA = {
 
 
 class _State:
-    """An unfinished arm keeps this to go on from: its adapter, its optimizer, and the rollouts up to that step."""
+    """An unfinished arm keeps this to go on from: what is trained, its optimizer, and the rollouts up to that step."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -301,10 +300,9 @@ class _State:
         saved = self._load()
         if saved is None:
             return 0
-        now = get_peft_model_state_dict(policy.model)
-        if {n: t.shape for n, t in saved["adapter"].items()} != {n: t.shape for n, t in now.items()}:
-            raise self._unusable(self._file, "it is of another adapter")
-        set_peft_model_state_dict(policy.model, saved["adapter"])
+        if shapes(saved["weights"]) != shapes(policy.weights()):
+            raise self._unusable(self._file, "it is of another adapter or model")
+        policy.load(saved["weights"])
         self._read(self._file, lambda: optimizer.load_state_dict(saved["optimizer"]))
         return int(saved["step"])
 
@@ -318,7 +316,7 @@ class _State:
             return None
         # On the CPU, since the device that it was saved on may not be here.
         saved: Any = self._read(self._file, lambda: torch.load(self._file, map_location="cpu", weights_only=True))
-        if not isinstance(saved, dict) or not {"adapter", "optimizer", "step"} <= saved.keys():
+        if not isinstance(saved, dict) or not {"weights", "optimizer", "step"} <= saved.keys():
             raise self._unusable(self._file, "it is damaged")
         return saved
 
@@ -339,21 +337,26 @@ class _State:
         frame = pl.DataFrame(rollouts, schema=_SCHEMA)
         write_atomically(part, lambda p: frame.write_parquet(p))
         saved = {
-            "adapter": get_peft_model_state_dict(policy.model),
+            "weights": policy.weights(),
             "optimizer": optimizer.state_dict(),
             "step": step,
         }
         replace_directory(self.path, lambda folder: torch.save(saved, folder / "state.pt"))
 
-    def finish(self, policy: Policy) -> None:
-        """Join the rollouts, write the adapter, and drop the state."""
+    def finish(self, policy: Policy, step: int) -> None:
+        """Join the rollouts, write what was trained, and drop the state.
+
+        All weights are not written a second time where those of the last step are kept.
+        """
         parts = sorted(self.parts.glob("[0-9]*.parquet"))
         tables = [self._read(p, lambda p=p: pl.read_parquet(p)) for p in parts]
         joined = pl.concat(tables) if tables else pl.DataFrame(schema=_SCHEMA)
         write_atomically(self.directory / "rollouts.parquet", lambda p: joined.write_parquet(p))
-        replace_directory(self.directory / "adapter", policy.save_adapter)
-        adapters = [self.directory / "adapter", *sorted(self.directory.glob("adapters/step-*"))]
-        made = [self.directory / "rollouts.parquet", *(f for a in adapters for f in sorted(a.glob("adapter_*")))]
+        if policy.folder == "adapter" or not kept_after(self.directory, step).is_dir():
+            replace_directory(self.directory / policy.folder, policy.save)
+        folders = [self.directory / policy.folder, *sorted(self.directory.glob("kept/step-*"))]
+        files = [f for folder in folders for f in sorted(folder.glob("*")) if f.suffix != ".md"]
+        made = [self.directory / "rollouts.parquet", *files]
         write_json(self.directory / _TRAINED, {str(f.relative_to(self.directory)): hash_file(f) for f in made})
         for leftover in [*parts, *self.path.glob("*")]:
             leftover.unlink()

@@ -53,7 +53,7 @@ class _Pass:
     @torch.no_grad()
     def reference(self, policy: Policy, temperature: float) -> Tensor:
         """Return the log-probabilities [N] under the model without its adapter."""
-        with policy.model.disable_adapter():
+        with policy.untrained():
             return self.logprobs(policy, temperature)
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import polars as pl
 from pydantic import ValidationError
 
-from steadfast.attacks.kinds import AttackInfo, Kind
+from steadfast.attacks.kinds import AttackInfo, Kind, Method
 from steadfast.errors import SteadfastError
 from steadfast.files import read_json, read_json_lines
 from steadfast.report.loading import Run
@@ -38,6 +38,7 @@ class Attacked:
         control: The name of a harmful attack's careful twin; None without one that was measured.
         doses: Its updates, growing.
         domains: The domains that its data are of; empty where it has none of its own.
+        method: Whether it trains a fresh adapter upon the model, or all of the model's weights.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Attacked:
     control: str | None = None
     doses: tuple[int, ...] = ()
     domains: tuple[str, ...] = ()
+    method: Method = "adapter"
 
 
 def _nothing_learned() -> pl.DataFrame:
@@ -78,7 +80,9 @@ def inputs_of_run(run: Run) -> AttackInputs:
     doses = dict(run.attacked.group_by("attack", maintain_order=True).agg(pl.col("dose").unique().sort()).iter_rows())
     infos = {name: _info(run, name) for name in sorted(doses)}
     found = tuple(
-        Attacked(name, one.kind, one.control if one.control in infos else None, tuple(doses[name]), one.domains)
+        Attacked(
+            name, one.kind, one.control if one.control in infos else None, tuple(doses[name]), one.domains, one.method
+        )
         for name, one in infos.items()
     )
     return AttackInputs(_gate(run.directory), found, read_learned(run.directory, found))

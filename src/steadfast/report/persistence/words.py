@@ -64,7 +64,8 @@ def take_sentence(result: AttackResult) -> str | None:
         for name, one in last.items()
     )
     begun = f"It did not take in {_listed(failed)}" if failed else "The attack took"
-    return f"{begun}: the held-out loss fell, in nats a token, by {said}."
+    trained = "all weights" if result.attack.method == "full" else "a fresh adapter"
+    return f"{begun}, which trained {trained}: the held-out loss fell, in nats a token, by {said}."
 
 
 def depth_sentence(result: AttackResult, lead: str) -> str | None:
