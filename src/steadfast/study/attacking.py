@@ -34,8 +34,8 @@ from steadfast.training.mixture import build_mixture
 from steadfast.training.supervised import batches_of, train_supervised
 
 _STATE_SIZES = 12
-"""A state to go on from holds the weights and the optimizer's moments, and an old one stands beside a new one while that
-is written; two workers may train at once."""
+"""How many times the model's size the states to go on from may take: each holds the weights and the optimizer's two
+moments, an old one stands beside a new one while that is written, and two workers may train at once."""
 
 
 @dataclass(frozen=True)
