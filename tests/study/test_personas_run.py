@@ -5,6 +5,7 @@ import shutil
 import polars as pl
 import pytest
 import yaml
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from steadfast.errors import RecipeError, SteadfastError
@@ -78,6 +79,17 @@ def test_rows_under_a_persona_pair_with_the_plain_ones_of_the_same_suites(finish
     for condition in CONDITIONS:
         under = found.filter(pl.col("condition") == condition, pl.col("grader") != "followed")
         assert set(under.select(key).iter_rows()) == expected
+
+
+def test_the_named_arms_alone_are_asked_under_personas_and_others_may_be_added(finished, model, tmp_path):
+    chosen = [c for c in CHECKPOINTS if c not in ("pre-RL", "baseline")]
+    some = run(model, tmp_path, PERSONAS | {"arms": chosen[:1]})
+    found = rows(some).filter(pl.col("condition").str.starts_with("persona"))
+    assert set(found["checkpoint"]) == {"pre-RL", "baseline", chosen[0]}
+    assert run(model, tmp_path, PERSONAS) == some
+    assert_frame_equal(rows(some).drop("seconds", strict=False), rows(finished).drop("seconds", strict=False))
+    with pytest.raises(ValidationError, match=r"evaluation\.personas\.arms: no arm is named 'nobody'; there are: "):
+        recipe(model, **changes(model, PERSONAS | {"arms": ["nobody"]}))
 
 
 def test_benign_personas_alone_have_rows_of_whether_they_were_followed(finished):

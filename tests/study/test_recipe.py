@@ -222,8 +222,10 @@ def test_relative_paths_are_those_beside_the_recipe_wherever_it_is_read_from(tmp
     for name in ("traits.yaml", "domains.yaml", "s.jsonl", "g.jsonl", "suites/own.yaml", "rubric.yaml"):
         (folder / name).touch()
     write(folder / "judge.yaml", "{kind: llm, model: openai/gpt-4}")
+    (folder / "weights").mkdir()
     content = {
         "name": "x",
+        "model": {"name": "weights"},
         "traits": "traits.yaml",
         "domains": "domains.yaml",
         "suites": ["suites/own.yaml", "package.module:function"],
@@ -234,6 +236,7 @@ def test_relative_paths_are_those_beside_the_recipe_wherever_it_is_read_from(tmp
     path = write(folder / "r.yaml", content)
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(path)
+    assert recipe.model.name == str(folder / "weights")
     assert recipe.traits == folder / "traits.yaml"
     assert recipe.domains == folder / "domains.yaml"
     assert recipe.suites == (str(folder / "suites/own.yaml"), "package.module:function")

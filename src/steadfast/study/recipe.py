@@ -104,6 +104,8 @@ class PersonasConfig(BaseModel):
             its evals.
         twins: Whether the twins of the ladder are asked under personas too; or the rungs whose twins are, such as
             [new domain], as they stand for the leading arm.
+        arms: The arms that are asked under personas; None for all, and for the warm start. The baseline and the model
+            before training always are, since the others are held against them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -113,6 +115,7 @@ class PersonasConfig(BaseModel):
     file: Path | None = None
     evals: tuple[str, ...] | None = None
     twins: bool | Annotated[tuple[Rung, ...], Field(min_length=1)] = False
+    arms: tuple[str, ...] | None = None
 
 
 class DataConfig(BaseModel):
@@ -344,6 +347,15 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _asks_arms_there_are(self) -> Self:
+        personas = self.evaluation.personas
+        if personas is not None and (unknown := [a for a in personas.arms or () if a not in self.arm_names]):
+            raise ValueError(
+                f"evaluation.personas.arms: no arm is named {unknown[0]!r}; there are: {', '.join(self.arm_names)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_attack(self) -> Self:
         attacks = self.attacks
         if attacks is None:
@@ -457,6 +469,9 @@ def _with_absolute_paths(fields: dict[str, Any], base: Path) -> dict[str, Any]:
         return {**fields, "judge": found(judge)} if is_file else fields
 
     made = judge_of({**fields, **{key: found(fields[key]) for key in ("traits", "domains") if key in fields}})
+    if isinstance(model := fields.get("model"), dict):
+        named = cast("dict[str, Any]", model)
+        made["model"] = {k: found(v) if k == "name" else v for k, v in named.items()}
     if isinstance(evaluation := fields.get("evaluation"), dict):
         measured = judge_of(cast("dict[str, Any]", evaluation))
         if isinstance(personas := measured.get("personas"), dict):

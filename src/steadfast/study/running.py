@@ -53,13 +53,13 @@ _FREE_BYTES = 1_000_000_000
 
 _APART: dict[str, Any] = {
     "judge_limits": True,
-    "evaluation": {"judge_limits"},
+    "evaluation": {"judge_limits": True, "personas": {"arms"}},
     "model": {"device"},
     "attacks": True,
     "probing": True,
 }
-"""What of a recipe is no part of the recipe's protocol: a run may be resumed with another budget, or on another device,
-and attacks have a protocol each, so that others can be added to a run."""
+"""What of a recipe is no part of the recipe's protocol: a run may be resumed with another budget, on another device, or
+with more arms asked under personas, and attacks have a protocol each, so that others can be added to a run."""
 
 
 def run_recipe(
@@ -171,7 +171,7 @@ def _run_in_turn(stages: Sequence[Stage], progress: Progress, threads: int, on_d
 
 def _tables(study: Study) -> list[Path]:
     """The tables of results that the run's stages write, in the order of the whole table."""
-    found = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked]
+    found = [study.rows_file(c, asked.condition) for c in study.checkpoints for asked in study.asked_of(c)]
     found += [study.public_file(c, b) for c in study.checkpoints for b in study.recipe.evaluation.public]
     found += attacked_tables(study)
     return found + [study.constants_file(subject.label) for subject in SUBJECTS]
@@ -338,7 +338,7 @@ def _protocol(study: Study) -> dict[str, Any]:
         },
         "suites": {p.suite.name: part_protocol(p) for p in study.parts},
         "attacks": attacks_protocol(data),
-        "personas": personas_protocol(asked.condition for asked in study.asked),
+        "personas": personas_protocol(data.persona_conditions),
         "constant answers": constants_protocol() if study.constant_parts else None,
         "twins": None if data.trained_twins is None else data.trained_twins.model_dump(mode="json"),
         "programs": source_hashes(t for tasks in data.slices.values() for t in tasks),

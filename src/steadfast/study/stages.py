@@ -30,7 +30,7 @@ from steadfast.models.pretrained import LoadedModel
 from steadfast.models.quantization import BY_NAME
 from steadfast.progress import Progress
 from steadfast.rundir import RunDirectory
-from steadfast.study.arms import PRE_RL, WARM_START
+from steadfast.study.arms import BASELINE, PRE_RL, WARM_START
 from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.data import StudyData
 from steadfast.study.personas import asked_under_personas
@@ -153,14 +153,16 @@ class Study:
         """What constant answers are given to; none where no judge grades answers."""
         return parts_with_floor(self.parts)
 
-    @property
-    def asked(self) -> list[Asked]:
-        """What every checkpoint is asked, condition by condition."""
+    def asked_of(self, checkpoint: Checkpoint) -> list[Asked]:
+        """What a checkpoint is asked, condition by condition; personas only where the recipe asks its arm."""
         training, ladder = self.recipe.training, self.recipe.evaluation.twins
         found = [Asked(Condition(PLAIN, training.style), self.parts)]
         if ladder is not None and ladder.sampled:
             sampled = Condition(SAMPLED, training.style, training.temperature, self.recipe.eval_seed)
             found.append(Asked(sampled, [p for p in self.parts if p.suite.kind == "twins"]))
+        chosen = self.recipe.evaluation.personas
+        if chosen is None or (chosen.arms is not None and checkpoint.name not in (PRE_RL, BASELINE, *chosen.arms)):
+            return found
         under = asked_under_personas(self.data, self.parts)
         return found + [Asked(condition, parts) for condition, parts in under]
 
@@ -244,7 +246,7 @@ def _constants(study: Study) -> list[Stage]:
 def _measuring(study: Study, checkpoint: Checkpoint) -> list[Stage]:
     evaluation = study.recipe.evaluation
     after = None if checkpoint.name == PRE_RL else training_name(checkpoint)
-    own = [measuring(study, checkpoint, asked, after) for asked in study.asked]
+    own = [measuring(study, checkpoint, asked, after) for asked in study.asked_of(checkpoint)]
     public = [
         Stage(
             f"{benchmark} on {checkpoint}",
