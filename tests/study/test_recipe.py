@@ -11,6 +11,7 @@ from steadfast.errors import RecipeError
 from steadfast.graders.config import LLMConfig
 from steadfast.study import Recipe, demo_recipe, load_recipe, shipped_arms
 from steadfast.study.recipe import EvaluationConfig
+from steadfast.tasks.twins import trained_families
 
 ROOT = Path(__file__).parents[2]
 
@@ -329,3 +330,16 @@ def test_the_recipes_that_ship_are_valid():
         assert {"baseline", "health-only", "shuffled"} <= set(recipe.arm_names) <= set(shipped_arms()), file.name
         assert len(recipe.seeds) >= 3, file.name
         assert recipe.primary is not None, file.name
+
+
+def test_a_rotation_stands_for_the_families_that_it_does_not_hold_out(tmp_path):
+    data = {"train_on": ["twins"], "twins": {"families": "rotation-2"}}
+    content = {"name": "x", "data": data, "training": {"advantage": "centered"}}
+    families = load_recipe(write(tmp_path / "r.yaml", content)).data.twins.families
+    assert families == trained_families("rotation-2")
+    assert "updated-record" not in families
+    content["data"]["twins"]["families"] = "rotation-9"
+    with pytest.raises(
+        RecipeError, match=r"data\.twins\.families: 'rotation-9' is no rotation; there are: rotation-1, "
+    ):
+        load_recipe(write(tmp_path / "r.yaml", content))

@@ -14,7 +14,16 @@ from steadfast.evals.proof import MOST_OF_A_CONSTANT, prove, refuse_paid_constan
 from steadfast.graders.program import grade_program
 from steadfast.rollouts import Rollout
 from steadfast.tasks import Taxonomy, find_family, find_suite
-from steadfast.tasks.twins import FORMATS, Cell, family_of, make_pairs, shipped_families, twins_of
+from steadfast.tasks.twins import (
+    FORMATS,
+    Cell,
+    family_of,
+    make_pairs,
+    rotations,
+    shipped_families,
+    trained_families,
+    twins_of,
+)
 from steadfast.tasks.twins.check import check
 from steadfast.tasks.twins.family import twin
 
@@ -304,3 +313,15 @@ def test_a_limit_takes_whole_pairs_over_all_cells(limit, pairs):
     assert len(taken) == 2 * pairs
     assert {t.id for t in taken} == {t.pair for t in taken}
     assert len({(t.domain, t.format) for t in taken}) == min(pairs, 48)
+
+
+def test_rotations_hold_out_every_family_once_some_of_them_near_and_some_far():
+    held_out = [name for families in rotations().values() for name in families]
+    assert sorted(held_out) == sorted(shipped_families())
+    group = {name: family.group for name, family in shipped_families().items()}
+    for rotation, families in rotations().items():
+        trained = trained_families(rotation)
+        assert not set(trained) & set(families)
+        assert len(trained) + len(families) == len(group)
+        near = [name for name in families if group[name] in {group[t] for t in trained}]
+        assert 0 < len(near) < len(families)

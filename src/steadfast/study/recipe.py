@@ -20,7 +20,7 @@ from steadfast.study.arms import BASELINE, CONTROLS, PRE_RL, SCENARIOS, STANDARD
 from steadfast.study.rungs import Rung
 from steadfast.tasks.jsonl import faults
 from steadfast.tasks.suite import catalogue
-from steadfast.tasks.twins import FORMATS, PAIRS_PER_CELL, Format
+from steadfast.tasks.twins import FORMATS, PAIRS_PER_CELL, Format, rotations, trained_families
 from steadfast.training.config import TrainingConfig
 
 _FOLDER_NAME = re.compile(r"\w([\w .+-]*[\w+-])?")
@@ -57,7 +57,8 @@ class TwinsConfig(BaseModel):
     """The families of twins that arms are trained on; the others measure how far the change spreads.
 
     Attributes:
-        families: Names of families that ship, or of the user's own: files, or "module:function".
+        families: Names of families that ship, or of the user's own: files, or "module:function". The name of a
+            rotation, such as "rotation-1", stands for the families that it does not hold out.
         formats: The formats that are trained on.
         wordings: The numbers of the wordings that are trained on, counted from 0.
         pairs: How many pairs of each family, domain and format.
@@ -69,6 +70,15 @@ class TwinsConfig(BaseModel):
     formats: tuple[Format, ...] = Field(default=("chat", "log", "form"), min_length=1)
     wordings: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     pairs: int = Field(default=60, ge=1, le=10_000)
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _of_rotation(cls, families: Any) -> Any:
+        if not isinstance(families, str):
+            return families
+        if families not in rotations():
+            raise ValueError(f"{families!r} is no rotation; there are: {', '.join(rotations())}. Or list families")
+        return trained_families(families)
 
 
 class LadderConfig(BaseModel):
