@@ -78,7 +78,7 @@ def test_without_a_rate_of_its_own_the_method_decides_it(recipe):
 
 
 def test_the_report_says_that_all_weights_were_trained(finished):
-    assert "which trained all weights" in write_report(finished).read_text()
+    assert "The attack trained all weights." in write_report(finished).read_text()
     assert summarize(finished)
 
 
