@@ -103,7 +103,7 @@ class KeptLowerLayers:
                 decoder_of(lm)(input_ids=ids_1S.to(lm.device), use_cache=False)
             kept = (captured[0],)
             self.store.keep(key, kept)
-        return kept[0][0]
+        return kept[0][0].to(lm.device)  # what is kept lies in the memory of the CPU
 
 
 def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:
