@@ -14,7 +14,7 @@ from steadfast.models.forward import can_start_at, captured_input, decoder_of, l
 from steadfast.models.interventions import fingerprint_below
 
 KEPT_BYTES = 2_000_000_000
-"""How much the processes of a run may keep, all together."""
+"""How much the processes of a run may keep of what is measured, all together, and a quarter more for attacks."""
 
 
 class LowerLayers:
