@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from steadfast.errors import SteadfastError
+from steadfast.errors import RecipeError, SteadfastError
 from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.pretrained import load_model
 from steadfast.report import summarize, write_report
@@ -78,7 +78,7 @@ def test_without_a_rate_of_its_own_the_method_decides_it(recipe):
 
 
 def test_the_report_says_that_all_weights_were_trained(finished):
-    assert "which trained all weights" in write_report(finished).read_text()
+    assert "The attack trained all weights." in write_report(finished).read_text()
     assert summarize(finished)
 
 
@@ -91,7 +91,27 @@ def test_a_disk_too_small_for_the_weights_is_refused_before_work(recipe, tmp_pat
     assert not (tmp_path / "run" / "arms").exists()
 
 
-def test_a_run_attacked_by_adapters_is_not_gone_on_with_by_all_weights(finished, tmp_path):
-    copy = shutil.copytree(finished, tmp_path / "run")
-    with pytest.raises(SteadfastError, match="attacks"):
-        run_recipe(with_attacks(copy, [], method="adapter"), copy)
+def test_the_attacks_of_a_run_have_one_method(finished):
+    assert with_attacks(finished, [], [4], method="full").attacks.method == "full"
+    assert with_attacks(finished, [], [4]).attacks.method == "full"
+    with pytest.raises(RecipeError, match=r"--method adapter: .* was attacked with attacks.method full"):
+        with_attacks(finished, [], method="adapter")
+
+
+def test_a_finished_run_needs_no_more_room(finished, recipe, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(attacking.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    monkeypatch.setattr("steadfast.study.running._FREE_BYTES", 0)
+    run_recipe(recipe, finished)
+
+
+def test_where_the_gate_is_closed_there_need_be_room_for_the_model_before_training_alone(
+    finished, recipe, tmp_path, monkeypatch
+):
+    copy = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("attacks"))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(attacking, "gate", lambda _: attacking.Gate(False, "No gain."))
+    monkeypatch.setattr(attacking.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    monkeypatch.setattr("steadfast.study.running._FREE_BYTES", 0)
+    with pytest.raises(SteadfastError, match="keeps the weights of 4 checkpoints"):
+        run_recipe(recipe, copy)

@@ -31,7 +31,7 @@ from steadfast.training.supervised import (
     supervised_loss,
     train_supervised,
 )
-from tests.conftest import CHAT_TEMPLATE, make_tokenizer
+from tests.conftest import CHAT_TEMPLATE, make_lm, make_tokenizer
 from tests.training.examples import CONFIG, DeadJudge, LetterJudge, policy_for, scheduled, task
 
 ANSWERS = {"hello": "good day", "what is it": "a lamp", "tell me more": "it is red and old", "why": "no"}
@@ -148,6 +148,24 @@ def test_what_enters_the_adapted_layers_is_computed_once_for_each_conversation(m
     kept = [supervised_loss(policy, HELD_OUT, lower=lower) for _ in range(2)]
     assert len(passes) == 1
     assert kept[0] == kept[1] == pytest.approx(supervised_loss(policy, HELD_OUT), abs=1e-6)
+
+
+def test_what_is_kept_comes_back_to_the_device_of_the_model():
+    lm, ids = make_lm(), torch.tensor([5, 6, 7])
+    lower = LowerLayers(1).of(lm)
+    lower.entering(lm, ids)
+    lm.to("meta")  # any device that is not the CPU, where it is kept
+    assert lower.entering(lm, ids).device == lm.device
+
+
+def test_a_store_that_begins_above_what_is_trained_is_left_out(tmp_path):
+    def losses(name, store):
+        policy = policy_for(CONFIG)
+        train_supervised(policy, batches(), LetterJudge(), CONFIG, tmp_path / name, seed=0, lower_layers=store)
+        return [m["loss"] for m in metrics_of(tmp_path / name)]
+
+    assert policy_for(CONFIG).first_adapted_layer < 3
+    assert losses("shared", LowerLayers(3)) == losses("plain", None)
 
 
 def test_the_held_out_loss_is_that_of_the_trained_model(tmp_path):

@@ -149,7 +149,9 @@ def attack(
     method: Annotated[
         Method | None,
         typer.Option(
-            "--method", help="What fine-tuning trains: a fresh adapter, or all weights; the default is an adapter."
+            "--method",
+            help="What fine-tuning trains: a fresh adapter, or all weights; the default is what the run's earlier "
+            "attacks train, or else an adapter.",
         ),
     ] = None,
     ungated: Annotated[

@@ -14,7 +14,7 @@ from steadfast.models.forward import can_start_at, captured_input, decoder_of, l
 from steadfast.models.interventions import fingerprint_below
 
 KEPT_BYTES = 2_000_000_000
-"""How much the processes of a run may keep, all together."""
+"""How much the processes of a run may keep of what is measured, all together, and a quarter more for attacks."""
 
 
 class LowerLayers:
@@ -103,7 +103,7 @@ class KeptLowerLayers:
                 decoder_of(lm)(input_ids=ids_1S.to(lm.device), use_cache=False)
             kept = (captured[0],)
             self.store.keep(key, kept)
-        return kept[0][0]
+        return kept[0][0].to(lm.device)  # what is kept lies in the memory of the CPU
 
 
 def _hash_below(lm: PreTrainedModel, first_layer: int) -> bytes:

@@ -270,7 +270,8 @@ def add_adapter(
 def train_all_weights(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> FullPolicy:
     """Make a policy of which every weight is trained; an adapter that is merged into the weights is part of them.
 
-    The model takes four times its memory while it is trained: its weights before and now, and the optimizer's moments.
+    The model takes five times its memory while it is trained: its weights before and now, their gradients, and the
+    optimizer's two moments.
 
     Raises:
         UnsupportedModelError: The weights are of a type in which small updates are rounded away.

@@ -28,7 +28,7 @@ from steadfast.study.attacks import asked_in_wear, attacked_arms, attacked_parts
 from steadfast.study.checkpoints import Checkpoint
 from steadfast.study.earlier import earlier_checkpoints, keeping_stages, matched_checkpoints, on_primary_rung
 from steadfast.study.recipe import Recipe
-from steadfast.study.stages import Asked, Stage, Study, applied, measuring, step_units
+from steadfast.study.stages import Asked, Stage, Study, applied, measuring, stages_of, step_units
 from steadfast.training.loop import OnStep, discard, is_trained, kept_after, steps_done, train
 from steadfast.training.mixture import build_mixture
 from steadfast.training.supervised import batches_of, train_supervised
@@ -149,11 +149,14 @@ def refuse_full_disk(study: Study) -> None:
     full = [a for a in study.data.attacks if a.method == "full"]
     if config is None or not full:
         return
-    starts = len(_before(study, trained=True)) + (len(study.recipe.seeds) if config.earlier else 0)
+    trained = not all(s.done() for s in stages_of(study)) or gate(study).open  # before that, nobody knows
+    starts = len(_before(study, trained)) + (len(study.recipe.seeds) if trained and config.earlier else 0)
     kept = sum(len(a.doses) for a in full) * len(config.seeds) * starts
     size = sum(p.numel() * p.element_size() for p in study.model.lm.parameters())
     folder = study.directory.path
-    there = sum(f.stat().st_size for f in folder.glob(f"attacks/**/{WEIGHTS_FILE}"))
+    there = sum(f.stat().st_size for a in full for f in folder.glob(f"attacks/{a.name}/**/{WEIGHTS_FILE}"))
+    if there >= kept * size:
+        return
     needed, free = (kept + _STATE_SIZES) * size - there, shutil.disk_usage(folder).free
     if needed > free:
         raise SteadfastError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from steadfast.attacks.attack import INVERTED, Attack, fine_tunings, wearing
-from steadfast.attacks.config import DOSES, MOST_UPDATES, RATES
+from steadfast.attacks.config import DOSES, MOST_UPDATES, RATES, AttacksConfig
 from steadfast.attacks.examples import shipped_attacks
 from steadfast.attacks.kinds import Method
 from steadfast.errors import ChatTemplateError, DataError, RecipeError
@@ -51,7 +51,8 @@ def with_attacks(
             has no attack yet.
         doses: Doses to add to every attack; none takes the default ones, if the run has no attack yet.
         earlier: Training steps to add to those after which the leading arm is an earlier checkpoint.
-        method: What fine-tuning trains; None takes what the run's earlier attacks train, or else an adapter.
+        method: What fine-tuning trains, the same in all attacks of a run; None takes what its earlier ones train, or
+            else an adapter.
         ungated: Whether trained arms are attacked even if they gained nothing.
 
     Raises:
@@ -81,6 +82,7 @@ def with_attacks(
         fields["inverted_updates"] = max((fields["inverted_updates"], *doses))
     fields["earlier"] = sorted({*fields.get("earlier", ()), *earlier})
     if method is not None:
+        _refuse_another_method(directory, before, method)
         fields["method"] = method
     if ungated:
         fields["gated"] = False
@@ -112,6 +114,16 @@ def _refuse_what_cannot_be_attacked(directory: Path, recipe: Recipe, doses: Sequ
         raise RecipeError(
             f"{directory}: its recipe has no primary measure, so nothing says what gain is attacked; give --ungated to "
             "attack trained arms whether or not they gained anything"
+        )
+
+
+def _refuse_another_method(directory: Path, before: AttacksConfig | None, method: Method) -> None:
+    """Refuse a method that what fine-tuning has trained already did not have."""
+    fine_tuned = before is not None and (before.data or (before.wear is not None and before.wear.data))
+    if before is not None and fine_tuned and before.method != method:
+        raise RecipeError(
+            f"--method {method}: {directory} was attacked with attacks.method {before.method}, and all attacks of a "
+            "run have one method; leave --method out, or attack a copy of the run from before its attacks"
         )
 
 

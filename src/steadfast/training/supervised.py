@@ -309,7 +309,8 @@ def train_supervised(
         answer_every: The prompts are answered, and rewards, lengths and the KL measured on them, in every so many
             steps, and in the first, the last and those in `keep`.
         lower_layers: A store that is shared with other trainings on the same demonstrations, whose adapters lie in the
-            same layers; what the layers below make of a demonstration is then computed once.
+            same layers; what the layers below make of a demonstration is then computed once. It is not used where
+            something is trained below its first layer.
         on_step: A function that is told each step's number, from 1, and its metrics.
 
     Raises:
@@ -317,7 +318,9 @@ def train_supervised(
         TrainingError: A loss, a gradient or a weight is not finite; the last saved state is whole.
     """
     told = {len(batches), *config.keep}
-    lower = None if lower_layers is None else lower_layers.of(policy.lm)
+    lower = None
+    if lower_layers is not None and policy.first_adapted_layer >= lower_layers.first_layer:
+        lower = lower_layers.of(policy.lm)
 
     def step(optimizer: torch.optim.Optimizer, number: int) -> StepOutput:
         before = supervised_loss(policy, held_out, config.style, lower) if held_out and number == 1 else None

@@ -65,7 +65,7 @@ def take_sentence(result: AttackResult) -> str | None:
     )
     begun = f"It did not take in {_listed(failed)}" if failed else "The attack took"
     trained = "all weights" if result.attack.method == "full" else "a fresh adapter"
-    return f"{begun}, which trained {trained}: the held-out loss fell, in nats a token, by {said}."
+    return f"{begun}: the held-out loss fell, in nats a token, by {said}. The attack trained {trained}."
 
 
 def depth_sentence(result: AttackResult, lead: str) -> str | None:
