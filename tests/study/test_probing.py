@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from steadfast.cli import app
 from steadfast.errors import SteadfastError
+from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.pretrained import load_model
 from steadfast.report.page import write_report
 from steadfast.report.probing import load_probing, separation_rows, steering_rows
@@ -186,6 +187,17 @@ def test_attacked_checkpoints_lie_on_their_arm_and_are_held_against_it(probed, t
     assert attacked == trained, "the same adapter on the same model"
     one = next(c for c in checkpoints_of(load_recipe(directory / "recipe.yaml"), directory) if c.attack and c.seed == 0)
     assert (one.dose, one.attack_seed, len(one.trained)) == (4, 3, 2)
+
+
+def test_weights_that_an_attack_kept_and_that_were_deleted_for_their_room_are_no_checkpoint(tmp_path):
+    asked = recipe(tmp_path, seeds=[0])
+    for arm in asked.arm_names:
+        (tmp_path / "arms" / arm / "seed-0" / "adapter").mkdir(parents=True)
+        (tmp_path / "arms" / arm / "seed-0" / "adapter" / "adapter_config.json").touch()
+    for dose in (1, 4):
+        (tmp_path / "attacks" / "odd" / "pre-RL" / "attack-seed-0" / "kept" / f"step-{dose}").mkdir(parents=True)
+    (tmp_path / "attacks/odd/pre-RL/attack-seed-0/kept/step-4" / WEIGHTS_FILE).touch()
+    assert [one.dose for one in checkpoints_of(asked, tmp_path) if one.attack] == [4]
 
 
 def test_steering_is_compared_with_the_same_checkpoint_as_it_is(probed):

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from steadfast.errors import SteadfastError
+from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.pretrained import LoadedModel
 from steadfast.study.arms import PRE_RL, WARM_START
 from steadfast.study.recipe import Recipe
@@ -90,14 +91,14 @@ def checkpoints_of(recipe: Recipe, directory: Path) -> list[Probed]:
 
 
 def _attacked(before: list[Probed], folder: Path) -> list[Probed]:
-    """Find what attacks trained: attacks/NAME/ARM/[seed-S/]attack-seed-A/kept/step-D/."""
+    """Find what attacks trained: attacks/NAME/ARM/[seed-S/]attack-seed-A/kept/step-D/, where it is still there."""
     by_label = {one.label: one for one in before}
     found: list[Probed] = []
     for kept in folder.glob("*/**/kept/step-*"):
         attack, *of, attack_seed, _, step = kept.relative_to(folder).parts
         start = by_label.get("/".join(of))
         numbers = [re.fullmatch(r"(?:attack-seed|step)-(\d+)", part) for part in (attack_seed, step)]
-        if start is None or not all(numbers):
+        if start is None or not all(numbers) or not any((kept / name).is_file() for name in (_CONFIG, WEIGHTS_FILE)):
             continue
         seed, dose = (int(n.group(1)) for n in numbers if n is not None)
         label = f"{start.label}/{attack}/{attack_seed}/{step}"
