@@ -96,8 +96,8 @@ class MatchedStart:
         matched = {
             "equivalent": "starts at the same level",
             "different": "does not start at the same level",
-            "undecided": "starts near that level, though a gap is not ruled out",
-            None: "starts near that level, with a gap of unknown spread",
+            "undecided": "starts nearest to that level, and a gap is not ruled out",
+            None: "starts nearest to that level, with a gap of unknown spread",
         }[self.match.verdict]
         return (
             f"{self.start.checkpoint!r} {matched} on items that did not choose it: {self.before.sentence} "
