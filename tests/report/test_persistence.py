@@ -419,7 +419,7 @@ def test_one_training_run_shows_nothing(tmp_path: Path) -> None:
     directory = make_attacked_run(tmp_path / "run", attacked(seeds=(0,)), pairs=right, seeds=(0,), law=False)
     run, found = computed(directory)
     (part,) = section_of(run, found).parts
-    (said,) = [s for label, s in part.sentences if label == "Primary contrast"]
+    (said,) = [s for label, s in part.sentences if label == "The drop"]
     assert said.startswith("One training run, so nothing is shown: ")
     (table,) = [t for t in part.tables if t.name == f"retention-{HARMFUL}"]
     assert any("[one training run]" in cell for row in table.rows for cell in row)

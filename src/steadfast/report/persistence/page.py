@@ -80,13 +80,12 @@ def _attack(found: Persistence, result: AttackResult, arms: Sequence[str]) -> Pa
     careful = found.attack(result.attack.control)
     line = result.line(result.headline, found.lead)
     effect = result.effect(result.headline, found.lead, line.doses[-1]) if line else None
-    contrasts = primary_sentence(result, result.primary, found.lead, words)
     said = [
         ("Did it take", take_sentence(result)),
         ("Equal depth", depth_sentence(result, found.lead)),
         ("The pre-RL model", before_sentence(result, words)),
-        ("Primary contrast", contrasts),
-        ("The drop" if contrasts else "Primary contrast", difference_sentence(result, effect, found.lead, words)),
+        ("Primary contrast", primary_sentence(result, result.primary, found.lead, words)),
+        ("The drop", difference_sentence(result, effect, found.lead, words)),
         *(("Emergent spread", s) for s in spread_sentences(result, found.lead, found.words)),
         ("Coherence", coherence_sentence(result, found.words)),
         *(("From the same level", s) for s in starts_sentences(result.starts)),
