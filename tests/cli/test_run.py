@@ -170,7 +170,7 @@ def test_values_on_the_command_line_replace_those_of_the_recipe(steadfast, tmp_p
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: r\ntraining: {steps: 7, style: Be short.}\n")
     values = ("training.steps=3", "training.style=", "share=0.25", "model.dtype=bfloat16", "arms=[baseline, trait]")
-    values += ("primary=", "attacks=")  # the demo names them for an arm of its own
+    values += ("primary=", "attacks=", "evaluation.personas=")  # the demo names them for an arm of its own
     steadfast(command, *[recipe] * (command == "run"), *values, "--out", tmp_path / "out")
     ((made, force, workers),) = ran
     assert (force, workers) == (False, None)

@@ -132,7 +132,7 @@ def test_an_arm_that_keeps_them_while_it_trains_is_the_same_arm(finished, model,
     assert adapters(arm_of(tmp_path, 1)) == adapters(arm_of(finished, 1))
     assert keeping_stages(study)[1].done()
     files = [json.loads((arm_of(d, 1) / "trained.json").read_text()) for d in (tmp_path, finished)]
-    kept = [{n for n in f if n.startswith("adapters/")} for f in files]
+    kept = [{n for n in f if n.startswith("kept/")} for f in files]
     assert kept[0] == kept[1] != set()
 
 
