@@ -12,7 +12,7 @@ from steadfast.errors import RecipeError, SteadfastError
 from steadfast.models.all_weights import WEIGHTS_FILE
 from steadfast.models.pretrained import load_model
 from steadfast.report import summarize, write_report
-from steadfast.study import attacking, run_recipe
+from steadfast.study import attacking, run_recipe, workers
 from steadfast.study.attacks import settings_of, with_attacks
 from steadfast.study.data import StudyData
 from steadfast.study.recipe import load_recipe
@@ -89,6 +89,18 @@ def test_a_disk_too_small_for_the_weights_is_refused_before_work(recipe, tmp_pat
     with pytest.raises(SteadfastError, match=r"keeps the weights of 20 checkpoints and needs .* are free"):
         run_recipe(recipe, tmp_path / "run")
     assert not (tmp_path / "run" / "arms").exists()
+
+
+def test_a_worker_that_trains_all_weights_is_given_twice_the_memory(finished, recipe, monkeypatch):
+    found = []
+
+    def team_for(*args, weights, **settings):
+        found.append(weights)
+        return workers.team_for(*args, weights=weights, **settings)
+
+    monkeypatch.setattr("steadfast.study.running.team_for", team_for)
+    run_recipe(recipe, finished)
+    assert set(found) == {2 * load_model(recipe.model.name).size}
 
 
 def test_the_attacks_of_a_run_have_one_method(finished):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Size, Tensor
 from transformers import PreTrainedModel
 
 from steadfast.errors import ModelLoadError
@@ -19,6 +19,11 @@ WEIGHTS_FILE = "weights.safetensors"
 def save_weights(weights: Mapping[str, Tensor], directory: Path) -> None:
     """Write a model's parameters by their names; one that two modules share is written once."""
     save_file({name: tensor.detach().contiguous() for name, tensor in weights.items()}, directory / WEIGHTS_FILE)
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, Size]:
+    """Return the shape of each tensor by its name."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def weights_of(lm: PreTrainedModel, directory: Path) -> Generator[PreTrainedMode
     with loading("the weights", directory):
         saved = load_file(file)
     parameters = dict(lm.named_parameters())
-    if {n: t.shape for n, t in saved.items()} != {n: p.shape for n, p in parameters.items()}:
+    if shapes(saved) != shapes(parameters):
         odd = sorted(set(saved) ^ set(parameters)) or [n for n in saved if saved[n].shape != parameters[n].shape]
         raise ModelLoadError(f"{file} does not hold the weights of this model; they differ at {odd[0]}")
     before = Undo(lm)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from steadfast.errors import ModelLoadError, RecipeError, UnsupportedModelError
 from steadfast.messages import Message
 from steadfast.models.adapters import Undo, read_adapter
-from steadfast.models.all_weights import save_weights
+from steadfast.models.all_weights import save_weights, shapes
 from steadfast.models.boundary import reason
 from steadfast.models.chat import ChatTemplate, template_of
 from steadfast.models.forward import can_start_at, decoder_of
@@ -49,7 +49,10 @@ class Policy(ABC):
         first_adapted_layer: The first layer in which anything is trained; those below it are frozen and the same for
             all policies of the run.
         release: A function that takes off what was trained; the model is then what it was before, bit for bit.
+        folder: The name of the folder that what was trained is saved in.
     """
+
+    folder: ClassVar[str]
 
     def __init__(
         self,
@@ -82,11 +85,6 @@ class Policy(ABC):
         """Write what was trained into a folder."""
 
     @property
-    @abstractmethod
-    def folder(self) -> str:
-        """The name of the folder that what was trained is saved in."""
-
-    @property
     def chat(self) -> ChatTemplate:
         """The model's chat template, which renders its conversations."""
         return template_of(self.tokenizer)
@@ -112,6 +110,8 @@ class AdapterPolicy(Policy):
     Attributes:
         model: The PEFT model.
     """
+
+    folder = "adapter"
 
     def __init__(
         self,
@@ -160,11 +160,6 @@ class AdapterPolicy(Policy):
         """Write the adapter in PEFT's format; any PEFT user can load it."""
         self.model.save_pretrained(str(directory))
 
-    @property
-    def folder(self) -> str:
-        """The name of the folder that the adapter is saved in."""
-        return "adapter"
-
 
 class FullPolicy(Policy):
     """A policy all of whose weights are trained.
@@ -175,6 +170,8 @@ class FullPolicy(Policy):
         before: The data of each parameter as it was before training, by name.
         release: A function that brings the model back.
     """
+
+    folder = "weights"
 
     def __init__(
         self,
@@ -193,7 +190,7 @@ class FullPolicy(Policy):
     @contextmanager
     def untrained(self) -> Generator[None]:
         """Within this context the parameters are those from before training."""
-        trained = {name: p.data for name, p in self.lm.named_parameters()}
+        trained = self.weights()
         try:
             for name, parameter in self.lm.named_parameters():
                 parameter.data = self._before[name]
@@ -215,16 +212,6 @@ class FullPolicy(Policy):
     def save(self, directory: Path) -> None:
         """Write all weights into one file, which `LoadedModel.with_saved` reads."""
         save_weights(self.weights(), directory)
-
-    @property
-    def folder(self) -> str:
-        """The name of the folder that the weights are saved in."""
-        return "weights"
-
-
-def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """The shape of each tensor by its name."""
-    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def eos_token_ids(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -76,6 +76,11 @@ class LoadedModel:
         """
         return template_of(self.tokenizer)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the model's weights."""
+        return sum(p.numel() * p.element_size() for p in self.lm.parameters())
+
     def fresh_policy(self, config: "AdapterConfig", seed: int) -> "AdapterPolicy":
         """Make a policy with a fresh adapter, initialised as on a freshly loaded model, bit for bit.
 

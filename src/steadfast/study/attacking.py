@@ -152,7 +152,7 @@ def refuse_full_disk(study: Study) -> None:
     trained = not all(s.done() for s in stages_of(study)) or gate(study).open  # before that, nobody knows
     starts = len(_before(study, trained)) + (len(study.recipe.seeds) if trained and config.earlier else 0)
     kept = sum(len(a.doses) for a in full) * len(config.seeds) * starts
-    size = sum(p.numel() * p.element_size() for p in study.model.lm.parameters())
+    size = study.model.size
     folder = study.directory.path
     there = sum(f.stat().st_size for a in full for f in folder.glob(f"attacks/{a.name}/**/{WEIGHTS_FILE}"))
     if there >= kept * size:
@@ -279,6 +279,6 @@ def _train(study: Study, policy: Policy, attack: Attack, directory: Path, seed: 
             seed=seed,
             held_out=attack.held_out,
             answer_every=settings.save_every,
-            lower_layers=study.lower_layers_of_attacks if policy.first_adapted_layer else None,
+            lower_layers=study.lower_layers_of_attacks,
             on_step=on_step,
         )

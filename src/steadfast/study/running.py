@@ -99,9 +99,6 @@ def run_recipe(
     return path
 
 
-_BESIDE_FULL = {False: 1, True: 2}
-"""Training all weights takes twice the memory of training an adapter: gradients and the optimizer's moments."""
-
 Phase = Callable[[Study], list[Stage]]
 _PHASES: tuple[Phase, ...] = (stages_of, earlier_stages, attack_stages)
 """The stages of a later phase are known only when those of the earlier ones are done."""
@@ -214,11 +211,8 @@ def _prepare(
     refuse_repetition(study)
     refuse_full_disk(study)
     new = directory.claim(_protocol(study), may_grow=["attacks"])
-    weights, alone = (
-        _BESIDE_FULL[any(a.method == "full" for a in data.attacks)]
-        * sum(w.numel() * w.element_size() for w in model.lm.parameters()),
-        _alone(recipe, model),
-    )
+    full = any(a.method == "full" for a in data.attacks)  # gradients and moments beside the weights: twice the memory
+    weights, alone = model.size * (2 if full else 1), _alone(recipe, model)
 
     def team_of(stages: int) -> Team:
         return team_for(workers, stages, weights=weights, threads=directory.threads(), alone=alone)

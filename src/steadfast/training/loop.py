@@ -32,8 +32,9 @@ from steadfast.files import (
     write_json_lines,
 )
 from steadfast.graders.grade import VERDICTS, Judge
+from steadfast.models.all_weights import shapes
 from steadfast.models.identity import hash_file
-from steadfast.models.policy import Policy, shapes
+from steadfast.models.policy import Policy
 from steadfast.training.config import TrainingConfig
 from steadfast.training.groups import GradedGroup
 from steadfast.training.mixture import ScheduledTask
