@@ -109,7 +109,7 @@ def test_the_claim_holds_above_baseline_and_shuffled():
 
 
 def test_a_gain_that_a_shuffled_reward_gives_too_is_no_claim():
-    assert sentence(planted(shuffled=((8, 7), (9, 7), (8, 7)))).startswith("The claim does not hold.")
+    assert sentence(planted(shuffled=((8, 7), (9, 7), (8, 7)))).startswith("The claim is not shown.")
 
 
 def test_a_gain_of_one_side_at_the_others_cost_is_not_claimed():
@@ -127,7 +127,7 @@ def test_one_training_run_claims_nothing():
 
 def test_a_null_says_what_size_the_seeds_would_have_found():
     found = sentence(planted(arm=((2, 2), (1, 1), (3, 3)), shuffled=((2, 2), (2, 2), (1, 1))))
-    assert found.startswith("The claim does not hold.")
+    assert found.startswith("The claim is not shown.")
     assert "points four times in five" in found
 
 

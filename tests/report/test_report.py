@@ -1,5 +1,7 @@
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from steadfast.errors import SteadfastError
 from steadfast.report import summarize, write_report
 from steadfast.report.answers import rollouts
 from steadfast.report.loading import load_run
+from steadfast.report.summary import compare_checkpoints
+from steadfast.report.wording import cost
 from tests.report.synthetic import EVALUATION_JUDGE, STEPS, Row, make_run
 
 
@@ -53,6 +57,42 @@ def test_a_null_is_called_a_null(run: Path) -> None:
 def test_a_planted_loss_is_called_worse(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", effect={"health-only": -0.1})
     assert summarize(run)["headline"].startswith("Worse on average over 10 evals outside health: \N{MINUS SIGN}")
+
+
+def test_what_only_some_training_seeds_show_is_told_as_not_shown_and_in_no_colour(tmp_path: Path) -> None:
+    def fall(by: tuple[float, float, float]) -> Callable[[Row], Row]:
+        def edit(row: Row) -> Row:
+            if row["checkpoint"] == "health-only" and row["kind"] == "eval":
+                row["score"] = min(1.0, max(0.0, row["score"] - by[row["seed"]]))
+            return row
+
+        return edit
+
+    one = make_run(tmp_path / "one", seeds=(0, 1, 2), edit=fall((0.4, 0.0, 0.0)))
+    assert summarize(one)["headline"].startswith(
+        "Not shown over training seeds, though by items alone it is worse on av"
+    )
+    assert re.search(r'class="verdict " id="headline"', page(one))
+    every = make_run(tmp_path / "every", seeds=(0, 1, 2), edit=fall((0.15, 0.2, 0.25)))
+    assert re.search(r"^Worse on average over .* Over 3 training seeds it is ", summarize(every)["headline"])
+    assert re.search(r'class="verdict down" id="headline"', page(every))
+
+
+def test_a_cost_that_the_training_seeds_do_not_show_says_so(tmp_path: Path) -> None:
+    def fall(row: Row) -> Row:
+        if row["checkpoint"] == "health-only" and row["kind"] == "capability":
+            row["score"] = 0.0
+        return row
+
+    run = load_run(make_run(tmp_path, seeds=(0, 1, 2), edit=fall))
+    found = compare_checkpoints(run, "health-only", "baseline")
+    assert found.capability is not None
+    assert found.capability_over_seeds is not None
+    assert "tasks fell, \N{MINUS SIGN}" in cost(found, None)
+    over = found.capability_over_seeds
+    unsure = replace(over, difference=replace(over.difference, high=0.01))
+    text = cost(replace(found, capability_over_seeds=unsure), None)
+    assert "tasks fell by items alone, though not over training seeds, \N{MINUS SIGN}" in text
 
 
 def test_gains_and_losses_that_cancel_are_called_mixed(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def _verdict(against: Sequence[RungContrast]) -> str:
         if any(c.one_sided for c in against):
             return "Not claimed: one side rose and the other fell."
         return "The claim holds." if len(against) > 1 else "Above the baseline; no shuffled control was trained."
-    return "Worse." if all(way == -1 for way in ways) else "The claim does not hold."
+    return "Worse." if all(way == -1 for way in ways) else "The claim is not shown."
 
 
 def _change(contrast: RungContrast) -> str:

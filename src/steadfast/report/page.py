@@ -113,7 +113,11 @@ def _context(run: Run) -> dict[str, Any]:
 
 
 def _headline_direction(v: CheckpointComparison) -> int:
-    return wording.direction(v.headline.difference.low, v.headline.difference.high) if v.headline else 0
+    """Which way the headline went: with several training seeds by the interval over them, which counts them."""
+    if v.headline is None:
+        return 0
+    found = v.headline.difference if v.headline_over_seeds is None else v.headline_over_seeds.difference
+    return wording.direction(found.low, found.high)
 
 
 def _findings(

@@ -73,16 +73,28 @@ def headline(v: CheckpointComparison) -> str:
         where = f" {v.scope.words}" if v.scope.words else ""
         return f"No eval{where} was measured in both {the(v.treatment)} and {the(v.control)}."
     over = f"{_evals(c.total, v.scope.words)}: {difference(c.difference)} points against {the(v.control)}"
+    runs = v.headline_over_seeds if v.battery else None
+    spread = seeds(runs)
     significant = c.significant_wins + c.significant_losses
-    match direction(c.difference.low, c.difference.high):
+    way = direction(c.difference.low, c.difference.high)
+    if way and not shown_over(runs, way):
+        went = "better" if way > 0 else "worse"
+        return f"Not shown over training seeds, though by items alone it is {went} on average over {over}.{spread}"
+    match way:
         case 1:
-            return f"Improved on average over {over}."
+            return f"Improved on average over {over}.{spread}"
         case -1:
-            return f"Worse on average over {over}."
+            return f"Worse on average over {over}.{spread}"
         case _ if significant:
-            return f"Mixed: no average change shown over {over}, but {_of(significant, c.total)} changed significantly."
+            changed = f"{_of(significant, c.total)} changed significantly"
+            return f"Mixed: no average change shown over {over}, but {changed}.{spread}"
         case _:
-            return f"No change shown over {over}.{seeds(v.headline_over_seeds if v.battery else None)}"
+            return f"No change shown over {over}.{spread}"
+
+
+def shown_over(found: OverSeeds | None, way: int) -> bool:
+    """Say whether an interval over training seeds shows a direction too; True without one, where nothing can tell."""
+    return found is None or direction(found.difference.low, found.difference.high) == way
 
 
 def seeds(found: OverSeeds | None) -> str:
@@ -218,6 +230,8 @@ def cost(v: CheckpointComparison, before: CheckpointComparison | None) -> str:
     if c := v.capability:
         way = direction(c.difference.low, c.difference.high)
         verdict = {1: "rose", -1: "fell", 0: "shows no detectable change"}[way]
+        if way and not shown_over(v.capability_over_seeds, way):
+            verdict += " by items alone, though not over training seeds"
         text = f"Capability over {c.total} task{_s(c.total)} {verdict}, {difference(c.difference)} points"
         if way == 0 and c.difference.low < 0:
             text += f"; a loss of {points(-c.difference.low, sign=False)} points is not ruled out"
