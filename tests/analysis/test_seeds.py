@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from steadfast.analysis.pairs import by_seed, pair_successes
-from steadfast.analysis.seeds import detectable_effect, seed_interval, seed_p_value
+from steadfast.analysis.seeds import detectable_effect, detectable_of, seed_interval, seed_p_value
 
 
 def test_the_interval_is_students_over_seeds():
@@ -76,7 +76,10 @@ def test_differences_that_are_the_same_but_for_rounding_have_no_spread():
     rounded = [0.1 + 0.2, 0.3, 0.3]
     assert rounded[0] != rounded[1]
     interval = seed_interval(rounded)
-    assert interval.low == interval.high == interval.estimate
+    assert interval.estimate == pytest.approx(0.3)
+    assert isnan(interval.low)
+    assert isnan(interval.high)
+    assert detectable_of(rounded) is None
     assert isnan(seed_p_value(rounded))
     assert seed_p_value([0.1 + 0.2 - 0.3, 0.0]) == 1.0
     assert seed_interval([0.3, 0.3 + 1e-6]).low < 0.3

@@ -113,10 +113,21 @@ def test_a_gain_that_a_shuffled_reward_gives_too_is_no_claim():
 
 
 def test_a_gain_of_one_side_at_the_others_cost_is_not_claimed():
-    made = planted(arm=((9, 4), (9, 4), (9, 5)), baseline=((1, 5), (1, 5), (2, 6)))
+    made = planted(arm=((9, 4), (9, 4), (9, 5)), baseline=((1, 5), (1, 5), (1, 6)))
     (ladder,) = ladders(made)
     assert ladder.contrast("baseline", "new domain").one_sided
     assert sentence(made).startswith("Not claimed: one side rose and the other fell.")
+
+
+def test_the_same_gain_with_every_seed_has_no_spread_and_is_not_claimed():
+    made = planted(arm=((7, 7), (7, 7), (7, 7)), baseline=((2, 2), (2, 2), (2, 2)), shuffled=((1, 1), (2, 2), (1, 1)))
+    assert sentence(made).startswith("Every training run gives the same difference, which tells nothing of others")
+    assert "+50.0 points [no spread] against the baseline" in sentence(made)
+    (ladder,) = ladders(made)
+    assert ladder.contrast("baseline", "new domain").detectable is None
+    (shown,) = ladder_context(made, [ladder])
+    assert [c["way"] for row in shown["rows"] if row["rung"] == "new domain" for c in row["cells"]][1] == 0
+    assert {f["words"] for f in shown["families"]} == {"no spread"}
 
 
 def test_one_training_run_claims_nothing():

@@ -81,7 +81,7 @@ def test_what_only_some_training_seeds_show_is_told_as_not_shown_and_in_no_colou
 def test_a_cost_that_the_training_seeds_do_not_show_says_so(tmp_path: Path) -> None:
     def fall(row: Row) -> Row:
         if row["checkpoint"] == "health-only" and row["kind"] == "capability":
-            row["score"] = 0.0
+            row["score"] = 0.1 * row["seed"] * row["score"]
         return row
 
     run = load_run(make_run(tmp_path, seeds=(0, 1, 2), edit=fall))

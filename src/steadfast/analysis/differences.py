@@ -248,6 +248,4 @@ def drops_by_seed(
 def _over_seeds(values: Sequence[float], over: str) -> tuple[Interval, float, str]:
     found = seed_interval(values)
     reason = no_spread(values, over)
-    if reason:
-        return Interval(found.estimate, float("nan"), float("nan"), found.level), float("nan"), reason
-    return found, seed_p_value(values), ""
+    return found, float("nan") if reason else seed_p_value(values), reason

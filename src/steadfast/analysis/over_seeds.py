@@ -1,12 +1,11 @@
 """An arm against another over training seeds, in a mean over suites: what a null outside the ladder leaves open."""
 
 from dataclasses import dataclass
-from statistics import stdev
 
 import polars as pl
 
 from steadfast.analysis.bootstrap import Interval
-from steadfast.analysis.seeds import detectable_effect, seed_interval
+from steadfast.analysis.seeds import detectable_of, seed_interval
 
 
 @dataclass(frozen=True)
@@ -16,12 +15,12 @@ class OverSeeds:
     Attributes:
         seeds: The number of training seeds.
         difference: The mean difference with Student's interval over seeds.
-        detectable: The true difference that so many seeds find four times in five.
+        detectable: The true difference that so many seeds find four times in five; None where they show no spread.
     """
 
     seeds: int
     difference: Interval
-    detectable: float
+    detectable: float | None
 
 
 def over_seeds(rows: pl.DataFrame, treatment: str, control: str) -> OverSeeds | None:
@@ -51,5 +50,5 @@ def over_seeds(rows: pl.DataFrame, treatment: str, control: str) -> OverSeeds | 
     return OverSeeds(
         seeds=len(differences),
         difference=seed_interval(differences),
-        detectable=detectable_effect(stdev(differences), len(differences)),
+        detectable=detectable_of(differences),
     )

@@ -9,7 +9,9 @@ Arms of one seed share the order of their prompts and their random numbers, so t
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,8 @@ def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval
         level: The nominal coverage.
 
     Returns:
-        The interval; its bounds are NaN with one seed, whose spread is unknown.
+        The interval; its bounds are NaN where the seeds tell nothing of their spread: with one seed, or where all of
+        them give the same difference.
 
     Raises:
         ValueError: There is no difference, or one is not finite.
@@ -37,7 +40,8 @@ def seed_interval(differences: Sequence[float], level: float = 0.95) -> Interval
     values = np.asarray(differences, dtype=np.float64)
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError("an interval over seeds needs a finite difference for each seed")
-    return student_interval(values, level)
+    found = student_interval(values, level)
+    return found if has_spread(values) else replace(found, low=float("nan"), high=float("nan"))
 
 
 def seed_p_value(differences: Sequence[float]) -> float:
@@ -63,6 +67,13 @@ def no_spread(values: Sequence[float], over: str) -> str:
     if not has_spread(np.asarray(values)):
         return f"every {over} gives the same value, which tells nothing of their spread"
     return ""
+
+
+def detectable_of(differences: Sequence[float]) -> float | None:
+    """The effect that seeds which scatter like these find four times in five; None where they show no spread."""
+    if no_spread(differences, "training seed"):
+        return None
+    return detectable_effect(stdev(differences), len(differences))
 
 
 def detectable_effect(deviation: float, seeds: int, level: float = 0.95) -> float:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import stdev
 
 import polars as pl
 
 from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.mixed import MixedEstimate
 from steadfast.analysis.pairs import by_seed, pair_successes
-from steadfast.analysis.seeds import detectable_effect, seed_interval
+from steadfast.analysis.seeds import detectable_of, seed_interval
 from steadfast.evals.rows import PLAIN, SAMPLED
 from steadfast.report.loading import Run
 from steadfast.report.primary import (
@@ -60,7 +59,8 @@ class RungContrast:
         control: The other arm.
         difference: The arm's pair success minus the other's, with its interval over training seeds.
         one_sided: Whether one side rose and the other fell, so that the change may be a new constant answer.
-        detectable: The true difference that this many seeds find four times in five; None with one seed.
+        detectable: The true difference that this many seeds find four times in five; None where they show no spread.
+        seeds: The number of training seeds.
     """
 
     rung: Rung
@@ -68,6 +68,7 @@ class RungContrast:
     difference: Interval
     one_sided: bool
     detectable: float | None
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,13 @@ def _result(run: Run, pairs: pl.DataFrame, arm: str, rung: Rung) -> RungResult |
 def _contrast(mine: RungResult, control: RungResult) -> RungContrast:
     others = control.by_seed * len(mine.by_seed) if control.arm == PRE_RL else control.by_seed
     differences = [a - b for a, b in zip(mine.by_seed, others, strict=True)]
-    count = len(differences)
     return RungContrast(
         rung=mine.rung,
         control=control.arm,
         difference=seed_interval(differences),
         one_sided=(mine.one - control.one) * (mine.other - control.other) < 0,
-        detectable=None if count < 2 else detectable_effect(stdev(differences), count),
+        detectable=detectable_of(differences),
+        seeds=len(differences),
     )
 
 

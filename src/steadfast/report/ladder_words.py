@@ -5,14 +5,14 @@ from math import isnan
 from statistics import fmean
 from typing import Any
 
-from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.mixed import MixedEstimate
 from steadfast.analysis.points import bounds, points
 from steadfast.report.ladder import Ladder, RungContrast, controls
-from steadfast.report.ladder_figure import ladder_figure
+from steadfast.report.ladder_figure import ladder_figure, primary_figure
 from steadfast.report.loading import Run
 from steadfast.report.primary import family_words
-from steadfast.report.wording import direction, the
+from steadfast.report.svg import Picture
+from steadfast.report.wording import bounds_over_runs, direction, over_runs, the
 from steadfast.study.arms import BASELINE, SHUFFLED
 from steadfast.study.rungs import Rung
 
@@ -29,7 +29,7 @@ _WHERE: dict[Rung, str] = {
 def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
     """Say what the primary measure, named before the run, came out as; None if none was named."""
     primary = run.recipe.primary
-    ladder = next((one for one in found if one.arm == run.recipe.leading_arm), None)
+    ladder = _leading(run, found)
     if primary is None or ladder is None:
         return None
     where = _WHERE[primary.rung]
@@ -45,15 +45,11 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
 def _reading(ladder: Ladder, rung: Rung) -> str:
     """Say what both sides come to together, which no change of balance between them can raise above zero."""
     said = [
-        f"{points(r.reading.estimate)}{_bounds(r.reading)} for {the(name)}"
+        f"{over_runs(r.reading, len(r.by_seed))} for {the(name)}"
         for name in (ladder.arm, BASELINE)
         if (r := ladder.result(name, rung)) is not None
     ]
     return f"Both sides' success less 100, which is 0 at most for the same answer to both twins: {', '.join(said)}."
-
-
-def _bounds(value: Interval) -> str:
-    return "" if isnan(value.low) else f" {bounds(value.low, value.high)}"
 
 
 def _by_family(ladder: Ladder) -> list[str]:
@@ -78,8 +74,10 @@ def _by_wording(ladder: Ladder) -> list[str]:
 
 
 def _verdict(against: Sequence[RungContrast]) -> str:
-    if any(isnan(c.difference.low) for c in against):
+    if any(c.seeds < 2 for c in against):
         return "One training run, so nothing is claimed."
+    if any(c.detectable is None for c in against):
+        return "Every training run gives the same difference, which tells nothing of others, so nothing is claimed."
     ways = [direction(c.difference.low, c.difference.high) for c in against]
     if all(way == 1 for way in ways):
         if any(c.one_sided for c in against):
@@ -89,12 +87,7 @@ def _verdict(against: Sequence[RungContrast]) -> str:
 
 
 def _change(contrast: RungContrast) -> str:
-    return f"{points(contrast.difference.estimate)} points {_interval(contrast)}"
-
-
-def _interval(contrast: RungContrast) -> str:
-    low, high = contrast.difference.low, contrast.difference.high
-    return "[one training run]" if isnan(low) else bounds(low, high)
+    return f"{points(contrast.difference.estimate)} points {bounds_over_runs(contrast.difference, contrast.seeds)}"
 
 
 def _detectable(against: Sequence[RungContrast]) -> str:
@@ -105,9 +98,28 @@ def _detectable(against: Sequence[RungContrast]) -> str:
     return f"; these seeds find a change of {points(max(known), sign=False)} points four times in five"
 
 
+def primary_picture(run: Run, found: Sequence[Ladder]) -> Picture | None:
+    """Draw the primary measure; None if none was named or measured."""
+    primary, ladder = run.recipe.primary, _leading(run, found)
+    if primary is None or ladder is None or primary.rung not in ladder.rungs:
+        return None
+    return primary_figure(ladder, primary.rung, _WHERE[primary.rung], _order(run, found))
+
+
+def _leading(run: Run, found: Sequence[Ladder]) -> Ladder | None:
+    return next((one for one in found if one.arm == run.recipe.leading_arm), None)
+
+
+def _order(run: Run, found: Sequence[Ladder]) -> list[str]:
+    """All checkpoints of the ladders, the leading arm first, so that each looks the same in all pictures."""
+    first = [ladder] if (ladder := _leading(run, found)) else found
+    return list(dict.fromkeys(name for one in first for name in (one.arm, *controls(one))))
+
+
 def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
     """What the page shows of each ladder: the level of every arm and the arm's difference from each, by rung."""
     shown: list[dict[str, Any]] = []
+    order = _order(run, found)
     for ladder in found:
         arms = [ladder.arm, *controls(ladder)]
         rows: list[dict[str, Any]] = []
@@ -124,7 +136,7 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                         "level": result.level,
                         "sides": (result.one, result.other),
                         "sampled": result.sampled,
-                        "difference": _change(contrast) if contrast else "",
+                        "difference": over_runs(contrast.difference, contrast.seeds) if contrast else "",
                         "way": direction(low, high),
                         "one_sided": contrast.one_sided if contrast else False,
                     }
@@ -132,7 +144,7 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
             mine = ladder.result(ladder.arm, rung)
             rows.append({"rung": rung, "where": _WHERE[rung], "pairs": mine.pairs if mine else 0, "cells": cells})
         shown.append(
-            {"arm": ladder.arm, "arms": arms, "rows": rows, "picture": ladder_figure(ladder)} | _primary(ladder)
+            {"arm": ladder.arm, "arms": arms, "rows": rows, "picture": ladder_figure(ladder, order)} | _primary(ladder)
         )
     return shown
 
@@ -143,7 +155,7 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
         {
             "family": one.family,
             "pairs": one.pairs,
-            "difference": f"{points(one.difference.estimate)} {bounds(one.difference.low, one.difference.high)}",
+            "difference": over_runs(one.difference, one.seeds),
             "p": one.p,
             "q": one.q,
             "words": family_words(one),

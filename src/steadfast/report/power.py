@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from steadfast.analysis.bootstrap import has_spread
 from steadfast.analysis.pairs import pair_successes
 from steadfast.analysis.power import ASSUMED, Spread, detectable, spread_of
 from steadfast.errors import RecipeError
@@ -87,6 +88,6 @@ def _spreads(directory: Path) -> dict[Rung, Spread]:
     for (rung,), there in paired_differences(pairs, arm, BASELINE).group_by("rung", maintain_order=True):
         table = there.pivot("pair", index="seed", values="difference").drop("seed").to_numpy().astype(np.float64)
         whole = table[:, np.isfinite(table).all(axis=0)]
-        if min(whole.shape) > 1:
+        if min(whole.shape) > 1 and has_spread(whole):  # where nothing scatters the run tells nothing
             found[rung] = spread_of(whole)  # type: ignore[index]
     return found

@@ -1,7 +1,7 @@
 """The primary measure looked at more closely: family by family, and by a mixed model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 import polars as pl
@@ -25,6 +25,7 @@ class FamilyContrast:
         difference: The difference of pair success with its interval over training seeds.
         p: Student's two-sided p-value over seeds; NaN with one seed.
         q: The same after Benjamini and Hochberg, over the families of the primary rung alone.
+        seeds: The number of training seeds.
     """
 
     family: str
@@ -32,6 +33,7 @@ class FamilyContrast:
     difference: Interval
     p: float
     q: float
+    seeds: int
 
     @property
     def found(self) -> bool:
@@ -48,7 +50,7 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
         control: The control, trained with the same seeds.
     """
     differences = paired_differences(pairs, arm, control)
-    found: list[tuple[str, int, Interval, float]] = []
+    found: list[FamilyContrast] = []
     for family in sorted(differences["suite"].unique().to_list()):
         mine = differences.filter(pl.col("suite") == family)
         by_seed = (
@@ -58,9 +60,10 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
         )
         values = by_seed["difference"].to_list()
         count = int(by_seed["pairs"].max() or 0)  # type: ignore[arg-type]
-        found.append((family, count, seed_interval(values), seed_p_value(values)))
-    adjusted = benjamini_hochberg([p for *_, p in found])
-    return [FamilyContrast(*one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]
+        p = seed_p_value(values)
+        found.append(FamilyContrast(family, count, seed_interval(values), p, q=p, seeds=len(values)))
+    adjusted = benjamini_hochberg([one.p for one in found])
+    return [replace(one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -132,5 +135,5 @@ def paired_differences(pairs: pl.DataFrame, arm: str, control: str) -> pl.DataFr
 def family_words(contrast: FamilyContrast) -> str:
     """Whether a family's change stands, in words."""
     if isnan(contrast.q):
-        return "one training run"
+        return "no spread" if contrast.seeds > 1 else "one training run"
     return "stands" if contrast.found else "does not stand"

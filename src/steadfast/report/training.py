@@ -63,5 +63,5 @@ def _sum(steps: Sequence[Mapping[str, Any]], name: str) -> int | None:
 
 
 def _mean_of_last(steps: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    known = _known(steps, name)
-    return fmean(known[-LAST_STEPS:]) if known else None
+    known = _known(steps[-LAST_STEPS:], name)
+    return fmean(known) if known else None

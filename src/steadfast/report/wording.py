@@ -34,6 +34,18 @@ def difference(value: Interval | EvalComparison) -> str:
     return f"{points(centre)} {bounds(value.low, value.high)}"
 
 
+def over_runs(found: Interval, seeds: int) -> str:
+    """Write a difference in points with its interval over training seeds, or why there is none."""
+    return f"{points(found.estimate)} {bounds_over_runs(found, seeds)}"
+
+
+def bounds_over_runs(found: Interval, seeds: int) -> str:
+    """Write an interval over training seeds, or why there is none."""
+    if isnan(found.low):
+        return "[no spread]" if seeds > 1 else "[one training run]"
+    return bounds(found.low, found.high)
+
+
 def characters(value: EvalComparison) -> str:
     """Write a difference of lengths with its interval, in characters."""
     if isnan(value.low) or isnan(value.high):
@@ -101,8 +113,8 @@ def seeds(found: OverSeeds | None) -> str:
     """Say what a comparison comes to over training seeds, and what they would have found; empty for None."""
     if found is None:
         return ""
-    told = f" Over {found.seeds} training seeds it is {difference(found.difference)}"
-    if found.difference.low == found.difference.high:
+    told = f" Over {found.seeds} training seeds it is {over_runs(found.difference, found.seeds)}"
+    if found.detectable is None:
         return f"{told}: it is the same with each, which says nothing of other seeds."
     return f"{told}; they find a change of {points(found.detectable, sign=False)} points four times in five."
 

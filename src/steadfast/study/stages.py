@@ -308,7 +308,16 @@ def train_in(study: Study, checkpoint: Checkpoint, directory: Path, stage: str) 
     try:
         if checkpoint.name == WARM_START:
             imitated, settings = demonstrations_of(study.data.warm_start(seed), seed), recipe.training.of_warm_start()
-            train_supervised(policy, imitated, study.training_judge, settings, directory, seed=seed, on_step=on_step)
+            train_supervised(
+                policy,
+                imitated,
+                study.training_judge,
+                settings,
+                directory,
+                seed=seed,
+                answer_every=settings.steps,  # what it answers on the way teaches nothing, and nobody asks for it
+                on_step=on_step,
+            )
         else:
             if recipe.training.warm_start is not None:
                 policy.start_from(study.adapter(Checkpoint(WARM_START, seed)))

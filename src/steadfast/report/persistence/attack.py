@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeVar
 
-import numpy as np
 import polars as pl
 
 from steadfast.analysis.bootstrap import Interval
@@ -13,7 +12,7 @@ from steadfast.analysis.differences import Contrast, primary_contrasts
 from steadfast.analysis.dose_response import DoseResponse, dose_response, response_to_learning
 from steadfast.analysis.factorial import Cell, PairedScores
 from steadfast.analysis.fieller import Retention, retention
-from steadfast.analysis.seeds import no_spread, seed_interval
+from steadfast.analysis.seeds import seed_interval
 from steadfast.evals.rows import PLAIN
 from steadfast.report.persistence.inputs import Attacked
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure, headline_of
@@ -246,7 +245,7 @@ def _line(measure: Measure, name: str, doses: Sequence[int], paired: PairedScore
         measure=measure.key,
         checkpoint=name,
         doses=(0, *doses),
-        levels=tuple(interval_over(row.tolist(), paired.over) for row in levels_CS),
+        levels=tuple(seed_interval(row.tolist()) for row in levels_CS),
         lowest=tuple(levels_CS.min(axis=1).tolist()),
         highest=tuple(levels_CS.max(axis=1).tolist()),
         seeds=len(paired.seeds),
@@ -255,12 +254,6 @@ def _line(measure: Measure, name: str, doses: Sequence[int], paired: PairedScore
         dropped=paired.dropped,
         missing=paired.missing,
     )
-
-
-def interval_over(values: Sequence[float], over: str) -> Interval:
-    """The mean of values of seeds with Student's interval, whose bounds are NaN where they show no spread."""
-    found = seed_interval(values)
-    return Interval(found.estimate, np.nan, np.nan, found.level) if no_spread(values, over) else found
 
 
 def _effects(
@@ -357,7 +350,7 @@ def _learning(learned: pl.DataFrame, checkpoints: Sequence[str]) -> list[Learnin
         means = mine.group_by("dose", over, maintain_order=True).agg(pl.col("before", "after", "learned").mean())
         for (dose,), group in means.sort("dose", over).group_by("dose", maintain_order=True):
             what = over.replace("_", " ") if over == "attack_seed" else "training seed"
-            fell = interval_over(group["learned"].to_list(), what)
+            fell = seed_interval(group["learned"].to_list())
             before, after = (float(group[c].to_numpy().mean()) for c in ("before", "after"))
             found.append(Learning(name, int(dose), before, after, fell, group.height, what))  # type: ignore[call-overload]
     return found

@@ -10,10 +10,10 @@ from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.differences import Contrast, contrast, contrast_of, persona_contrast
 from steadfast.analysis.equivalence import Equivalence, equivalence_over_seeds
 from steadfast.analysis.factorial import Cell
+from steadfast.analysis.seeds import seed_interval
 from steadfast.errors import SteadfastError
 from steadfast.evals.rows import FOLLOWED, PERSONA, UNATTACKED
 from steadfast.report.loading import Run
-from steadfast.report.persistence.attack import interval_over
 from steadfast.report.persistence.measures import COHERENCE, Key, Measure
 from steadfast.rundir import RunDirectory
 from steadfast.study.arms import BASELINE, PRE_RL
@@ -249,8 +249,8 @@ def _one_under(measure: Measure, name: str, conditions: Sequence[str]) -> Under:
     low = lost.over_items.low if lost.over == "model" else lost.over_seeds.low
     return Under(
         checkpoint=name,
-        plain=interval_over(levels_CS[0].tolist(), paired.over),
-        level=interval_over(levels_CS[1:].mean(axis=0).tolist(), paired.over),
+        plain=seed_interval(levels_CS[0].tolist()),
+        level=seed_interval(levels_CS[1:].mean(axis=0).tolist()),
         drop=lost,
         difference=difference,
         lowers=bool(low > 0),
@@ -273,7 +273,7 @@ def _followed(
         except ValueError as error:
             gaps.append(str(error))
             continue
-        over = interval_over(rate.values, rate.over)
+        over = seed_interval(rate.values)
         found.append(Followed(name, over, rate.items * len(conditions), len(rate.seeds), rate.over, same))
     return tuple(found)
 
