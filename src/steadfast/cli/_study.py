@@ -252,4 +252,6 @@ def power(
     shown = [{k: v if k == "seeds" else _effect(v) for k, v in row.items()} for row in more]
     print_rows(shown, False, f"on {decides.rung!r}, with more seeds and pairs")
     echo("spreads: standard deviations in points; an effect is found if Student's 95% interval over seeds leaves 0 out")
+    if any(p.source == "assumed" for p in powers):
+        echo("assumed: a guess, and no bound; --from RUN takes what a finished run scattered")
     echo("none: it would have to exceed 100 points, the highest that there is")

@@ -139,6 +139,7 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                         "difference": over_runs(contrast.difference, contrast.seeds) if contrast else "",
                         "way": direction(low, high),
                         "one_sided": contrast.one_sided if contrast else False,
+                        "finds": contrast.detectable if contrast and not direction(low, high) else None,
                     }
                 )
             mine = ladder.result(ladder.arm, rung)

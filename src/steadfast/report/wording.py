@@ -86,7 +86,7 @@ def headline(v: CheckpointComparison) -> str:
         return f"No eval{where} was measured in both {the(v.treatment)} and {the(v.control)}."
     over = f"{_evals(c.total, v.scope.words)}: {difference(c.difference)} points against {the(v.control)}"
     runs = v.headline_over_seeds if v.battery else None
-    spread = seeds(runs)
+    spread = " One training run: another could differ by more." if v.battery and runs is None else seeds(runs)
     significant = c.significant_wins + c.significant_losses
     way = direction(c.difference.low, c.difference.high)
     if way and not shown_over(runs, way):
