@@ -178,6 +178,19 @@ def test_the_sentence_names_the_families_in_which_the_primary_measure_stands():
     assert "it stands in" not in primary_sentence(made, [ladder])
 
 
+def test_every_other_rung_is_told_family_by_family_without_a_p_value():
+    made = planted()
+    (ladder,) = ladders(made)
+    assert set(ladder.elsewhere) == set(RUNGS) - {"new domain"}
+    (near,) = ladder.elsewhere["near family"]
+    assert (near.family, near.pairs, near.seeds) == ("pushback", 10, 3)
+    assert (near.level, near.control) == pytest.approx((0.7, 4 / 30))
+    assert near.difference == ladder.contrast("baseline", "near family").difference
+    (shown,) = ladder_context(made, [ladder])
+    assert [(row["rung"], row["of"].family) for row in shown["elsewhere"]][-1] == ("far family", "may-share")
+    assert "p" not in shown["elsewhere"][0]
+
+
 def test_a_gain_in_the_trained_wordings_alone_is_told_as_such(monkeypatch):
     monkeypatch.setitem(CELLS, "new domain", ("updated-record", "records", "law", "chat", 0))
     monkeypatch.setitem(CELLS, "new domain, too", ("updated-record", "records", "law", "chat", 3))

@@ -81,6 +81,7 @@ class Ladder:
         results: Every arm on every rung.
         contrasts: The arm against each control on every rung.
         families: The arm against the baseline, family by family, on the primary rung alone.
+        elsewhere: The same on every other rung.
         mixed: The arm against the baseline and against shuffled rewards by a mixed model, on the primary rung alone.
         wordings: The arm beside the baseline, wording by wording, on the primary rung alone.
     """
@@ -90,6 +91,7 @@ class Ladder:
     results: tuple[RungResult, ...]
     contrasts: tuple[RungContrast, ...]
     families: tuple[FamilyContrast, ...] = ()
+    elsewhere: Mapping[Rung, tuple[FamilyContrast, ...]] = field(default_factory=dict[Rung, tuple[FamilyContrast, ...]])
     mixed: Mapping[str, MixedEstimate] = field(default_factory=dict[str, MixedEstimate])
     wordings: tuple[WordingContrast, ...] = ()
 
@@ -143,11 +145,17 @@ def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame, trained: Seq
     primary = run.recipe.primary
     if primary is None or ladder.arm != run.recipe.leading_arm or primary.rung not in ladder.rungs:
         return ladder
-    there = labelled.filter(pl.col("rung") == primary.rung)
+    on_rung = {rung: labelled.filter(pl.col("rung") == rung) for rung in ladder.rungs}
+    there = on_rung[primary.rung]
     against = [name for name in (BASELINE, SHUFFLED) if ladder.contrast(name, primary.rung) is not None]
     return replace(
         ladder,
         families=tuple(family_contrasts(there, ladder.arm, BASELINE)) if BASELINE in against else (),
+        elsewhere={
+            rung: tuple(family_contrasts(pairs, ladder.arm, BASELINE))
+            for rung, pairs in on_rung.items()
+            if rung != primary.rung and BASELINE in against
+        },
         mixed={name: mixed_contrast(there, ladder.arm, name) for name in against},
         wordings=tuple(wording_contrasts(there, ladder.arm, BASELINE, trained)) if BASELINE in against else (),
     )

@@ -156,6 +156,8 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
         {
             "family": one.family,
             "pairs": one.pairs,
+            "level": one.level,
+            "control": one.control,
             "difference": over_runs(one.difference, one.seeds),
             "p": one.p,
             "q": one.q,
@@ -164,7 +166,12 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
         for one in ladder.families
     ]
     mixed = [_mixed_sentence(name, found) for name, found in ladder.mixed.items()]
-    return {"families": families, "mixed": mixed, "wordings": _wordings(ladder)}
+    elsewhere = [
+        {"rung": rung, "difference": over_runs(one.difference, one.seeds), "of": one}
+        for rung, contrasts in ladder.elsewhere.items()
+        for one in contrasts
+    ]
+    return {"families": families, "elsewhere": elsewhere, "mixed": mixed, "wordings": _wordings(ladder)}
 
 
 def _wordings(ladder: Ladder) -> list[dict[str, Any]]:

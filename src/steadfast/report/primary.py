@@ -1,4 +1,4 @@
-"""The primary measure looked at more closely: family by family, and by a mixed model."""
+"""A rung looked at more closely: family by family, wording by wording, and by a mixed model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,19 +17,23 @@ _ITEMS = (("domain", "format", "wording"), ("domain", "format"), ("domain",), ()
 
 @dataclass(frozen=True)
 class FamilyContrast:
-    """One family on the primary rung, the arm against a control.
+    """One family on a rung, the arm against a control.
 
     Attributes:
         family: The family.
         pairs: The number of its pairs that each seed measured.
+        level: The arm's mean pair success.
+        control: The control's.
         difference: The difference of pair success with its interval over training seeds.
         p: Student's two-sided p-value over seeds; NaN with one seed.
-        q: The same after Benjamini and Hochberg, over the families of the primary rung alone.
+        q: The same after Benjamini and Hochberg, over the families of this rung alone.
         seeds: The number of training seeds.
     """
 
     family: str
     pairs: int
+    level: float
+    control: float
     difference: Interval
     p: float
     q: float
@@ -55,13 +59,14 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
         mine = differences.filter(pl.col("suite") == family)
         by_seed = (
             mine.group_by("seed", maintain_order=True)
-            .agg(pl.col("difference").mean(), pl.len().alias("pairs"))
+            .agg(pl.col("difference", "success", "of_control").mean(), pl.len().alias("pairs"))
             .sort("seed")
         )
         values = by_seed["difference"].to_list()
         count = int(by_seed["pairs"].max() or 0)  # type: ignore[arg-type]
+        level, beside = by_seed.select(pl.col("success", "of_control").mean()).row(0)
         p = seed_p_value(values)
-        found.append(FamilyContrast(family, count, seed_interval(values), p, q=p, seeds=len(values)))
+        found.append(FamilyContrast(family, count, level, beside, seed_interval(values), p, q=p, seeds=len(values)))
     adjusted = benjamini_hochberg([one.p for one in found])
     return [replace(one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]
 
