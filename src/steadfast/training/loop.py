@@ -289,7 +289,7 @@ class _State:
         Raises:
             SteadfastError: The state is damaged.
         """
-        saved = self._load()
+        saved = self._load(mmap=True)  # the number alone is read, and not the weights, which may be gigabytes
         return 0 if saved is None else int(saved["step"])
 
     def restore(self, policy: Policy, optimizer: torch.optim.Optimizer) -> int:
@@ -311,12 +311,14 @@ class _State:
     def _file(self) -> Path:
         return self.path / "state.pt"
 
-    def _load(self) -> dict[str, Any] | None:
+    def _load(self, *, mmap: bool = False) -> dict[str, Any] | None:
         recover_directory(self.path)
         if not self._file.is_file():
             return None
         # On the CPU, since the device that it was saved on may not be here.
-        saved: Any = self._read(self._file, lambda: torch.load(self._file, map_location="cpu", weights_only=True))
+        saved: Any = self._read(
+            self._file, lambda: torch.load(self._file, map_location="cpu", weights_only=True, mmap=mmap)
+        )
         if not isinstance(saved, dict) or not {"weights", "optimizer", "step"} <= saved.keys():
             raise self._unusable(self._file, "it is damaged")
         return saved
