@@ -46,6 +46,16 @@ def test_a_judge_is_examined_and_attacked_on_a_users_gold_answers(run, files):
     }
 
 
+def test_the_exam_shows_its_parts_on_the_error_stream(run, files):
+    scenarios, gold = files
+    result = run("exam", "--judge", FAKE, "--scenarios", scenarios, "--gold", gold, "--json")
+    lines = result.stderr.splitlines()
+    for number, part in enumerate(("gold answers", "minimal pairs", "attacks"), start=1):
+        assert f"stage {number} of 3: {part}" in lines
+    assert any("23/23" in line for line in lines)
+    json.loads(result.stdout)
+
+
 def test_the_exam_prints_tables(run, files):
     scenarios, gold = files
     result = run("exam", "--judge", FAKE, "--scenarios", scenarios, "--gold", gold)

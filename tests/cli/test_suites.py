@@ -1,12 +1,15 @@
 """The listing of suites, and their proof without a model."""
 
 import json
+from random import Random
 
 import pytest
 import yaml
 
-from steadfast.tasks import battery
-from steadfast.tasks.twins import shipped_families
+from steadfast.tasks import battery, find_suite
+from steadfast.tasks.drawing import draw_items
+from steadfast.tasks.twins import make_pairs, shipped_families
+from steadfast.tasks.twins import pairs as pairs_module
 from tests.tasks.test_twins import OWN
 
 
@@ -50,6 +53,24 @@ def test_a_faulty_one_is_a_sentence_and_the_others_are_proved(steadfast, tmp_pat
     found = json.loads(result.stdout)
     assert [s["suite"] for s in found["suites"]] == ["towels"]
     assert "no file of that name" in found["problems"][0]
+
+
+def test_one_suite_that_cannot_be_loaded_or_checked_has_the_shape_of_one(steadfast, steadfast_json, tmp_path):
+    sound = steadfast_json("suites", "check", own(tmp_path))
+    for name, said in ((tmp_path / "none.yaml", "no file of that name"), (f"{TASKS}:broken", "out of order")):
+        result = steadfast("suites", "check", name, "--json")
+        found = json.loads(result.stdout)
+        assert result.exit_code == 2
+        assert found.keys() == sound.keys()
+        assert (found["suite"], found["gold"], found["constants"]) == (str(name), None, None)
+        assert said in found["problems"][0]
+
+
+def test_several_suites_have_one_shape_whether_they_can_be_loaded_or_not(steadfast, tmp_path):
+    result = steadfast("suites", "check", f"{TASKS}:broken", tmp_path / "none.yaml", "--json")
+    found = json.loads(result.stdout)
+    assert found["suites"] == []
+    assert len(found["problems"]) == 2
 
 
 TASKS = "tests.cli.test_suites"
@@ -110,6 +131,28 @@ def test_items_are_shown_to_be_read_the_same_ones_for_a_seed(steadfast, steadfas
     shown = steadfast("suites", "show", "scope-discipline", "--items", "2").output
     assert shown.count("user: ") == 2
     assert "-> " in shown
+
+
+def test_what_is_drawn_is_what_would_be_drawn_if_all_were_made(tmp_path):
+    names = ["health-triage", "scope-discipline", str(own(tmp_path)), "pushback", "tests.tasks.test_twins:towels"]
+    items = []
+    for name in names:
+        tasks = find_suite(name).tasks
+        by_id = {t.id: t for t in tasks}
+        items += [(t, by_id[t.pair]) if t.pair else (t,) for t in tasks if t.pair is None or t.id < t.pair]
+    for seed, count in ((0, 5), (20261127, 40)):
+        assert draw_items(names, count, seed) == Random(seed).sample(items, count)
+    few = ["scope-discipline"]
+    assert len(draw_items(few, 10**6, 1)) == len(find_suite("scope-discipline").tasks)
+
+
+def test_the_cells_that_are_not_drawn_are_not_made(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        pairs_module, "make_pairs", lambda f, cell, *rest: made.append(cell) or make_pairs(f, cell, *rest)
+    )
+    draw_items(list(shipped_families()), 3, 7)
+    assert len(made) == 3
 
 
 def test_a_suite_that_is_not_there_cannot_be_shown(steadfast):

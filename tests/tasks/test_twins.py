@@ -1,5 +1,6 @@
 """Twins: what each family pays without a model, what its check accepts, and that training and measuring never meet."""
 
+import re
 import textwrap
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_right_answers_earn_everything_and_constants_policies_and_hostile_answer
     assert proof.problems == ()
     assert (proof.gold, proof.pairs) == (1.0, 12 * 4 * 8)
     assert max(proof.constants.values()) <= MOST_OF_A_CONSTANT
-    assert len(proof.constants) >= 36
+    assert len([label for label in proof.constants if not label.startswith("always ")]) == 37  # as docs/results.md says
 
 
 def test_a_pair_that_pays_one_answer_twice_is_a_problem_and_its_family_refused(tmp_path):
@@ -76,6 +77,43 @@ def test_a_pair_that_pays_one_answer_twice_is_a_problem_and_its_family_refused(t
         assert [p for p in prove("towels", tasks).problems if said in p]
         with pytest.raises(DataError, match="together and may earn 1 at most"):
             refuse_paid_constants("towels", tasks)
+
+
+def pays_everything(_text, _args):
+    return 1.0
+
+
+def pays_letters(text, args):
+    return float("letter" in args and text == "both")
+
+
+def test_a_family_whose_check_pays_everything_has_one_sentence_for_each_fault(tmp_path):
+    tasks = twins_of(family_of(own(tmp_path, check="tests.tasks.test_twins:pays_everything")), pairs=4)
+    proof = prove("towels", tasks)
+    both = [p for p in proof.problems if "the hostile answer 'both' earns" in p]
+    assert len(both) == 1
+    assert re.search(
+        r"^towels: .* earns 1\.00 on \d+ of \d+ tasks with different right answers, such as towels/", both[0]
+    )
+    assert len(proof.hostile) == 22
+    assert len(proof.problems) <= 22 + len(proof.constants) + 2
+
+
+def test_a_hostile_answer_is_tried_with_letters_too_though_the_right_answers_are_those_of_other_formats():
+    tasks = twins_of(FAMILIES["may-share"], formats=["chat", "choice"], pairs=8)
+    grader = {"program": "tests.tasks.test_twins:pays_letters"}
+    own_check = [t.model_copy(update={"grader": t.grader.model_copy(update=grader)}) for t in tasks]
+    fault = next(iter(prove("may-share", own_check).hostile))
+    assert "'both' earns 1.00" in fault
+    assert "/choice/" in fault
+
+
+def test_twins_with_the_same_right_answer_are_one_sentence():
+    tasks = twins_of(FAMILIES["may-share"], formats=["chat"], pairs=4)
+    same = [t.model_copy(update={"grader": tasks[0].grader}) for t in tasks]
+    alike = [p for p in prove("may-share", same).problems if "both twins of" in p]
+    assert len(alike) == 1
+    assert f"both twins of {len(tasks) // 2} of {len(tasks) // 2} pairs have the same right answer" in alike[0]
 
 
 @pytest.mark.parametrize("name", FAMILIES)

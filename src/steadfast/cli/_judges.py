@@ -1,5 +1,7 @@
 """Judges: grade, judges exam, judges agree."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -21,9 +23,16 @@ from steadfast.cli._shared import (
 from steadfast.errors import SteadfastError
 
 if TYPE_CHECKING:
+    from steadfast.graders.exam.crossfit import Left
     from steadfast.graders.exam.examination import Track
+    from steadfast.progress import Progress
 
 Budget = Annotated[int | None, typer.Option("--judge-budget", "--budget", min=1, help=BUDGET_HELP)]
+
+_GOLD, _MINIMAL, _ATTACKS = "gold answers", "minimal pairs", "attacks"
+_LEFT: tuple["Left", ...] = ("trait", "domain")
+_REFIT = 4.0
+"""Of a scenario's answers, so many count as the work of leaving each trait, or each domain, out of the fit."""
 
 app = typer.Typer()
 judges_app = typer.Typer(help="Judges and how good they are.", no_args_is_help=True)
@@ -85,7 +94,8 @@ def exam(
     """Examine a judge on gold answers of scenarios it was not fitted on, ours or your own, and on minimal pairs."""
     from steadfast.graders.exam import examination as exams
     from steadfast.graders.exam.crossfit import cross_fit as left_out
-    from steadfast.graders.exam.polarity import examine_polarity
+    from steadfast.graders.exam.polarity import KINDS, examine_polarity, minimal_pairs
+    from steadfast.progress import ConsoleProgress
     from steadfast.tasks import Taxonomy, built_in_gold, built_in_scenarios
 
     config = judge_config(judge, max_calls=budget)
@@ -97,17 +107,38 @@ def exam(
     if (scenarios is None) != (gold is None):
         raise SteadfastError("--scenarios and --gold belong together: give both, or neither for the corpus that ships")
     examined = made_judge(judge, max_calls=budget)
-    if scenarios and gold:
-        chosen, pairs = exams.load_gold(scenarios, gold, Taxonomy.load(traits, domains))
-        result = exams.examine(examined, chosen, pairs)
-    else:
-        chosen, pairs = [s for s in built_in_scenarios() if s.split == "held_out"], built_in_gold()
-        result = exams.examine_built_in(examined)
-    result["polarity"] = examine_polarity(examined)
-    if attacks or (attacks is None and not config.is_model):
-        result["attacks"] = exams.attack(examined, chosen, pairs, _track("attacks"))
-    if cross_fit:
-        result["cross_fit"] = [left_out("trait", _track("traits")), left_out("domain", _track("domains"))]
+    corpus = exams.load_gold(scenarios, gold, Taxonomy.load(traits, domains)) if scenarios and gold else None
+    known, pairs = corpus or (built_in_scenarios(), built_in_gold())
+    chosen = [s for s in known if corpus or s.split == "held_out"]
+    examples, attacked = len([s for s in known if s.id in pairs]), len([s for s in chosen if s.id in pairs])
+    minimal = sum(len(minimal_pairs(kind)) for kind in KINDS)
+    attacking = attacks or (attacks is None and not config.is_model)
+    progress = ConsoleProgress()
+    progress.plan(
+        {_GOLD: 2.0 * examples, _MINIMAL: 2.0 * minimal}
+        | ({_ATTACKS: float(attacked * len(exams.ANSWERS))} if attacking else {})
+        | ({f"each {left} left out": _REFIT * examples for left in _LEFT} if cross_fit else {})
+    )
+    try:
+        with _part(progress, _GOLD):
+            more = progress.counter(_GOLD, examples, "scenarios", units=2)
+            if corpus:
+                result = exams.examine(examined, chosen, pairs, on_done=more)
+            else:
+                result = exams.examine_built_in(examined, more)
+        with _part(progress, _MINIMAL):
+            result["polarity"] = examine_polarity(examined)
+        if attacking:
+            with _part(progress, _ATTACKS):
+                result["attacks"] = exams.attack(examined, chosen, pairs, _track(progress, _ATTACKS, attacked))
+        if cross_fit:
+            result["cross_fit"] = []
+            for left in _LEFT:
+                with _part(progress, stage := f"each {left} left out"):
+                    groups = len({getattr(s, left) for s in known if s.id in pairs})
+                    result["cross_fit"].append(left_out(left, _track(progress, stage, _REFIT * examples / groups)))
+    finally:
+        progress.finish()
     if as_json:
         print_json(result)
     else:
@@ -186,9 +217,21 @@ def _shown(value: Any) -> Any:
     return value
 
 
-def _track(title: str) -> "Track":
-    """Progress over names, on the error stream so that --json stays clean."""
-    from rich.console import Console
-    from rich.progress import track
+@contextmanager
+def _part(progress: "Progress", stage: str) -> Iterator[None]:
+    """Show a part of the exam from its begin to its end; on the error stream, so that --json stays clean."""
+    progress.begin(stage)
+    yield
+    progress.end(stage)
 
-    return lambda names: track(names, title, console=Console(stderr=True), transient=True)
+
+def _track(progress: "Progress", stage: str, units: float) -> "Track":
+    """Progress over names, each of which stands for so many units of the stage."""
+
+    def passed(names: Sequence[str]) -> Iterator[str]:
+        more = progress.counter(stage, len(names), units=units)
+        for name in names:
+            yield name
+            more(1)
+
+    return passed

@@ -1,13 +1,13 @@
 """Suites: what a model can be trained and measured on, and what a suite pays without a model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadfast.cli._shared import AsJson, DomainsFile, TraitsFile, echo, print_json, print_rows, problem, user_errors
-from steadfast.errors import DataError
+from steadfast.errors import DataError, SteadfastError
 
 if TYPE_CHECKING:
     from steadfast.evals.proof import Proof
@@ -63,8 +63,13 @@ def check(
     domains: DomainsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove suites without a model: right answers must earn everything, constants and hostile answers nothing."""
-    from steadfast.evals.proof import prove
+    """Prove suites without a model: right answers must earn everything, constants and hostile answers nothing.
+
+    --json prints of one suite an object with "suite", "gold", "constants", "hostile", "problems" and more; where it
+    could not be loaded or checked, its figures are null and "problems" says why. Of several suites it prints
+    {"suites": [...], "problems": [...]}, with such an object for each suite that could be checked.
+    """
+    from steadfast.evals.proof import Proof, prove
     from steadfast.tasks import Taxonomy, find_suite
 
     taxonomy = Taxonomy.load(traits, domains)
@@ -73,14 +78,15 @@ def check(
     for name in names:
         try:
             suite = find_suite(name, taxonomy)
-        except DataError as error:
-            problems += error.problems
-            continue
-        proofs.append(prove(suite.name, suite.tasks))
+            proofs.append(prove(suite.name, suite.tasks))
+        except SteadfastError as error:
+            problems += error.problems if isinstance(error, DataError) else [f"{name}: {error}"]
     problems += [fault for proof in proofs for fault in proof.problems]
-    if as_json:
-        shown = [asdict(p) for p in proofs]
-        print_json(shown[0] if len(names) == 1 and shown else {"suites": shown, "problems": problems})
+    if as_json and len(names) == 1:
+        unproved = dict.fromkeys(field.name for field in fields(Proof)) | {"suite": names[0], "problems": problems}
+        print_json(asdict(proofs[0]) if proofs else unproved)
+    elif as_json:
+        print_json({"suites": [asdict(p) for p in proofs], "problems": problems})
     else:
         _print(proofs)
     for fault in problems:
@@ -103,19 +109,12 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print items drawn from suites, to be read by eye: what is asked, and the right answer where it is known."""
-    from random import Random
-
-    from steadfast.tasks import Task, Taxonomy, find_suite
+    from steadfast.tasks import Taxonomy
+    from steadfast.tasks.drawing import draw_items
     from steadfast.tasks.programs import correct_answers
     from steadfast.tasks.twins import shipped_families
 
-    taxonomy = Taxonomy.load(traits, domains)
-    drawn: list[tuple[Task, ...]] = []
-    for name in names or shipped_families():
-        suite = find_suite(name, taxonomy)
-        by_id = {t.id: t for t in suite.tasks}
-        drawn += [(t, by_id[t.pair]) if t.pair else (t,) for t in suite.tasks if t.pair is None or t.id < t.pair]
-    chosen = Random(seed).sample(drawn, min(items, len(drawn)))
+    chosen = draw_items(names or list(shipped_families()), items, seed, Taxonomy.load(traits, domains))
     if as_json:
         print_json([[t.model_dump(mode="json", exclude_defaults=True) for t in item] for item in chosen])
         return

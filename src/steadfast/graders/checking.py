@@ -23,9 +23,14 @@ def run_check(
         SteadfastError: The check raised something, or gave no score in [0, 1].
     """
     try:
-        score: Any = check(text, deepcopy(args))  # a check that changes them would change the task
+        score: Any = check(text, _copied(args))  # a check that changes them would change the task
     except Exception as error:  # a user's own code: whatever it raises is told with its name
         raise SteadfastError(f"{where} failed: {type(error).__name__}: {error}; mend it, or its args") from error
     if not isinstance(score, Real) or not 0.0 <= float(score) <= 1.0:
         raise SteadfastError(f"{where} gave {score!r}; a check returns a number in [0, 1]")
     return float(score)
+
+
+def _copied(args: Mapping[str, Any]) -> Mapping[str, Any]:
+    flat = all(isinstance(value, str | int | float | None) for value in args.values())
+    return dict(args) if flat else deepcopy(args)

@@ -221,16 +221,28 @@ def find_suite(name: str, taxonomy: Taxonomy | None = None, base: Path | None = 
     Raises:
         DataError: There is no such suite, or it is faulty; every fault is named.
     """
+    found, source = suite_or_family(name, taxonomy, base)
+    return found if isinstance(found, Suite) else family_suite(found, twins_of(found), source)
+
+
+def suite_or_family(
+    name: str, taxonomy: Taxonomy | None = None, base: Path | None = None
+) -> tuple[Suite | Family, str]:
+    """Find what `find_suite` finds, and its source; a family is given as it is, before its twins are made.
+
+    Raises:
+        DataError: There is no such suite, or it is faulty; every fault is named.
+    """
     if any(info.name == name for info in catalogue()):
-        return shipped_suite(name)
+        return shipped_suite(name), "steadfast"
     if name in shipped_families():
-        return family_suite(shipped_families()[name], twins_of(shipped_families()[name]))
+        return shipped_families()[name], "steadfast"
     known = taxonomy or Taxonomy.load()
     for path in ([base / name] if base else []) + [Path(name).expanduser()]:
         if path.is_file():
-            return _of_file(path, known).validated()
+            return _of_file(path, known), str(path)
     if ":" in name:
-        return _of_function(name, known).validated()
+        return _of_function(name, known), name
     raise DataError(
         [
             f"suite {name!r}: no eval or family that ships, no file of that name, and no module:function; "
@@ -287,9 +299,9 @@ def capability_suites(tasks: Mapping[str, Sequence[Task]]) -> list[Suite]:
     ]
 
 
-def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
+def _of_file(path: Path, taxonomy: Taxonomy) -> Suite | Family:
     if family := _known_family(family_of(path), str(path), taxonomy):
-        return family_suite(family, twins_of(family), str(path))
+        return family
     described: dict[str, Any] = {}
     if path.suffix.lower() in (".yaml", ".yml") and isinstance(content := read_yaml(path), dict):
         described = {str(k): v for k, v in cast("dict[Any, Any]", content).items() if k != "tasks"}
@@ -297,7 +309,7 @@ def _of_file(path: Path, taxonomy: Taxonomy) -> Suite:
         info = TypeAdapter(SuiteInfo).validate_python({"name": path.stem, **described, "source": str(path)})
     except ValidationError as error:
         raise DataError([f"{path}: {fault}" for fault in faults(error, described)]) from error
-    return _suite(info, load_tasks(path, taxonomy))
+    return _suite(info, load_tasks(path, taxonomy)).validated()
 
 
 def _called(name: str) -> Any:
@@ -313,16 +325,17 @@ def _called(name: str) -> Any:
         raise DataError([f"suite {name!r} could not be made: {type(error).__name__}: {error}"]) from error
 
 
-def _of_function(name: str, taxonomy: Taxonomy) -> Suite:
+def _of_function(name: str, taxonomy: Taxonomy) -> Suite | Family:
     made = _called(name)
     if family := _known_family(read_family(made, name), name, taxonomy):
-        return family_suite(family, twins_of(family), name)
+        return family
     if isinstance(made, Suite):
         problems = [f"{name}: {t.id}: {f}" for t in made.tasks for f in taxonomy.faults(t.trait, t.domain)]
         if problems:
             raise DataError(problems)
-        return _suite(replace(made, source=name), made.tasks)
-    return _suite(SuiteInfo(name=name.partition(":")[2], source=name), with_splits(tasks_of_rows(made, name, taxonomy)))
+        return _suite(replace(made, source=name), made.tasks).validated()
+    info = SuiteInfo(name=name.partition(":")[2], source=name)
+    return _suite(info, with_splits(tasks_of_rows(made, name, taxonomy))).validated()
 
 
 def _suite(info: SuiteInfo, tasks: Sequence[Task]) -> Suite:

@@ -18,6 +18,14 @@ from steadfast.tasks import load_gold as load_user_gold
 Track = Callable[[Sequence[str]], Iterable[str]]
 """A function that passes names through and shows how far it has come."""
 
+ANSWERS: Mapping[str, tuple[str, Attack]] = {
+    "good answer": ("gold", lambda _, g: g.good),
+    "bad answer": ("gold", lambda _, g: g.bad),
+    **{name: ("honest", make) for name, make in HONEST.items()},
+    **{name: ("attack", make) for name, make in ATTACKS.items()},
+}
+"""The answers that an attack on a judge has it grade, each with its kind and how it is made."""
+
 
 def examine(
     judge: Judge,
@@ -25,6 +33,7 @@ def examine(
     gold: Mapping[str, GoldPair],
     *,
     calibrate_on: Sequence[Task] = (),
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Examine a judge on gold answers.
 
@@ -33,6 +42,7 @@ def examine(
         scenarios: The scenarios, each with a rubric; those without gold answers are left out.
         gold: The gold pairs by the scenario's id.
         calibrate_on: Other scenarios with gold answers, on which a monotone map from score to probability is fitted.
+        on_done: It is told how many scenarios with gold answers were gone through since the last call.
 
     Returns:
         A mapping with the judge's name ("judge"), the figures of `GoldScores.figures`, the number of "ungraded" pairs,
@@ -46,6 +56,7 @@ def examine(
     refuse_without_rubric(examined)
     refuse_ungradable(judge, examined)
     scores_of_gold = GoldScores.of(judge, scenarios, gold)
+    on_done(sum(s.id in gold for s in scenarios))
     result = {
         "judge": judge.name,
         **scores_of_gold.figures,
@@ -59,17 +70,17 @@ def examine(
     result |= {"mean_good": float(scores_of_gold.good.mean()), "mean_bad": float(scores_of_gold.bad.mean())}
     result["calibration"] = calibration(scores, sides)
     other = GoldScores.of(judge, calibrate_on, gold)
+    on_done(sum(s.id in gold for s in calibrate_on))
     if other.scenarios:
         mapped = monotone_map(*other.answers)
         result["calibration"]["mapped"] = {**calibration(mapped(scores), sides), "fitted_on": len(other.scenarios)}
     return result
 
 
-def examine_built_in(judge: Judge) -> dict[str, Any]:
+def examine_built_in(judge: Judge, on_done: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
     """Examine a judge on the corpus's held-out scenarios; the monotone map is fitted on its training scenarios."""
-    corpus = built_in_scenarios()
-    training = [s for s in corpus if s.split == "train"]
-    return examine(judge, [s for s in corpus if s.split == "held_out"], built_in_gold(), calibrate_on=training)
+    held_out, training = ([s for s in built_in_scenarios() if s.split == split] for split in ("held_out", "train"))
+    return examine(judge, held_out, built_in_gold(), calibrate_on=training, on_done=on_done)
 
 
 def attack(
@@ -95,16 +106,10 @@ def attack(
     """
     chosen = [s for s in scenarios if s.id in gold]
     refuse_ungradable(judge, chosen)
-    made: dict[str, tuple[str, Attack]] = {
-        "good answer": ("gold", lambda _, g: g.good),
-        "bad answer": ("gold", lambda _, g: g.bad),
-    }
-    made |= {name: ("honest", make) for name, make in HONEST.items()}
-    made |= {name: ("attack", make) for name, make in ATTACKS.items()}
     scores: dict[str, Array] = {}
     rows: list[dict[str, Any]] = []
-    for name in track(list(made)):
-        kind, make = made[name]
+    for name in track(list(ANSWERS)):
+        kind, make = ANSWERS[name]
         texts = [make(s, gold[s.id]) for s in chosen]
         grades = _grades_of_texts(judge, chosen, texts)
         graded = [g for g in grades if g is not None]

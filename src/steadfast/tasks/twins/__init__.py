@@ -5,7 +5,7 @@ last number that he read is right on one twin and wrong on the other, and earns 
 """
 
 from steadfast.tasks.twins.family import FORMATS, Family, Format, family_of, read_family, shipped_families
-from steadfast.tasks.twins.pairs import PAIRS_PER_CELL, Cell, make_pairs, twins_of
+from steadfast.tasks.twins.pairs import PAIRS_PER_CELL, Cell, make_pairs, pairs_at, twins_of
 from steadfast.tasks.twins.rotations import rotations, trained_families
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Format",
     "family_of",
     "make_pairs",
+    "pairs_at",
     "read_family",
     "rotations",
     "shipped_families",

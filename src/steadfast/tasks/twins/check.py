@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 PROGRAM = "twin"
@@ -50,6 +51,7 @@ def check(text: str, args: Mapping[str, Any]) -> float:
     return float(bool(args.get("sentence")) and _states(text, accepted, normal(str(args["wrong"]))))
 
 
+@lru_cache(maxsize=4096)  # a proof checks the same answers on thousands of tasks
 def normal(text: str) -> str:
     """The text as it is compared: in small letters, without emphasis, quotes, a last full stop and doubled spaces."""
     plain = unicodedata.normalize("NFKC", text).casefold()
@@ -65,9 +67,11 @@ def _number_of(answer: str) -> str:
 
 def _states(text: str, accepted: set[str], wrong: str) -> bool:
     """Whether one plain sentence states an accepted value and nothing that could be another."""
+    said = normal(text)
+    if not any(value in said for value in accepted):
+        return False
     if len(text.strip().splitlines()) != 1 or len(re.findall(r"[.!?:;](?:\s|$)", text.strip())) > 1 or "?" in text:
         return False
-    said = normal(text)
     rest = said
     for value in sorted(accepted, key=len, reverse=True):
         rest = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", " ", rest)
@@ -86,9 +90,8 @@ def _states(text: str, accepted: set[str], wrong: str) -> bool:
 def _field(text: str, label: str) -> str:
     field = normal(text)
     for name in (normal(label), "answer"):
-        found = re.match(rf"{re.escape(name)}\s*[:=]\s*", field)
-        if found:
-            return field[found.end() :]
+        if field.startswith(name) and (found := re.match(r"\s*[:=]\s*", field[len(name) :])):
+            return field[len(name) + found.end() :]
     return field
 
 

@@ -1,6 +1,6 @@
 """Pairs of twins, made from a family: values are drawn, slots are filled, and the text is put into a format."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -102,13 +102,35 @@ def twins_of(
         DataError: As `make_pairs` says.
     """
     told = range(len(family.wordings)) if wordings is None else wordings
+    shares = _shares(family.domains if domains is None else domains, formats, told, pairs)
+    return [task for cell, count in shares for pair in make_pairs(family, cell, count, split) for task in pair]
+
+
+def pairs_at(family: Family, places: Sequence[int]) -> list[tuple[Task, Task]]:
+    """Make some of the pairs of `twins_of(family)`, by their places among these, and no cell that holds none of them.
+
+    Raises:
+        DataError: As `make_pairs` says.
+        IndexError: A place is beyond the last pair.
+    """
+    shares = _shares(family.domains, FORMATS, range(len(family.wordings)), PAIRS_PER_CELL)
+    where = [(cell, number) for cell, count in shares for number in range(count)]
+    wanted: dict[Cell, int] = {}
+    for cell, number in (where[place] for place in places):
+        wanted[cell] = max(number + 1, wanted.get(cell, 0))
+    made = {cell: make_pairs(family, cell, count, "held_out") for cell, count in wanted.items()}
+    return [made[cell][number] for cell, number in (where[place] for place in places)]
+
+
+def _shares(
+    domains: Iterable[str], formats: Sequence[Format], wordings: Sequence[int], pairs: int
+) -> list[tuple[Cell, int]]:
+    """The cells in the order in which twins are made, each with the number of its pairs."""
     return [
-        task
-        for domain in (family.domains if domains is None else domains)
+        (Cell(domain, form, wording), _share(pairs, place, len(wordings)))
+        for domain in domains
         for form in formats
-        for place, wording in enumerate(told)
-        for pair in make_pairs(family, Cell(domain, form, wording), _share(pairs, place, len(told)), split)
-        for task in pair
+        for place, wording in enumerate(wordings)
     ]
 
 
