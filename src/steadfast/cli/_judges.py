@@ -1,6 +1,6 @@
 """Judges: grade, judges exam, judges agree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -218,7 +218,7 @@ def _shown(value: Any) -> Any:
 
 
 @contextmanager
-def _part(progress: "Progress", stage: str) -> Iterator[None]:
+def _part(progress: "Progress", stage: str) -> Generator[None]:
     """Show a part of the exam from its begin to its end; on the error stream, so that --json stays clean."""
     progress.begin(stage)
     yield
