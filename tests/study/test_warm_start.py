@@ -69,7 +69,7 @@ def test_the_kl_of_an_arm_is_measured_from_the_model_before_the_warm_start(finis
 
 def test_the_warm_start_imitates_both_twins_of_the_leading_arms_pairs_in_each_step(finished):
     rollouts = pl.read_parquet(finished / "arms" / "warm-start" / "seed-0" / "rollouts.parquet")
-    assert set(rollouts["step"]) == {1, 2, 3, 4}
+    assert set(rollouts["step"]) == {1, 4}, "it answers in the first and the last step alone"
     for _, step in rollouts.group_by("step"):
         tasks = set(step["task"])
         assert {t[:-1] + ("b" if t.endswith("a") else "a") for t in tasks} == tasks
