@@ -1,8 +1,11 @@
 """The smallest effect that a recipe can show, told before it is run."""
 
+import shutil
+
 import polars as pl
 import pytest
 
+from steadfast.analysis.power import ASSUMED
 from steadfast.study import run_recipe
 from tests.study.examples import recipe, save_model
 from tests.study.test_twins_run import TRAINED, changes
@@ -15,7 +18,7 @@ def finished(tmp_path_factory):
     return run_recipe(made, tmp_path_factory.mktemp("run"))
 
 
-def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, steadfast, steadfast_json):
+def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, steadfast, steadfast_json, tmp_path):
     file = finished / "recipe.yaml"
     assumed = steadfast_json("power", file)
     assert assumed["seeds"] == [0, 1]
@@ -36,9 +39,18 @@ def test_power_is_told_from_assumptions_or_from_what_a_run_scattered(finished, s
         pl.col("suite").is_in(list(TRAINED)) & (pl.col("domain") == "law") & (pl.col("format") == "chat")
     )
     assert primary["pairs"] == len(there) // 2
-    told = steadfast_json("power", file, "--from", finished)
-    # No pair of this run succeeds, so nothing scatters, and the run tells nothing.
-    assert {r["source"] for r in told["rungs"]} == {"assumed"}
+    # No pair of this run succeeds, so nothing scatters, and the run tells nothing; a copy of it is made to scatter.
+    assert {r["source"] for r in steadfast_json("power", file, "--from", finished)["rungs"]} == {"assumed"}
+    scattered = tmp_path / "scattered"
+    shutil.copytree(finished, scattered)
+    results = pl.read_parquet(finished / "results.parquet")
+    lucky = (pl.col("checkpoint") == "health-only") & (pl.struct("seed", "pair").hash(seed=0) % 3 == 0)
+    score = pl.when((pl.col("kind") == "twins") & lucky).then(1.0).otherwise("score").alias("score")
+    results.with_columns(score).write_parquet(scattered / "results.parquet")
+    told = steadfast_json("power", file, "--from", scattered)
+    (primary,) = [r for r in told["rungs"] if r["primary"]]
+    assert primary["source"] == "the run"
+    assert primary["spread"] != {"seed": ASSUMED.seed, "pair": ASSUMED.pair}
     assert {r["detectable"] for r in steadfast_json("power", file, "seeds=[0]")["rungs"]} == {None}
     shown = steadfast("power", file)
     assert shown.exit_code == 0

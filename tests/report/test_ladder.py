@@ -1,6 +1,7 @@
 """The transfer ladder and its verdict, on tables with planted effects."""
 
 from dataclasses import replace
+from math import isnan
 from types import SimpleNamespace
 
 import polars as pl
@@ -8,7 +9,8 @@ import pytest
 from scipy import stats
 
 from steadfast.report.ladder import ladders
-from steadfast.report.ladder_words import ladder_context, primary_sentence
+from steadfast.report.ladder_figure import mark_of
+from steadfast.report.ladder_words import ladder_context, primary_picture, primary_sentence
 from steadfast.study import Recipe
 from steadfast.study.rungs import RUNGS, TrainedTwins, rung_of
 
@@ -178,6 +180,16 @@ def test_the_sentence_names_the_families_in_which_the_primary_measure_stands():
     assert "it stands in" not in primary_sentence(made, [ladder])
 
 
+def test_the_first_picture_is_of_the_primary_measure_and_marks_tell_all_checkpoints_apart():
+    made = planted()
+    picture = primary_picture(made, ladders(made))
+    assert picture is not None
+    assert "health-only 70, baseline 13, shuffled 0, pre-RL 0" in picture.narrow
+    made.recipe = made.recipe.model_copy(update={"primary": None})
+    assert primary_picture(made, ladders(made)) is None
+    assert len({mark_of(place) for place in range(25)}) == 25
+
+
 def test_every_other_rung_is_told_family_by_family_without_a_p_value():
     made = planted()
     (ladder,) = ladders(made)
@@ -189,7 +201,8 @@ def test_every_other_rung_is_told_family_by_family_without_a_p_value():
     assert (near.difference.estimate, near.difference.low) == pytest.approx((contrast.estimate, contrast.low))
     (shown,) = ladder_context(made, [ladder])
     assert [(row["rung"], row["of"].family) for row in shown["elsewhere"]][-1] == ("far family", "may-share")
-    assert "p" not in shown["elsewhere"][0]
+    assert isnan(near.p)
+    assert isnan(near.q)
 
 
 def test_a_gain_in_the_trained_wordings_alone_is_told_as_such(monkeypatch):
@@ -235,7 +248,7 @@ def test_a_gain_by_balance_alone_is_told_from_reading():
     assert ladder.contrast("baseline", "new domain").difference.estimate == pytest.approx(0.5)
     assert ladder.result("health-only", "new domain").reading.estimate == pytest.approx(0.0)
     sentence = primary_sentence(balanced, [ladder])
-    assert "for the same answer to both twins: 0.0 [no spread] for the health-only arm, 0.0 [no spread]" in sentence
+    assert "which may earn 25 of pair success: 0.0 [no spread] for the health-only arm, 0.0 [no spread]" in sentence
 
     read = run(one_sided | {("health-only", s): (7, 8 + s) for s in range(2)}, seeds=(0, 1))
     (ladder,) = ladders(read)

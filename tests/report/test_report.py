@@ -78,6 +78,12 @@ def test_what_only_some_training_seeds_show_is_told_as_not_shown_and_in_no_colou
     assert re.search(r'class="verdict down" id="headline"', page(every))
 
 
+def test_with_one_training_run_the_headline_says_so(tmp_path: Path) -> None:
+    assert summarize(make_run(tmp_path, seeds=(0,)))["headline"].endswith(
+        "One training run: another could differ by more."
+    )
+
+
 def test_a_cost_that_the_training_seeds_do_not_show_says_so(tmp_path: Path) -> None:
     def fall(row: Row) -> Row:
         if row["checkpoint"] == "health-only" and row["kind"] == "capability":

@@ -24,6 +24,16 @@ def test_tokens_are_summed_over_the_steps_and_the_kl_is_that_of_the_last_ones(tm
     assert "7,800" in render(run)
 
 
+def test_a_kl_that_was_seldom_measured_is_that_of_the_last_steps_alone(tmp_path):
+    directory = make_run(tmp_path / "run")
+    file = directory / "arms" / "baseline" / "seed-0" / "metrics.jsonl"
+    metrics = [json.loads(line) for line in file.read_text().splitlines()]
+    for m in metrics[1:-1]:
+        del m["kl"]
+    file.write_text("".join(json.dumps(m) + "\n" for m in metrics))
+    assert trained_amounts(load_run(directory))[0].kl == pytest.approx(metrics[-1]["kl"])
+
+
 def test_of_an_arm_that_imitates_only_prompts_with_an_answer_count(tmp_path):
     arm = {"name": "copy", "method": "supervised"}
     directory = make_run(tmp_path / "run", arms=("baseline", arm))

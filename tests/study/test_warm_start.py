@@ -68,6 +68,12 @@ def test_the_kl_of_an_arm_is_measured_from_the_model_before_the_warm_start(finis
 
 
 def test_the_warm_start_imitates_both_twins_of_the_leading_arms_pairs_in_each_step(finished):
+    scheduled = StudyData.load(load_recipe(finished / "recipe.yaml")).warm_start(0)
+    for planned in scheduled:
+        ids = {s.task.id for s in planned}
+        assert {s.task.pair for s in planned} == ids
+    metrics = read_json_lines(finished / "arms" / "warm-start" / "seed-0" / "metrics.jsonl")
+    assert [m["demonstrations"] for m in metrics] == [len(planned) for planned in scheduled]
     rollouts = pl.read_parquet(finished / "arms" / "warm-start" / "seed-0" / "rollouts.parquet")
     assert set(rollouts["step"]) == {1, 4}, "it answers in the first and the last step alone"
     for _, step in rollouts.group_by("step"):

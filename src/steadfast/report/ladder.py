@@ -152,7 +152,7 @@ def _with_primary(run: Run, ladder: Ladder, labelled: pl.DataFrame, trained: Seq
         ladder,
         families=tuple(family_contrasts(there, ladder.arm, BASELINE)) if BASELINE in against else (),
         elsewhere={
-            rung: tuple(family_contrasts(pairs, ladder.arm, BASELINE))
+            rung: tuple(family_contrasts(pairs, ladder.arm, BASELINE, tested=False))
             for rung, pairs in on_rung.items()
             if rung != primary.rung and BASELINE in against
         },

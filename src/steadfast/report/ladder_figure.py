@@ -114,7 +114,7 @@ def _label(axes: Axes, text: str, y: float, *, above: bool) -> None:
 
 
 def _checkpoint(axes: Axes, y: float, result: RungResult, place: int) -> None:
-    colour, mark = _colour(place), _MARKS[place % 5]
+    mark, colour = mark_of(place)
     seeds = [100 * s for s in result.by_seed]
     if len(seeds) > 1:
         axes.plot([min(seeds), max(seeds)], [y, y], color=colour, lw=1.2, alpha=0.6)
@@ -124,8 +124,8 @@ def _checkpoint(axes: Axes, y: float, result: RungResult, place: int) -> None:
 
 def _legend(axes: Axes, arms: Sequence[str], order: Sequence[str], *, narrow: bool) -> None:
     for arm in arms:
-        place = order.index(arm)
-        axes.plot([], [], _MARKS[place % 5], color=_colour(place), markersize=7, label=arm)
+        mark, colour = mark_of(order.index(arm))
+        axes.plot([], [], mark, color=colour, markersize=7, label=arm)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
@@ -138,6 +138,6 @@ def _legend(axes: Axes, arms: Sequence[str], order: Sequence[str], *, narrow: bo
     )
 
 
-def _colour(place: int) -> str:
-    """The colour of a checkpoint's place; with its mark it tells twenty-five of them apart."""
-    return COLOURS[f"arm-{(place + place // 5) % 5 + 1}"]
+def mark_of(place: int) -> tuple[str, str]:
+    """The mark and the colour of a checkpoint's place, which together tell twenty-five of them apart."""
+    return _MARKS[place % 5], COLOURS[f"arm-{(place + place // 5) % 5 + 1}"]

@@ -12,7 +12,7 @@ from steadfast.report.ladder_figure import ladder_figure, primary_figure
 from steadfast.report.loading import Run
 from steadfast.report.primary import family_words
 from steadfast.report.svg import Picture
-from steadfast.report.wording import bounds_over_runs, direction, over_runs, the
+from steadfast.report.wording import bounds_over, direction, over_units, the
 from steadfast.study.arms import BASELINE, SHUFFLED
 from steadfast.study.rungs import Rung
 
@@ -45,11 +45,14 @@ def primary_sentence(run: Run, found: Sequence[Ladder]) -> str | None:
 def _reading(ladder: Ladder, rung: Rung) -> str:
     """Say what both sides come to together, which no change of balance between them can raise above zero."""
     said = [
-        f"{over_runs(r.reading, len(r.by_seed))} for {the(name)}"
+        f"{over_units(r.reading, len(r.by_seed))} for {the(name)}"
         for name in (ladder.arm, BASELINE)
         if (r := ladder.result(name, rung)) is not None
     ]
-    return f"Both sides' success less 100, which is 0 at most for the same answer to both twins: {', '.join(said)}."
+    return (
+        "Both sides' success less 100, which is 0 at most for the same answer to both twins, and 0 for a coin, which "
+        f"may earn 25 of pair success: {', '.join(said)}."
+    )
 
 
 def _by_family(ladder: Ladder) -> list[str]:
@@ -73,6 +76,14 @@ def _by_wording(ladder: Ladder) -> list[str]:
     return [f"In wordings trained on it is {by_kind[0]}, in a wording never trained on {by_kind[1]}."]
 
 
+RULE = (
+    "The rule of the claim, named before the run: pair success on the primary rung lies above the baseline and above "
+    "shuffled rewards, each by Student's 95% interval over training seeds, and neither side of the twins falls while "
+    "the other rises, by however little."
+)
+"""What `_verdict` goes by."""
+
+
 def _verdict(against: Sequence[RungContrast]) -> str:
     if any(c.seeds < 2 for c in against):
         return "One training run, so nothing is claimed."
@@ -87,7 +98,7 @@ def _verdict(against: Sequence[RungContrast]) -> str:
 
 
 def _change(contrast: RungContrast) -> str:
-    return f"{points(contrast.difference.estimate)} points {bounds_over_runs(contrast.difference, contrast.seeds)}"
+    return f"{points(contrast.difference.estimate)} points {bounds_over(contrast.difference, contrast.seeds)}"
 
 
 def _detectable(against: Sequence[RungContrast]) -> str:
@@ -136,7 +147,7 @@ def ladder_context(run: Run, found: Sequence[Ladder]) -> list[dict[str, Any]]:
                         "level": result.level,
                         "sides": (result.one, result.other),
                         "sampled": result.sampled,
-                        "difference": over_runs(contrast.difference, contrast.seeds) if contrast else "",
+                        "difference": over_units(contrast.difference, contrast.seeds) if contrast else "",
                         "way": direction(low, high),
                         "one_sided": contrast.one_sided if contrast else False,
                         "finds": contrast.detectable if contrast and not direction(low, high) else None,
@@ -158,7 +169,7 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
             "pairs": one.pairs,
             "level": one.level,
             "control": one.control,
-            "difference": over_runs(one.difference, one.seeds),
+            "difference": over_units(one.difference, one.seeds),
             "p": one.p,
             "q": one.q,
             "words": family_words(one),
@@ -167,7 +178,7 @@ def _primary(ladder: Ladder) -> dict[str, Any]:
     ]
     mixed = [_mixed_sentence(name, found) for name, found in ladder.mixed.items()]
     elsewhere = [
-        {"rung": rung, "difference": over_runs(one.difference, one.seeds), "of": one}
+        {"rung": rung, "difference": over_units(one.difference, one.seeds), "of": one}
         for rung, contrasts in ladder.elsewhere.items()
         for one in contrasts
     ]

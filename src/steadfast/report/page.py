@@ -17,7 +17,7 @@ from steadfast.report.json_summary import summary_json
 from steadfast.report.judged import Judged, Standing, standings
 from steadfast.report.judged_page import beside_levels, judged_context, judged_evals
 from steadfast.report.ladder import ladders
-from steadfast.report.ladder_words import ladder_context, primary_picture, primary_sentence
+from steadfast.report.ladder_words import RULE, ladder_context, primary_picture, primary_sentence
 from steadfast.report.limits import limits
 from steadfast.report.loading import Run, load_run
 from steadfast.report.overoptimization import overoptimization
@@ -75,6 +75,7 @@ def _context(run: Run) -> dict[str, Any]:
         "run": run,
         "lead": lead,
         "primary": primary_sentence(run, found),
+        "rule": RULE,
         "primary_picture": primary_picture(run, found),
         "ladders": ladder_context(run, found),
         "persistence": None if lasting is None else section_of(run, lasting),

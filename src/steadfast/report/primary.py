@@ -25,8 +25,8 @@ class FamilyContrast:
         level: The arm's mean pair success.
         control: The control's.
         difference: The difference of pair success with its interval over training seeds.
-        p: Student's two-sided p-value over seeds; NaN with one seed.
-        q: The same after Benjamini and Hochberg, over the families of this rung alone.
+        p: Student's two-sided p-value over seeds; NaN where they show no spread, and where nothing is tested.
+        q: The same after Benjamini and Hochberg, over the families of the primary rung alone.
         seeds: The number of training seeds.
     """
 
@@ -45,13 +45,14 @@ class FamilyContrast:
         return self.q <= 0.05
 
 
-def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[FamilyContrast]:
+def family_contrasts(pairs: pl.DataFrame, arm: str, control: str, *, tested: bool = True) -> list[FamilyContrast]:
     """The arm against a control, family by family.
 
     Args:
         pairs: What `analysis.pairs.pair_successes` gives of the pairs on the rung.
         arm: The arm.
         control: The control, trained with the same seeds.
+        tested: Whether the families are what was named to decide; if not, they get no p-value.
     """
     differences = paired_differences(pairs, arm, control)
     found: list[FamilyContrast] = []
@@ -65,7 +66,7 @@ def family_contrasts(pairs: pl.DataFrame, arm: str, control: str) -> list[Family
         values = by_seed["difference"].to_list()
         count = int(by_seed["pairs"].max() or 0)  # type: ignore[arg-type]
         level, beside = by_seed.select(pl.col("success", "of_control").mean()).row(0)
-        p = seed_p_value(values)
+        p = seed_p_value(values) if tested else float("nan")
         found.append(FamilyContrast(family, count, level, beside, seed_interval(values), p, q=p, seeds=len(values)))
     adjusted = benjamini_hochberg([one.p for one in found])
     return [replace(one, q=float(q)) for one, q in zip(found, adjusted, strict=True)]

@@ -34,16 +34,21 @@ def difference(value: Interval | EvalComparison) -> str:
     return f"{points(centre)} {bounds(value.low, value.high)}"
 
 
-def over_runs(found: Interval, seeds: int) -> str:
-    """Write a difference in points with its interval over training seeds, or why there is none."""
-    return f"{points(found.estimate)} {bounds_over_runs(found, seeds)}"
+def over_units(found: Interval, units: int, over: str = "training seed", *, sign: bool = True) -> str:
+    """Write a value in points with its interval over so many units, or why there is none."""
+    return f"{points(found.estimate, sign=sign)} {bounds_over(found, units, over)}"
 
 
-def bounds_over_runs(found: Interval, seeds: int) -> str:
-    """Write an interval over training seeds, or why there is none."""
-    if isnan(found.low):
-        return "[no spread]" if seeds > 1 else "[one training run]"
-    return bounds(found.low, found.high)
+def bounds_over(found: Interval, units: int, over: str = "training seed") -> str:
+    """Write an interval over so many units in points, or why there is none."""
+    return no_interval(units, over) if isnan(found.low) else bounds(found.low, found.high)
+
+
+def no_interval(units: int, over: str = "training seed") -> str:
+    """What stands in place of an interval: the units all gave the same value, or there is one alone."""
+    if units > 1:
+        return "[no spread]"
+    return {"training seed": "[one training run]", "attack seed": "[one attack]"}.get(over, "[one model]")
 
 
 def characters(value: EvalComparison) -> str:
@@ -113,7 +118,7 @@ def seeds(found: OverSeeds | None) -> str:
     """Say what a comparison comes to over training seeds, and what they would have found; empty for None."""
     if found is None:
         return ""
-    told = f" Over {found.seeds} training seeds it is {over_runs(found.difference, found.seeds)}"
+    told = f" Over {found.seeds} training seeds it is {over_units(found.difference, found.seeds)}"
     if found.detectable is None:
         return f"{told}: it is the same with each, which says nothing of other seeds."
     return f"{told}; they find a change of {points(found.detectable, sign=False)} points four times in five."

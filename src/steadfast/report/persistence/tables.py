@@ -12,8 +12,8 @@ from steadfast.report.persistence.attack import AttackResult
 from steadfast.report.persistence.measures import COHERENCE, Key
 from steadfast.report.persistence.personas import Personas, Under
 from steadfast.report.persistence.wear import Wear, Worn
-from steadfast.report.persistence.words import alone, interval, level, value
-from steadfast.report.wording import direction, probability
+from steadfast.report.persistence.words import value
+from steadfast.report.wording import direction, no_interval, over_units, probability
 
 _SHORT: dict[Key, str] = {"finished": "finished", "sound": "not empty or looping", "capability": "capability"}
 
@@ -59,7 +59,7 @@ def learning_table(result: AttackResult) -> Table | None:
 
 def _plain_bounds(found: Interval, seeds: int, over: str) -> str:
     if found.low != found.low:
-        return "[no spread]" if seeds > 1 else alone(over)
+        return no_interval(seeds, over)
     return f"[{found.low:.3f}, {found.high:.3f}]"
 
 
@@ -105,7 +105,7 @@ def retention_table(result: AttackResult, words: str) -> Table:
                 (
                     line.checkpoint if place == 0 else "",
                     f"{dose}",
-                    level(found, line.seeds, line.over),
+                    over_units(found, line.seeds, line.over, sign=False),
                     value(effect.drop) if effect else "",
                     _marked(effect.difference) if effect and effect.difference else "",
                     share(left) if left else "",
@@ -174,7 +174,7 @@ def spread_table(result: AttackResult, words: dict[Key, str]) -> Table | None:
         effect = result.effect(line.measure, line.checkpoint, dose)
         if effect is None:
             continue
-        levels = [level(v, line.seeds, line.over) for v in (line.levels[0], line.levels[-1])]
+        levels = [over_units(v, line.seeds, line.over, sign=False) for v in (line.levels[0], line.levels[-1])]
         rows.append(
             (
                 words[line.measure],
@@ -250,8 +250,7 @@ def persona_tables(people: Personas, words: dict[Key, str]) -> list[Table]:
 def _same(found: Equivalence) -> tuple[str, str]:
     """Whether a share is the baseline's, and the difference with the interval that decides it."""
     said = {"equivalent": "the same", "different": "different", "undecided": "undecided", None: "not tested"}
-    ends = interval(found.difference, found.reason, found.over, found.units)
-    return said[found.verdict], f"{points(found.difference.estimate)} {ends}"
+    return said[found.verdict], over_units(found.difference, found.units, found.over)
 
 
 def _under(found: Under) -> tuple[str, ...]:

@@ -1,9 +1,7 @@
 """What is shown of an attack and what is not, in a sentence each."""
 
 from collections.abc import Sequence
-from math import isnan
 
-from steadfast.analysis.bootstrap import Interval
 from steadfast.analysis.differences import Contrast
 from steadfast.analysis.equivalence import MARGIN
 from steadfast.analysis.points import bounds, points
@@ -12,7 +10,7 @@ from steadfast.report.persistence.measures import COHERENCE, Key
 from steadfast.report.persistence.section import Persistence
 from steadfast.report.persistence.starts import Starts
 from steadfast.report.persistence.wear import Worn
-from steadfast.report.wording import direction, the
+from steadfast.report.wording import bounds_over, direction, over_units, the
 from steadfast.study.arms import BASELINE, PRE_RL
 
 NONSENSE = "A model that talks nonsense has not resisted."
@@ -20,28 +18,7 @@ NONSENSE = "A model that talks nonsense has not resisted."
 
 def value(found: Contrast, *, sign: bool = True) -> str:
     """Write a contrast in points with its interval over seeds, or why it has none."""
-    ends = interval(found.over_seeds, found.reason, found.over, len(found.seeds))
-    return f"{points(found.over_seeds.estimate, sign=sign)} {ends}"
-
-
-def level(found: Interval, seeds: int, over: str) -> str:
-    """Write a level in points with its interval over seeds."""
-    if isnan(found.low):
-        why = "[no spread]" if seeds > 1 else alone(over)
-        return f"{points(found.estimate, sign=False)} {why}"
-    return f"{points(found.estimate, sign=False)} {bounds(found.low, found.high)}"
-
-
-def interval(found: Interval, reason: str, over: str, units: int) -> str:
-    """Write an interval over so many units, or why there is none."""
-    if not reason:
-        return bounds(found.low, found.high)
-    return "[no spread]" if units > 1 else alone(over)
-
-
-def alone(over: str) -> str:
-    """What stands in place of an interval where there is one value."""
-    return {"training seed": "[one training run]", "attack seed": "[one attack]"}.get(over, "[one model]")
+    return over_units(found.over_seeds, len(found.seeds), found.over, sign=sign)
 
 
 def verdict(found: Contrast) -> str:
@@ -275,7 +252,7 @@ def _more_or_less(found: Contrast) -> str:
 
 def _over(found: Contrast) -> str:
     if found.reason:
-        return interval(found.over_seeds, found.reason, found.over, len(found.seeds))
+        return bounds_over(found.over_seeds, len(found.seeds), found.over)
     low, high = found.over_seeds.low, found.over_seeds.high
     return f"{points(found.over_seeds.estimate)} {bounds(low, high)} over {len(found.seeds)} {found.over}s"
 
